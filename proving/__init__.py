@@ -1,0 +1,1 @@
+"""The mathematics: fields, hashes, commitments, STARK, ledger circuit, signatures, verifier."""

@@ -1,0 +1,1 @@
+"""KoalaBear, its degree-5 extension, field programs, Poseidon2 and the NTT."""

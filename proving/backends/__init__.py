@@ -1,0 +1,1 @@
+"""The machines that run field programs and loop skeletons: reference and compiled CPU."""

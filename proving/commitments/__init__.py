@@ -1,0 +1,1 @@
+"""Merkle trees, FRI and the ledger's state arrays."""

@@ -1,0 +1,1 @@
+"""The ledger transition: native rules, constraints and trace."""

@@ -1,0 +1,1 @@
+"""AIR, LogUp, transcript, parameters, soundness and proof encoding."""

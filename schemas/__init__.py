@@ -1,0 +1,1 @@
+"""Record types, canonical bytes, Arrow schemas, configuration models and SQL views; no logic."""
