@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.jobs import JobBook, JobState, RetryPolicy
+from schemas.errors import ParameterError
+
+JOB = b"\x01" * 32
+POLICY = RetryPolicy(lease_millis=100, backoff_millis=10, backoff_limit_millis=40, max_attempts=3)
+
+
+def event(
+    kind: str, at: int, worker: str = "w", attempt: int = 1, job: bytes = JOB, **more: Any
+) -> dict[str, Any]:
+    base = {"job_id": job, "event": kind, "attempt": attempt, "worker": worker, "at_millis": at}
+    return {**base, "lease_until_millis": 0, "envelope": None, "detail": None, **more}
+
+
+def planned(at: int = 0, job: bytes = JOB) -> dict[str, Any]:
+    return event("planned", at, worker="", attempt=0, job=job, envelope=b"work")
+
+
+def book(*rows: dict[str, Any]) -> JobBook:
+    made = JobBook(POLICY)
+    made.apply(rows)
+    return made
+
+
+def test_a_planned_job_is_ready_in_the_order_of_planning() -> None:
+    second = b"\x00" * 32
+    assert [job.job_id for job in book(planned(), planned(job=second)).ready(0, 9)] == [JOB, second]
+
+
+def test_the_first_lease_on_the_log_wins_the_race() -> None:
+    race = book(planned(), event("leased", 5, "a"), event("leased", 5, "b"))
+    assert race.holds(JOB, "a", 1, 6)
+    assert not race.holds(JOB, "b", 1, 6)
+    assert race.ignored == 1
+
+
+def test_a_lease_without_heartbeats_runs_out_and_the_job_is_ready_again() -> None:
+    jobs = book(planned(), event("leased", 0))
+    assert jobs.ready(99, 1) == []
+    assert [job.job_id for job in jobs.ready(100, 1)] == [JOB]
+    jobs.apply([event("leased", 100, "other", 2)])
+    assert jobs.holds(JOB, "other", 2, 150)
+
+
+def test_a_heartbeat_extends_only_a_live_lease_of_the_same_worker() -> None:
+    jobs = book(planned(), event("leased", 0), event("heartbeat", 90))
+    assert jobs.holds(JOB, "w", 1, 189)
+    jobs.apply([event("heartbeat", 150, "thief"), event("heartbeat", 190)])
+    assert jobs.state_of(JOB, 190) is JobState.WAITING
+    assert jobs.ignored == 2
+
+
+def test_a_late_proof_of_the_latest_attempt_still_counts() -> None:
+    jobs = book(planned(), event("leased", 0), event("proved", 500))
+    assert jobs.state_of(JOB, 501) is JobState.PROVED
+
+
+def test_a_proof_by_an_attempt_that_lost_its_job_is_ignored() -> None:
+    jobs = book(planned(), event("leased", 0), event("leased", 200, "b", 2), event("proved", 210))
+    assert jobs.holds(JOB, "b", 2, 211)
+
+
+def test_failures_back_off_doubling_and_end_dead_until_requeued() -> None:
+    jobs = book(planned(), event("leased", 0), event("failed", 1, detail="boom"))
+    assert (jobs.ready(10, 1), jobs.jobs[JOB].detail) == ([], "boom")
+    jobs.apply([event("leased", 11, attempt=2), event("failed", 12, attempt=2)])
+    assert jobs.ready(31, 1) == []
+    jobs.apply([event("leased", 32, attempt=3), event("failed", 33, attempt=3)])
+    assert jobs.state_of(JOB, 10**9) is JobState.DEAD
+    jobs.apply([planned(at=50)])
+    assert [job.attempt for job in jobs.ready(50, 1)] == [3]
+
+
+def test_an_accepted_job_is_final_and_drops_its_envelope() -> None:
+    jobs = book(planned(), event("accepted", 3), event("leased", 4), planned())
+    assert (jobs.state_of(JOB, 5), jobs.jobs[JOB].envelope) == (JobState.ACCEPTED, None)
+    assert jobs.counts(5)[JobState.ACCEPTED] == 1
+
+
+def test_garbage_events_change_nothing() -> None:
+    jobs = book(planned(), event("exploded", 1), event("leased", 1, job=b"\x09" * 32))
+    jobs.apply([{**planned(job=b"\x08" * 32), "envelope": None}])
+    assert (len(jobs.jobs), jobs.ignored) == (1, 3)
+
+
+def test_an_unknown_job_is_refused_by_name() -> None:
+    with pytest.raises(ParameterError, match="never planned"):
+        book().state_of(JOB, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["leased", "heartbeat", "proved", "failed", "accepted", "planned"]),
+            st.integers(0, 60),
+            st.sampled_from(["a", "b"]),
+            st.integers(0, 4),
+        ),
+        max_size=40,
+    )
+)
+def test_at_most_one_worker_ever_holds_a_job(steps: list[tuple[str, int, str, int]]) -> None:
+    jobs = book(planned())
+    now = 0
+    for kind, wait, worker, attempt in steps:
+        now += wait
+        jobs.apply([planned(now) if kind == "planned" else event(kind, now, worker, attempt)])
+        holders = [(w, n) for w in "ab" for n in range(9) if jobs.holds(JOB, w, n, now)]
+        assert len(holders) <= 1
+        assert not (holders and jobs.ready(now, 1))
