@@ -1,0 +1,210 @@
+"""Places where proofs are made: a pool of Ray actors, or this very process.
+
+A pool takes work by ticket and gives results back in any order. It keeps nothing that matters: a ticket
+whose worker dies comes back as failed, and the job book hands the job out again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
+
+Work = Callable[[bytes], bytes]
+"""Turns job envelope bytes into result bytes; importable by name, so that a worker process can load it."""
+
+CALLS_PER_ACTOR = 2
+"""Calls in flight per actor: the next envelope travels while the present one is proven."""
+
+OBJECT_STORE_BYTES = 256 * 1024 * 1024
+"""Ray's shared memory, bytes: two in-flight envelopes and results of 8 MiB per actor fit many times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a ticket.
+
+    Attributes:
+        ticket: The submitter's name for the work.
+        result: Result bytes, or None when it failed.
+        failure: One line, empty on success.
+    """
+
+    ticket: bytes
+    result: bytes | None
+    failure: str = ""
+
+
+class ProverPool(Protocol):
+    """Somewhere to prove."""
+
+    def free(self) -> int:
+        """Returns how many more tickets the pool takes now."""
+        ...
+
+    def submit(self, ticket: bytes, envelope: bytes) -> None:
+        """Starts work.
+
+        Raises:
+            ParameterError: The pool is full or holds the ticket already.
+        """
+        ...
+
+    def collect(self, timeout_seconds: float) -> list[Outcome]:
+        """Returns finished tickets, waiting at most the timeout for the first."""
+        ...
+
+    def close(self) -> None:
+        """Stops workers; unfinished tickets are forgotten."""
+        ...
+
+
+@dataclass(slots=True)
+class DirectPool:
+    """Proves in the calling process, one ticket at a time; `collect` does the work."""
+
+    work: Work
+    waiting: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def free(self) -> int:
+        """See `ProverPool`."""
+        return 1 - len(self.waiting)
+
+    def submit(self, ticket: bytes, envelope: bytes) -> None:
+        """See `ProverPool`."""
+        if self.free() < 1:
+            raise ParameterError("the pool is full")
+        self.waiting.append((ticket, envelope))
+
+    def collect(self, timeout_seconds: float) -> list[Outcome]:
+        """See `ProverPool`; the timeout does not interrupt a proof."""
+        done = []
+        while self.waiting:
+            ticket, envelope = self.waiting.pop(0)
+            try:
+                done.append(Outcome(ticket, self.work(envelope)))
+            except EclipticaError as error:
+                done.append(Outcome(ticket, None, f"{type(error).__name__}: {error}"))
+        return done
+
+    def close(self) -> None:
+        """See `ProverPool`."""
+        self.waiting.clear()
+
+
+class RayPool:
+    """Named, restartable Ray actors with two calls in flight each.
+
+    A killed actor is restarted by Ray; its calls come back as failed outcomes. A lost cluster raises
+    EnvironmentMissing from `submit` or `collect`, and the caller opens a new pool.
+    """
+
+    def __init__(self, work: Work, actors: int, address: str | None = None) -> None:
+        """Starts a private local cluster, or joins the one at `address`.
+
+        Raises:
+            EnvironmentMissing: Ray does not start.
+            ParameterError: `actors` is not positive.
+        """
+        if actors < 1:
+            raise ParameterError(f"a pool needs at least one actor, got {actors}")
+        self._ray = _start_ray(actors, address)
+        remote = self._ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=0)(_Worker)
+        self._actors = [
+            remote.options(name=f"ecliptica-prover-{os.getpid()}-{i}").remote(work)
+            for i in range(actors)
+        ]
+        self._load = [0] * actors
+        self._pending: dict[Any, tuple[bytes, int]] = {}
+
+    def free(self) -> int:
+        """See `ProverPool`."""
+        return CALLS_PER_ACTOR * len(self._actors) - len(self._pending)
+
+    def submit(self, ticket: bytes, envelope: bytes) -> None:
+        """See `ProverPool`."""
+        if self.free() < 1 or ticket in {known for known, _ in self._pending.values()}:
+            raise ParameterError("the pool is full or holds this ticket already")
+        index = min(range(len(self._actors)), key=self._load.__getitem__)
+        self._load[index] += 1
+        call = self._actors[index].run.remote(envelope)
+        self._pending[call] = (ticket, index)
+
+    def collect(self, timeout_seconds: float) -> list[Outcome]:
+        """See `ProverPool`."""
+        if not self._pending:
+            return []
+        ready, _ = self._ray.wait(
+            list(self._pending), num_returns=1, timeout=timeout_seconds, fetch_local=True
+        )
+        return [self._finish(call) for call in ready]
+
+    def worker_pids(self) -> list[int]:
+        """Returns the process numbers of the actors that answer now."""
+        found = []
+        for actor in self._actors:
+            try:
+                found.append(int(self._ray.get(actor.pid.remote())))
+            except self._ray.exceptions.RayActorError:
+                continue
+        return found
+
+    def close(self) -> None:
+        """See `ProverPool`."""
+        self._pending.clear()
+        self._ray.shutdown()
+
+    def _finish(self, call: Any) -> Outcome:
+        ticket, index = self._pending.pop(call)
+        self._load[index] -= 1
+        try:
+            return Outcome(ticket, self._ray.get(call))
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause if error.cause is not None else error
+            return Outcome(ticket, None, f"{type(cause).__name__}: {cause}".splitlines()[0])
+        except self._ray.exceptions.RayError as error:
+            return Outcome(ticket, None, f"worker lost: {type(error).__name__}")
+
+
+class _Worker:
+    """Runs inside an actor process."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def run(self, envelope: bytes) -> bytes:
+        return self._work(envelope)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def _start_ray(actors: int, address: str | None) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray  # noqa: PLC0415  - half a second, and only this driver needs it
+
+    local: dict[str, Any] = {
+        "num_cpus": actors,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
+    try:
+        ray.init(
+            address=address,
+            namespace="ecliptica",
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            **({} if address else local),
+        )
+    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+        raise EnvironmentMissing(
+            f"Ray did not start: {error}",
+            "run `ecliptica doctor`, or prove without it: --workers 0",
+        ) from error
+    return ray
