@@ -1,0 +1,127 @@
+"""Arrow schemas of the Parquet files of a sealed epoch, and the named audit queries over them.
+
+One directory per shard and epoch, `DATA/epochs/shard=K/epoch=N/`, one file per table. Digests and roots are
+raw bytes. Amounts are unsigned 64-bit counts of 1e-9 ECLIPT, fees counts of 1e-6 ECLIPT: no float is money.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.tables import BLOCKS, JOBS, RECEIPTS, REJECTED, WINDOWS, Table
+
+_DIGEST = pa.binary(32)
+
+
+def _table(name: str, columns: list[tuple[str, pa.DataType]]) -> Table:
+    return Table(name, pa.schema([pa.field(n, kind, nullable=False) for n, kind in columns]))
+
+
+TRANSACTIONS_EXPORT = _table(
+    "transactions",
+    [
+        ("height", pa.int64()),
+        ("position", pa.int32()),
+        ("window", pa.int64()),
+        ("digest", _DIGEST),
+        ("kind", pa.string()),
+        ("sender", pa.int64()),
+        ("recipient", pa.int64()),
+        ("amount", pa.uint64()),
+        ("fee", pa.int64()),
+        ("nonce", pa.int64()),
+        ("expiry", pa.int64()),
+        ("submitted_millis", pa.int64()),
+        ("body", pa.binary()),
+        ("signature", pa.binary()),
+    ],
+)
+"""Executed transactions in order. `recipient` of a registration is the new account's index."""
+
+REGISTRATIONS_EXPORT = _table(
+    "registrations",
+    [
+        ("account", pa.int64()),
+        ("address", pa.binary(20)),
+        ("public_key", pa.binary(1312)),
+        ("height", pa.int64()),
+    ],
+)
+"""Accounts opened in the epoch, in index order."""
+
+VOTES_EXPORT = _table(
+    "votes",
+    [
+        ("sender", pa.int32()),
+        ("phase", pa.string()),
+        ("view", pa.int64()),
+        ("block_hash", _DIGEST),
+        ("message", pa.binary()),
+        ("append_millis", pa.int64()),
+    ],
+)
+"""Every decodable vote message on the log, in log order; several of one phase and view are evidence."""
+
+CERTIFICATES_EXPORT = _table(
+    "certificates",
+    [
+        ("height", pa.int64()),
+        ("view", pa.int64()),
+        ("block_hash", _DIGEST),
+        ("signers", pa.list_(pa.int32())),
+        ("certificate", pa.binary()),
+    ],
+)
+"""The certificate that made each block final."""
+
+PROOFS_EXPORT = _table(
+    "proofs",
+    [
+        ("level", pa.string()),
+        ("window", pa.int64()),
+        ("segment", pa.int32()),
+        ("job_id", _DIGEST),
+        ("statement_digest", _DIGEST),
+        ("statement", pa.binary()),
+        ("path", pa.string()),
+        ("sha256", _DIGEST),
+        ("bytes", pa.int64()),
+        ("proven_bits", pa.float64()),
+        ("prover", pa.string()),
+        ("prove_seconds", pa.float64()),
+        ("accepted", pa.bool_()),
+    ],
+)
+"""Proofs of the epoch; `path` is relative to DATA."""
+
+SUPPLY_EXPORT = _table(
+    "supply",
+    [
+        ("height", pa.int64()),
+        ("cap", pa.uint64()),
+        ("reserve", pa.uint64()),
+        ("issued", pa.uint64()),
+        ("accounts", pa.uint64()),
+        ("proposer_pool", pa.uint64()),
+        ("escrow", pa.uint64()),
+        ("private_pool", pa.uint64()),
+        ("max_private_pool", pa.uint64()),
+        ("burned", pa.uint64()),
+    ],
+)
+"""One row: where every issued unit is at the epoch's last block."""
+
+EXPORTS = (
+    TRANSACTIONS_EXPORT,
+    REGISTRATIONS_EXPORT,
+    BLOCKS,
+    VOTES_EXPORT,
+    CERTIFICATES_EXPORT,
+    WINDOWS,
+    PROOFS_EXPORT,
+    JOBS,
+    RECEIPTS,
+    REJECTED,
+    SUPPLY_EXPORT,
+)
+"""File stem = table name. `rewards` and `faults` come with the prover market and the fraud proofs."""

@@ -1,0 +1,38 @@
+-- name: double-spend | two executed transactions of one sender with one nonce; must be empty
+select shard, sender, nonce, count(*) as times, list(hex(digest)) as digests
+from transactions where kind <> 'settle' group by all having count(*) > 1 order by all;
+
+-- name: equivocation | two votes of one validator for different blocks in one phase and view; must be empty
+select shard, sender, phase, "view", count(distinct block_hash) as blocks
+from votes where phase = 'notarize' group by all having count(distinct block_hash) > 1 order by all;
+
+-- name: supply | where every issued unit is, per shard and epoch; holds must be true
+select shard, epoch, height, issued, accounts, proposer_pool, escrow, private_pool, max_private_pool,
+       burned, holds
+from supply order by shard, epoch;
+
+-- name: unproven-windows | closed windows with a segment whose proof the beacon has not accepted
+select w.shard, w.epoch, w."window", w.segments, count(p.segment) filter (p.accepted) as accepted
+from windows w left join proofs p on p.shard = w.shard and p."window" = w."window"
+group by all having count(p.segment) filter (p.accepted) < w.segments order by all;
+
+-- name: prover-payments | segments proven and seconds spent, by prover
+select prover, count(*) as segments, sum(prove_seconds) as seconds, sum(bytes) as bytes
+from proofs group by all order by all;
+
+-- name: latency | milliseconds from proposal to certificate, and from submission to certificate
+select 'proposal to certificate' as measure, count(*) as n,
+       quantile_cont(finality_millis, 0.5) as p50, quantile_cont(finality_millis, 0.99) as p99,
+       max(finality_millis) as max
+from blocks where transactions > 0
+union all
+select 'submission to certificate', count(*), quantile_cont(at_millis - submitted_millis, 0.5),
+       quantile_cont(at_millis - submitted_millis, 0.99), max(at_millis - submitted_millis)
+from receipts where state = 'bft_final';
+
+-- name: rejections | dead letters by stage and reason
+select stage, reason, count(*) as n from rejected group by all order by n desc, stage, reason;
+
+-- name: hot-accounts | the accounts that receive most often
+select shard, recipient, count(*) as received, sum(amount) as amount
+from transactions where kind = 'transfer' group by all order by received desc, recipient limit 20;
