@@ -11,6 +11,7 @@ import gzip
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +23,10 @@ import pyarrow.parquet as pq
 from schemas.errors import ParameterError
 
 REQUIRED_COLUMNS = ("from_address", "to_address", "value")
-"""Columns that an import reads; all others are ignored."""
+"""Columns that an import reads."""
+
+TIME_COLUMN = "block_timestamp"
+"""Read when it is there; all other columns are ignored."""
 
 MAX_LINE_BYTES = 16 << 20
 """A line above it is broken; the longest real `input` column is a few hundred kilobytes."""
@@ -31,6 +35,9 @@ PARQUET_BATCH_ROWS = 8192
 ADDRESS_BYTES = 20
 MAX_VALUE_DIGITS = 78
 """Decimal digits of 2^256 - 1, the largest value the source chain can hold."""
+
+MAX_TIME_DIGITS = 11
+"""Digits of UTC seconds; other forms of a time are taken as unknown."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
@@ -91,12 +98,14 @@ class SourceRow:
         sender: 20 bytes.
         recipient: 20 bytes, or None when the row creates a contract.
         wei: Value in [0, 2^256).
+        event_seconds: UTC seconds of its block, or None when the file does not say.
     """
 
     line: int
     sender: bytes
     recipient: bytes | None
     wei: int
+    event_seconds: int | None = None
 
 
 def read_rows(path: Path) -> Iterator[SourceRow | BrokenRow]:
@@ -142,6 +151,7 @@ def _csv_rows(path: Path, file: ByteLines) -> Iterator[SourceRow | BrokenRow]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ParameterError(f"{path}: line 1 is not a CSV header") from error
     sender_at, recipient_at, value_at = _places(path, names)
+    time_at = names.index(TIME_COLUMN) if TIME_COLUMN in names else None
     for number, raw in lines:
         if raw is None:
             yield BrokenRow(number, RowFault.LINE_LENGTH, f"more than {MAX_LINE_BYTES} bytes")
@@ -159,7 +169,8 @@ def _csv_rows(path: Path, file: ByteLines) -> Iterator[SourceRow | BrokenRow]:
                 detail = f"{len(fields)} fields, the header has {len(names)}"
                 yield BrokenRow(number, RowFault.COLUMN_COUNT, detail)
             continue
-        yield _row(number, fields[sender_at], fields[recipient_at], fields[value_at])
+        seconds = "" if time_at is None else fields[time_at]
+        yield _row(number, fields[sender_at], fields[recipient_at], fields[value_at], seconds)
 
 
 def _lines(path: Path, file: ByteLines) -> Iterator[tuple[int, bytes | None]]:
@@ -205,7 +216,7 @@ def _places(path: Path, names: Sequence[str]) -> tuple[int, int, int]:
     return sender, recipient, value
 
 
-def _row(line: int, sender: str, recipient: str, value: str) -> SourceRow | BrokenRow:
+def _row(line: int, sender: str, recipient: str, value: str, seconds: str) -> SourceRow | BrokenRow:
     if not sender:
         return BrokenRow(line, RowFault.NO_SENDER, "from_address is empty")
     try:
@@ -221,7 +232,8 @@ def _row(line: int, sender: str, recipient: str, value: str) -> SourceRow | Brok
     wei = int(digits) if len(digits) <= MAX_VALUE_DIGITS else 1 << 256
     if wei >> 256:
         return BrokenRow(line, RowFault.TOO_LARGE, f"{digits[:80]} is above 2^256")
-    return SourceRow(line, sender_bytes, recipient_bytes, wei)
+    known = len(seconds) <= MAX_TIME_DIGITS and seconds.isascii() and seconds.isdigit()
+    return SourceRow(line, sender_bytes, recipient_bytes, wei, int(seconds) if known else None)
 
 
 def _parquet_rows(path: Path) -> Iterator[SourceRow | BrokenRow]:
@@ -236,7 +248,8 @@ def _parquet_rows(path: Path) -> Iterator[SourceRow | BrokenRow]:
                     "export value as a string or a decimal",
                 )
             line = 0
-            batches = file.iter_batches(PARQUET_BATCH_ROWS, columns=list(REQUIRED_COLUMNS))
+            columns = [n for n in (*REQUIRED_COLUMNS, TIME_COLUMN) if n in schema.names]
+            batches = file.iter_batches(PARQUET_BATCH_ROWS, columns=columns)
             for batch in batches:
                 for record in batch.to_pylist():
                     line += 1
@@ -247,7 +260,7 @@ def _parquet_rows(path: Path) -> Iterator[SourceRow | BrokenRow]:
 
 def _parquet_row(line: int, record: Mapping[str, Any]) -> SourceRow | BrokenRow:
     sender, recipient, value = (_text(record[name]) for name in REQUIRED_COLUMNS)
-    return _row(line, sender, recipient, value)
+    return _row(line, sender, recipient, value, _text(record.get(TIME_COLUMN)))
 
 
 def _text(value: Any) -> str:
@@ -258,4 +271,6 @@ def _text(value: Any) -> str:
         return "0x" + value.hex()
     if isinstance(value, Decimal):
         return f"{value:f}".removesuffix(".") if value != int(value) else str(int(value))
+    if isinstance(value, datetime):
+        return str(int(value.replace(tzinfo=value.tzinfo or UTC).timestamp()))
     return str(value)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -96,6 +97,29 @@ def test_a_broken_row_is_named_and_the_next_one_is_read(
     assert detail in first.detail
     assert str(first).startswith(f"line 2: {fault}: ")
     assert second == SourceRow(3, A, B, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1683029999", 1683029999), ("2023-05-02 12:19:59 UTC", None), ("", None), ("-1", None)],
+)
+def test_the_time_is_read_when_it_is_whole_seconds(
+    tmp_path: Path, text: str, seconds: int | None
+) -> None:
+    path = _file(tmp_path, f"{_line()},{text}", header=f"{HEADER},block_timestamp")
+    assert list(read_rows(path)) == [SourceRow(2, A, B, 5, seconds)]
+
+
+def test_a_parquet_timestamp_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    columns = {
+        "from_address": [A],
+        "to_address": [B],
+        "value": ["5"],
+        "block_timestamp": [datetime(2023, 5, 2, 12, 19, 59, tzinfo=UTC)],
+    }
+    pq.write_table(pa.table(columns), path)
+    assert list(read_rows(path)) == [SourceRow(1, A, B, 5, 1683029999)]
 
 
 def test_bytes_that_are_no_text_and_endless_lines_break_one_row_only(
