@@ -41,7 +41,7 @@ class Invalidity(StrEnum):
 
 
 class AmountDistribution(StrEnum):
-    """How amounts are drawn: every value, or every order of magnitude, equally likely."""
+    """How amounts are drawn: every value, or every power of two, equally likely."""
 
     UNIFORM = "uniform"
     LOG_UNIFORM = "log_uniform"
