@@ -12,8 +12,8 @@ from threading import Lock
 
 from proving.signatures import KeyPair
 from schemas.errors import ParameterError
+from schemas.units import ADDRESS_BYTES
 
-ADDRESS_BYTES = 20
 KEY_DOMAIN = b"ecliptica/account-key/v1"
 ISSUER_LABEL = b"issuer"
 KEY_RING_ENTRIES = 4096

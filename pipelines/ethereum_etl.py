@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import ParameterError
+from schemas.units import ADDRESS_BYTES
 
 REQUIRED_COLUMNS = ("from_address", "to_address", "value")
 """Columns that an import reads."""
@@ -32,7 +33,6 @@ MAX_LINE_BYTES = 16 << 20
 """A line above it is broken; the longest real `input` column is a few hundred kilobytes."""
 
 PARQUET_BATCH_ROWS = 8192
-ADDRESS_BYTES = 20
 MAX_VALUE_DIGITS = 78
 """Decimal digits of 2^256 - 1, the largest value the source chain can hold."""
 

@@ -9,9 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.errors import ParameterError
-
-MAX_AMOUNT = 2**60
-"""Units of 1e-9: amounts and balances are below it."""
+from schemas.units import AMOUNT_LIMIT
 
 MAX_WORKLOAD_BYTES = 1 << 20
 
@@ -21,9 +19,12 @@ class Invalidity(StrEnum):
 
     `bad_signature`: one bit of the signature flipped. `wrong_key`: signed by another account. `nonce_gap`:
     a nonce ahead of the account's. `replay`: the bytes of an earlier valid transaction again. `overdraft`:
-    more than the account can hold. `expired`: its last slot has passed. `unknown_sender` and
-    `unknown_recipient`: an account index that nobody registered. `wrong_chain`: signed for another chain.
-    `wrong_length`: the body cut short. `unknown_kind`: a kind that does not exist. `garbage`: random bytes.
+    more than was ever issued. `expired`: its last slot was slot 0. `expiry_too_far`: valid for longer than
+    allowed. `unknown_sender`, `unknown_recipient`: an index that nobody registered. `reserved_account`:
+    paid to a cell of the ledger itself. `not_issuer`: a user issues money. `wrong_chain`, `wrong_shard`:
+    signed for another one. `fee_too_low`: no fee. `amount_too_large`: 2^60 units. `wrong_length`: the body
+    cut short. `short_signature`: the signature cut short. `unknown_kind`: a kind that does not exist.
+    `unsupported_kind`: one that is only reserved. `garbage`: random bytes.
     """
 
     BAD_SIGNATURE = "bad_signature"
@@ -32,11 +33,19 @@ class Invalidity(StrEnum):
     REPLAY = "replay"
     OVERDRAFT = "overdraft"
     EXPIRED = "expired"
+    EXPIRY_TOO_FAR = "expiry_too_far"
     UNKNOWN_SENDER = "unknown_sender"
     UNKNOWN_RECIPIENT = "unknown_recipient"
+    RESERVED_ACCOUNT = "reserved_account"
+    NOT_ISSUER = "not_issuer"
     WRONG_CHAIN = "wrong_chain"
+    WRONG_SHARD = "wrong_shard"
+    FEE_TOO_LOW = "fee_too_low"
+    AMOUNT_TOO_LARGE = "amount_too_large"
     WRONG_LENGTH = "wrong_length"
+    SHORT_SIGNATURE = "short_signature"
     UNKNOWN_KIND = "unknown_kind"
+    UNSUPPORTED_KIND = "unsupported_kind"
     GARBAGE = "garbage"
 
 
@@ -52,8 +61,8 @@ class Amounts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    minimum: int = Field(default=0, ge=0, lt=MAX_AMOUNT)
-    maximum: int = Field(default=1_000_000_000, ge=0, lt=MAX_AMOUNT)
+    minimum: int = Field(default=0, ge=0, lt=AMOUNT_LIMIT)
+    maximum: int = Field(default=1_000_000_000, ge=0, lt=AMOUNT_LIMIT)
     distribution: AmountDistribution = AmountDistribution.LOG_UNIFORM
 
     @model_validator(mode="after")
@@ -74,7 +83,7 @@ class Workload(BaseModel):
         sender_exponent: Zipf exponent of how often an account sends; 0 is uniform.
         recipient_exponent: The same for receiving: hot accounts.
         amounts: Range of amounts.
-        lifetime_slots: Slots after the first for which a transaction stays valid.
+        rate: Transactions per second of the recorded times, what `replay --rate 1x` sends.
         invalid: Share of each kind of invalid transaction; the rest is valid.
     """
 
@@ -82,11 +91,11 @@ class Workload(BaseModel):
 
     schema_version: int = Field(default=1, ge=1, le=1)
     accounts: int = Field(ge=0, le=2**24)
-    funding: int = Field(default=1_000_000_000_000, ge=0, lt=MAX_AMOUNT)
+    funding: int = Field(default=1_000_000_000_000, ge=0, lt=AMOUNT_LIMIT)
     sender_exponent: float = Field(default=0.0, ge=0.0, le=4.0)
     recipient_exponent: float = Field(default=0.0, ge=0.0, le=4.0)
     amounts: Amounts = Amounts()
-    lifetime_slots: int | None = Field(default=None, ge=1)
+    rate: float = Field(default=100.0, gt=0.0, le=1e6)
     invalid: dict[Invalidity, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -95,7 +104,7 @@ class Workload(BaseModel):
             raise ValueError("a share of invalid is outside [0, 1]")
         if sum(self.invalid.values()) > 1.0 + 1e-9:
             raise ValueError("the shares of invalid sum to more than 1")
-        if self.accounts * self.funding >= MAX_AMOUNT:
+        if self.accounts * self.funding >= AMOUNT_LIMIT:
             raise ValueError("accounts * funding is not below 2^60")
         return self
 

@@ -13,7 +13,7 @@ funding: 1000
 sender_exponent: 0.5
 recipient_exponent: 1.1
 amounts: {minimum: 1, maximum: 50, distribution: uniform}
-lifetime_slots: 9
+rate: 9
 invalid: {bad_signature: 0.01, overdraft: 0.02}
 """
 
@@ -27,7 +27,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         sender_exponent=0.5,
         recipient_exponent=1.1,
         amounts=Amounts(minimum=1, maximum=50, distribution=AmountDistribution.UNIFORM),
-        lifetime_slots=9,
+        rate=9.0,
         invalid={Invalidity.BAD_SIGNATURE: 0.01, Invalidity.OVERDRAFT: 0.02},
     )
 
@@ -63,3 +63,13 @@ def test_an_absent_or_huge_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "huge.yaml").write_bytes(b"#" * (1 << 21))
     with pytest.raises(ParameterError, match="is larger than"):
         load_workload(tmp_path / "huge.yaml")
+
+
+def test_the_workloads_that_come_with_the_project_load() -> None:
+    folder = Path(__file__).parents[2] / "pipelines" / "data" / "workloads"
+    loaded = {path.stem: load_workload(path) for path in folder.glob("*.yaml")}
+    valid = loaded["uniform_100_accounts_all_valid"]
+    mixed = loaded["hot_receivers_200_accounts_20_percent_invalid"]
+    assert (valid.accounts, valid.invalid) == (100, {})
+    assert (mixed.accounts, mixed.funding) == (200, 10**12)
+    assert mixed.invalid == dict.fromkeys(Invalidity, 0.01)
