@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from pipelines.account_keys import own_address
 from proving.signatures import KeyPair
 from schemas.errors import EclipticaError, ParameterError
+from schemas.units import ADDRESS_BYTES
 
 FORMAT = "ecliptica-key-1"
 FOLDER = "keys"
@@ -38,21 +40,32 @@ class StoredKey:
     pair: KeyPair = field(repr=False)
 
 
-def create_key(data: Path, name: str, seed: bytes | None = None) -> StoredKey:
+def create_key(
+    data: Path, name: str, seed: bytes | None = None, address: bytes | None = None
+) -> StoredKey:
     """Makes a key pair and stores its seed; from the system's randomness unless a seed is given.
 
+    Args:
+        data: Data directory.
+        name: Name of the wallet.
+        seed: 32 bytes, or None for a fresh key.
+        address: 20 bytes, for an account that was registered under another address than its key's own.
+
     Raises:
-        ParameterError: The name is not allowed or taken, or the seed is not 32 bytes.
+        ParameterError: The name is not allowed or taken, or a length is wrong.
         EclipticaError: The file cannot be written.
     """
-    path = _path(data, name)
+    path = key_path(data, name)
     pair = KeyPair.from_seed(secrets.token_bytes(SEED_BYTES) if seed is None else seed)
-    key = StoredKey(name, own_address(pair.public_key), pair)
+    key = StoredKey(name, own_address(pair.public_key) if address is None else address, pair)
+    if len(key.address) != ADDRESS_BYTES:
+        raise ParameterError(f"an address has {ADDRESS_BYTES} bytes, got {len(key.address)}")
     document = {
         "format": FORMAT,
         "name": name,
         "algorithm": "ML-DSA-44",
         "address": "0x" + key.address.hex(),
+        "public_key_sha256": hashlib.sha256(pair.public_key).hexdigest(),
         "seed": pair.seed.hex(),
     }
     try:
@@ -76,7 +89,7 @@ def load_key(data: Path, name: str) -> StoredKey:
     Raises:
         ParameterError: There is no such key, others may read the file, or it is damaged.
     """
-    path = _path(data, name)
+    path = key_path(data, name)
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -94,13 +107,14 @@ def load_key(data: Path, name: str) -> StoredKey:
         found = document["format"]
         seed = bytes.fromhex(document["seed"])
         address = bytes.fromhex(document["address"].removeprefix("0x"))
+        fingerprint = document["public_key_sha256"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ParameterError(f"{path} is not a key file: {error}") from error
     if found != FORMAT:
         raise ParameterError(f"{path} has key format {found!r}, this version reads {FORMAT!r}")
     pair = KeyPair.from_seed(seed)
-    if address != own_address(pair.public_key):
-        raise ParameterError(f"{path} is damaged: its seed does not give its address")
+    if fingerprint != hashlib.sha256(pair.public_key).hexdigest() or len(address) != ADDRESS_BYTES:
+        raise ParameterError(f"{path} is damaged: its seed does not give its public key")
     return StoredKey(name, address, pair)
 
 
@@ -110,7 +124,12 @@ def list_keys(data: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if _NAME.fullmatch(name)))
 
 
-def _path(data: Path, name: str) -> Path:
+def key_path(data: Path, name: str) -> Path:
+    """Returns where a wallet's key is stored.
+
+    Raises:
+        ParameterError: The name is not allowed.
+    """
     if not _NAME.fullmatch(name):
         raise ParameterError(
             f"a wallet's name is made of a-z, 0-9, - and _, at most 64 of them, got {name!r}"

@@ -18,7 +18,7 @@ T = TypeVar("T")
 NANOS_PER_SECOND = 1_000_000_000
 NANOS_PER_MILLI = 1_000_000
 
-_RATE = re.compile(r"(?P<speed>\d+(\.\d+)?)x|(?P<count>\d+(\.\d+)?)/s|max")
+_RATE = re.compile(r"(?P<speed>\d+(\.\d+)?)x|(?P<count>\d+(\.\d+)?)/s|max", re.ASCII)
 
 
 class Clock(Protocol):

@@ -46,14 +46,17 @@ class Judge:
         return [self.verdict(row) for row in rows]
 
     def verdict(self, row: CorpusRow) -> str:
+        return self.judge(row.body, row.signature)
+
+    def judge(self, body: bytes, signature: bytes) -> str:
         try:
-            transaction = decode_body(row.body)
+            transaction = decode_body(body)
         except WireError as error:
             return _byte_reason(error)
-        if len(row.signature) != SIGNATURE_BYTES:
+        if len(signature) != SIGNATURE_BYTES:
             return RejectionReason.WRONG_LENGTH
         key = self._key(transaction.sender)
-        if key and not verify_many([key], [row.body], [row.signature], SIGNATURE_CONTEXT)[0]:
+        if key and not verify_many([key], [body], [signature], SIGNATURE_CONTEXT)[0]:
             return RejectionReason.BAD_SIGNATURE
         effects = apply(self, transaction, self.slot, self.parameters)
         if isinstance(effects, RejectionReason):

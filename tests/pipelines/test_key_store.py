@@ -67,10 +67,11 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": "00" * 32}, "its seed does not give its address"),
+        ({"seed": "00" * 32}, "its seed does not give its public key"),
         ({"seed": "00"}, "an ML-DSA-44 seed is 32 bytes, got 1"),
         ({"seed": None}, "is not a key file"),
         ({"address": 5}, "is not a key file"),
+        ({"address": "0x00"}, "is damaged"),
         ({"format": "other"}, "has key format 'other'"),
     ],
 )
@@ -90,3 +91,11 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "keys" / "alice.json").write_text(text)
     with pytest.raises(ParameterError, match="is not a key file"):
         load_key(tmp_path, "alice")
+
+
+def test_an_account_registered_under_another_address_keeps_it(tmp_path: Path) -> None:
+    made = create_key(tmp_path, "alice", bytes(32), b"a" * 20)
+    assert load_key(tmp_path, "alice") == made
+    assert made.address == b"a" * 20
+    with pytest.raises(ParameterError, match="an address has 20 bytes, got 3"):
+        create_key(tmp_path, "bob", bytes(32), b"abc")
