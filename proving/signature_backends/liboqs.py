@@ -53,7 +53,7 @@ def _load_library() -> tuple[ctypes.CDLL, str]:
             continue
     raise EnvironmentMissing(
         f"the liboqs library is not installed (tried {', '.join(tried)})",
-        f"install liboqs 0.12 or newer and set {PATH_VARIABLE}, or use --signatures cryptography",
+        f"install liboqs 0.12 or newer and set {PATH_VARIABLE} to its folder",
     )
 
 

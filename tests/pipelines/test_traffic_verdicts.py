@@ -39,9 +39,9 @@ def test_traffic_that_meets_its_expectation_is_complete_and_timed() -> None:
     tracker.add_receipts(
         [_receipt(b"genesis"), _receipt(b"one"), _receipt(b"one"), _receipt(b"two", waited=60)]
     )
-    assert not tracker.is_complete
+    half_way = tracker.is_complete
     tracker.add_rejections([_rejection(5, 0, "nonce_replay"), _rejection(6, 0, "overdraft")])
-    assert tracker.is_complete
+    assert (half_way, tracker.is_complete) == (False, True)
     report = tracker.report()
     assert report == VerdictReport(
         expected={"admitted": 3, "nonce_replay": 1, "overdraft": 1},
