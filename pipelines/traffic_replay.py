@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from pipelines.corpus import GENESIS_PHASE, CorpusRow
+from pipelines.corpus import GENESIS_PHASE, CorpusRow, read_corpus, read_corpus_info
 from pipelines.latency import (
     NANOS_PER_MILLI,
     NANOS_PER_SECOND,
@@ -22,7 +23,14 @@ from pipelines.latency import (
     batch_by_time,
     due_times,
 )
-from schemas.tables import TRANSACTIONS, encode
+from pipelines.progress import Progress
+from pipelines.topic_log import TopicLog
+from pipelines.traffic_verdicts import VerdictReport, VerdictTracker
+from schemas.errors import ParameterError
+from schemas.tables import RECEIPTS, REJECTED, TRANSACTIONS, encode
+from schemas.topics import RECEIPTS as RECEIPTS_TOPIC
+from schemas.topics import REJECTED as REJECTED_TOPIC
+from schemas.topics import shard_topic
 
 MAX_BATCH_BYTES = 64 * 1024
 """Bytes of one record: at this size a record costs about a millisecond on the embedded log."""
@@ -30,8 +38,14 @@ MAX_BATCH_BYTES = 64 * 1024
 LINGER_MILLIS = 20
 """Longest time that a transaction waits for its record to fill."""
 
-Append = Callable[[tuple[tuple[str, bytes], ...], bytes], None]
-"""Appends a record of headers and body; durable when it returns."""
+VERDICT_PATIENCE_SECONDS = 60.0
+"""How long to wait for a further verdict before the rest counts as unresolved."""
+
+POLL_SECONDS = 0.25
+"""Longest wait before the ends of the topics are looked at again."""
+
+Append = Callable[[tuple[tuple[str, bytes], ...], bytes], int]
+"""Appends a record of headers and body; durable when it returns its offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +162,121 @@ class Sender:
             for item in batch
         ]
         self.append(*encode(TRANSACTIONS, TRANSACTIONS.batch(rows)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """What to send, and whether to wait for the outcome.
+
+    Attributes:
+        source: Corpus.
+        pace: When to send.
+        shard: Shard of the log; must be the corpus's.
+        wait: Wait until every transaction has a verdict.
+        patience_seconds: Longest wait for a further verdict.
+    """
+
+    source: Path
+    pace: Pace
+    shard: int = 0
+    wait: bool = False
+    patience_seconds: float = VERDICT_PATIENCE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """A replay.
+
+    Attributes:
+        send: What was sent, and the latency to the durable append.
+        verdicts: What became of it; None when it was not waited for.
+    """
+
+    send: SendResult
+    verdicts: VerdictReport | None
+
+    @property
+    def exit_code(self) -> int:
+        """1 when a verdict is not as the corpus says."""
+        return int(self.verdicts is not None and not self.verdicts.is_as_expected)
+
+
+def replay_traffic(
+    options: ReplayOptions,
+    log: TopicLog,
+    clock: Clock,
+    report: Progress,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> ReplayResult:
+    """Sends a corpus: genesis at once, then the traffic at its times.
+
+    With `wait`, memory is about 120 bytes per transaction; otherwise it does not grow with the corpus.
+
+    Raises:
+        ParameterError: No corpus, another shard, or a speed without recorded times.
+    """
+    info = read_corpus_info(options.source)
+    if info.shard != options.shard:
+        raise ParameterError(
+            f"{options.source} is signed for shard {info.shard}, not {options.shard}",
+            f"use --shard {info.shard}",
+        )
+    topic = shard_topic("tx", options.shard)
+    ends = {name: log.end(name) for name in (RECEIPTS_TOPIC, REJECTED_TOPIC)}
+    tracker = VerdictTracker(topic, first_offset=log.end(topic))
+
+    def rows() -> Iterator[CorpusRow]:
+        for row in read_corpus(options.source):
+            if options.wait:
+                tracker.add_sent(row)
+            report.advance(1)
+            yield row
+
+    sender = Sender(
+        lambda headers, body: log.append(topic, headers, body),
+        options.pace,
+        clock,
+        is_stopped=is_stopped,
+    )
+    report.phase("send", info.genesis_rows + info.traffic_rows)
+    genesis, traffic = split_genesis(rows())
+    sent = sender.send_traffic(traffic, sender.send_genesis(genesis))
+    if not options.wait:
+        return ReplayResult(sent, None)
+    report.phase("verdicts", None)
+    follower = Follower(tracker, log, clock, is_stopped)
+    follower.follow(ends, int(options.patience_seconds * NANOS_PER_SECOND))
+    return ReplayResult(sent, tracker.report())
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Reads verdicts from the log as they come."""
+
+    tracker: VerdictTracker
+    log: TopicLog
+    clock: Clock
+    is_stopped: Callable[[], bool]
+
+    def follow(self, starts: dict[str, int], patience_nanos: int) -> None:
+        """Reads on from `starts` until all verdicts are known, or none came for `patience_nanos`."""
+        deadline = self.clock.now_nanos() + patience_nanos
+        while not (self.tracker.is_complete or self.is_stopped()):
+            ends = {name: self.log.end(name) for name in starts}
+            if ends != starts:
+                self._read(starts)
+                starts = ends
+                deadline = self.clock.now_nanos() + patience_nanos
+            elif self.clock.now_nanos() < deadline:
+                self.log.wait(POLL_SECONDS)
+            else:
+                return
+
+    def _read(self, starts: dict[str, int]) -> None:
+        receipts = self.log.rows(RECEIPTS_TOPIC, RECEIPTS, starts[RECEIPTS_TOPIC])
+        self.tracker.add_receipts(receipts)
+        rejections = self.log.rows(REJECTED_TOPIC, REJECTED, starts[REJECTED_TOPIC])
+        self.tracker.add_rejections(rejections)
 
 
 def split_genesis(rows: Iterator[CorpusRow]) -> tuple[Iterator[CorpusRow], Iterator[CorpusRow]]:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from pipelines.ethereum_etl import parse_address
 from pipelines.forge import Signed, sign
 from pipelines.key_store import StoredKey, create_key, key_path, load_key
+from pipelines.topic_log import TopicLog
 from pipelines.wallet_view import LedgerReader, Receipt
 from proving.ledger.rules import PUBLIC_FEE
 from schemas.errors import EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis
-from schemas.tables import RECEIPTS, TRANSACTIONS, Table, encode
+from schemas.tables import RECEIPTS, TRANSACTIONS, encode
 from schemas.topics import RECEIPTS as RECEIPTS_TOPIC
 from schemas.topics import shard_topic
 from schemas.transactions import Transaction, TransactionKind
@@ -39,22 +38,10 @@ DEFAULT_LIFETIME_SLOTS = EXPIRY_SPAN // 2
 """Slots for which a sent transaction stays valid: two hours of 15/32 s slots, half of what is allowed."""
 
 PUBLIC_TIER = "public"
-TIERS = (PUBLIC_TIER, "private", "max-privacy")
+TIERS = (PUBLIC_TIER, "private", "max-private")
 
 _AMOUNT = re.compile(r"(?P<whole>\d{1,10})(\.(?P<part>\d{1,9}))?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-class WalletLog(Protocol):
-    """What a wallet needs of the event log."""
-
-    def append(self, topic: str, headers: tuple[tuple[str, bytes], ...], body: bytes) -> int:
-        """Appends a record, durable when it returns, and returns its offset."""
-        ...
-
-    def rows(self, topic: str, table: Table) -> Iterator[Mapping[str, Any]]:
-        """Yields the rows of a topic from its start; undecodable records are left out."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +162,7 @@ def new_wallet(data: Path, name: str) -> NewWallet:
     return NewWallet(name, "0x" + key.address.hex(), str(key_path(data, name)))
 
 
-def register_wallet(log: WalletLog, genesis: Genesis, options: RegisterOptions) -> Sent:
+def register_wallet(log: TopicLog, genesis: Genesis, options: RegisterOptions) -> Sent:
     """Registers a wallet's key on the ledger, paid and signed by another wallet or by the issuer.
 
     Raises:
@@ -205,7 +192,7 @@ def register_wallet(log: WalletLog, genesis: Genesis, options: RegisterOptions) 
     return _append(log, sign(paying.pair, transaction), transaction, options.now_millis)
 
 
-def send_payment(log: WalletLog, genesis: Genesis, options: SendOptions) -> Sent:
+def send_payment(log: TopicLog, genesis: Genesis, options: SendOptions) -> Sent:
     """Signs a transfer and appends it to the shard's topic.
 
     Raises:
@@ -234,7 +221,7 @@ def send_payment(log: WalletLog, genesis: Genesis, options: SendOptions) -> Sent
     return _append(log, sign(key.pair, transaction), transaction, options.now_millis)
 
 
-def read_receipt(log: WalletLog, digest: str, shard: int = 0) -> Receipt:
+def read_receipt(log: TopicLog, digest: str, shard: int = 0) -> Receipt:
     """Returns how certain a transaction is.
 
     Raises:
@@ -275,7 +262,7 @@ def check_tier(tier: str) -> None:
         raise EnvironmentMissing(f"the {tier} tier is not built yet", "use --tier public")
 
 
-def read_ledger(log: WalletLog, shard: int) -> LedgerReader:
+def read_ledger(log: TopicLog, shard: int) -> LedgerReader:
     """Reads a shard's transactions and receipts from the start of the log."""
     reader = LedgerReader(shard)
     reader.add_receipts(log.rows(RECEIPTS_TOPIC, RECEIPTS))
@@ -316,7 +303,7 @@ def _own_index(reader: LedgerReader, key: StoredKey) -> int:
     return account.index
 
 
-def _append(log: WalletLog, signed: Signed, transaction: Transaction, now_millis: int) -> Sent:
+def _append(log: TopicLog, signed: Signed, transaction: Transaction, now_millis: int) -> Sent:
     row = {
         "body": signed.body,
         "signature": signed.signature,

@@ -1,14 +1,33 @@
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines.account_keys import issuer_pair
 from pipelines.corpus import ADMITTED, GENESIS_PHASE, TRAFFIC_PHASE, CorpusRow
 from pipelines.latency import LatencySummary, Rate
-from pipelines.traffic_replay import Pace, Sender, SendResult, split_genesis
+from pipelines.traffic_generate import GenerateOptions, generate_traffic
+from pipelines.traffic_replay import (
+    Pace,
+    ReplayOptions,
+    ReplayResult,
+    Sender,
+    SendResult,
+    replay_traffic,
+    split_genesis,
+)
+from proving.ledger.rules import LedgerParameters
 from schemas.errors import ParameterError
-from schemas.tables import SCHEMA_HEADER, TRANSACTIONS, SchemaRegistry
+from schemas.tables import RECEIPTS, REJECTED, SCHEMA_HEADER, TRANSACTIONS, SchemaRegistry, encode
+from schemas.workload import Invalidity, Workload
+from tests.pipelines.corpus_judge import Judge
+from tests.pipelines.row_log import RowLog
+from tests.pipelines.test_traffic_import import Notes
 
 MILLI = 1_000_000
 START_WALL = 1_700_000_000_000
@@ -36,10 +55,11 @@ class SlowLog:
     delays_millis: list[int]
     rows: list[list[dict[str, object]]] = field(default_factory=list)
 
-    def append(self, headers: tuple[tuple[str, bytes], ...], body: bytes) -> None:
+    def append(self, headers: tuple[tuple[str, bytes], ...], body: bytes) -> int:
         self.clock.now += self.delays_millis.pop(0) * MILLI
         fingerprint = dict(headers)[SCHEMA_HEADER].decode()
         self.rows.append(SchemaRegistry().decode(TRANSACTIONS, fingerprint, body).to_pylist())
+        return len(self.rows) - 1
 
 
 def _rows(count: int, every_millis: int = 100) -> list[CorpusRow]:
@@ -119,3 +139,104 @@ def test_genesis_is_split_off_and_sent_at_once(genesis_count: int) -> None:
     assert sender.send_genesis(first) == genesis_count
     assert [len(rows) for rows in log.rows] == [genesis_count] * bool(genesis_count)
     assert list(second) == traffic
+
+
+def _corpus(folder: Path) -> Path:
+    out = folder / "c.parquet"
+    workload = Workload(accounts=2, invalid={Invalidity.OVERDRAFT: 0.3})
+    generate_traffic(GenerateOptions(workload, out, 20, seed=1, shard=3), Notes())
+    return out
+
+
+@dataclass
+class Ledger:
+    """Judges what is on `tx.3` once somebody waits for verdicts."""
+
+    log: RowLog
+    clock: ManualClock
+    judge: Judge
+    done: int = 0
+
+    def run(self) -> None:
+        self.clock.now += 1000 * MILLI
+        for row in list(self.log.rows("tx.3", TRANSACTIONS))[self.done :]:
+            verdict = self.judge.judge(row["body"], row["signature"])
+            self.done += 1
+            if verdict == ADMITTED:
+                self.log.append("receipts", *self._receipt(row))
+            else:
+                self.log.append("rejected", *self._rejection(row, verdict))
+
+    def _receipt(self, row: Mapping[str, Any]) -> tuple[tuple[tuple[str, bytes], ...], bytes]:
+        entry = {
+            "digest": hashlib.sha256(row["body"]).digest(),
+            "state": "bft_final",
+            "shard": 3,
+            "at_millis": row["submitted_millis"] + 25,
+            "submitted_millis": row["submitted_millis"],
+        }
+        return encode(RECEIPTS, RECEIPTS.batch([entry]))
+
+    def _rejection(
+        self, row: Mapping[str, Any], reason: str
+    ) -> tuple[tuple[tuple[str, bytes], ...], bytes]:
+        entry = {
+            "stage": "admission",
+            "reason": reason,
+            "detail": "",
+            "topic": "tx.3",
+            "partition": 0,
+            "offset": 0,
+            "row": self.done,
+            "schema": "",
+            "attempt": 0,
+            "original": row["body"],
+            "rejected_millis": 0,
+        }
+        return encode(REJECTED, REJECTED.batch([entry]))
+
+
+def _replay(folder: Path, chain: int) -> ReplayResult:
+    log, clock = RowLog(), ManualClock()
+    judge = Judge(LedgerParameters(chain=chain, shard=3), issuer_pair(1).public_key)
+    log.on_wait = Ledger(log, clock, judge).run
+    options = ReplayOptions(_corpus(folder), Pace(Rate(per_second=50)), shard=3, wait=True)
+    return replay_traffic(options, log, clock, Notes())
+
+
+def test_a_replay_that_waits_compares_every_verdict(tmp_path: Path) -> None:
+    result = _replay(tmp_path, chain=1)
+    verdicts = result.verdicts
+    assert verdicts is not None
+    assert verdicts.expected == verdicts.observed
+    assert set(verdicts.expected) == {"admitted", "overdraft"}
+    assert verdicts.is_as_expected
+    final = LatencySummary(verdicts.expected["admitted"] - 4, 25.0, 25.0, 25.0, 25.0, 25.0)
+    assert verdicts.final_latency_ms == final
+    assert (result.send.genesis, result.send.sent, result.exit_code) == (4, 20, 0)
+
+
+def test_verdicts_that_differ_end_the_command_with_a_failure(tmp_path: Path) -> None:
+    result = _replay(tmp_path, chain=2)
+    assert result.verdicts is not None
+    assert result.verdicts.observed == {"wrong_chain": 24}
+    assert result.exit_code == 1
+
+
+def test_a_replay_that_nobody_answers_ends_with_the_rest_unresolved(tmp_path: Path) -> None:
+    log, clock = RowLog(), ManualClock()
+
+    def pass_time() -> None:
+        clock.now += 30_000 * MILLI
+
+    log.on_wait = pass_time
+    options = ReplayOptions(_corpus(tmp_path), Pace(Rate()), shard=3, wait=True)
+    verdicts = replay_traffic(options, log, clock, Notes()).verdicts
+    assert verdicts is not None
+    assert verdicts.unresolved == verdicts.expected["admitted"]
+
+
+def test_a_corpus_of_another_shard_is_refused(tmp_path: Path) -> None:
+    options = ReplayOptions(_corpus(tmp_path), Pace(Rate()), shard=0)
+    with pytest.raises(ParameterError, match="is signed for shard 3, not 0"):
+        replay_traffic(options, RowLog(), ManualClock(), Notes())
