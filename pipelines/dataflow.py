@@ -102,8 +102,10 @@ def to_mermaid(flow: Dataflow) -> str:
     """Returns a mermaid flowchart, left to right; sources and sinks are rounded."""
     ids = {stage.name: f"s{place}" for place, stage in enumerate(flow.stages)}
     lines = ["flowchart LR"]
-    for stage in flow.stages:
-        lines.append(f'    {ids[stage.name]}["{_quoted(stage.name)}<br/>{_quoted(stage.purpose)}"]')
+    lines += [
+        f'    {ids[stage.name]}["{_quoted(stage.name)}<br/>{_quoted(stage.purpose)}"]'
+        for stage in flow.stages
+    ]
     for place, (writer, topic, reader) in enumerate(flow.edges):
         outside = f't{place}(["{_quoted(topic)}"])'
         if writer and reader:

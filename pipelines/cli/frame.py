@@ -82,6 +82,13 @@ SETTING_FLAGS: Mapping[str, SettingFlag] = {
         str,
         "Ethereum-ETL transactions to play first.",
     ),
+    "minimum_bits": SettingFlag(
+        "proving.minimum_proven_bits",
+        "ECLIPTICA_PROVING_MINIMUM_PROVEN_BITS",
+        "100",
+        int,
+        "Refuse proofs with fewer proven bits.",
+    ),
 }
 """Flags over configuration keys. A test holds the defaults to those of profile local."""
 
@@ -95,6 +102,7 @@ def command(
     example: str,
     settings: tuple[str, ...] = (),
     drains: bool = False,
+    takes_anything: bool = False,
 ) -> Callable[[CommandBody], CommandBody]:
     """Registers a command whose body says what work it asks for.
 
@@ -104,6 +112,7 @@ def command(
         example: Shown at the end of the help.
         settings: Names in `SETTING_FLAGS` that the command offers beside `--data`.
         drains: Whether the first Ctrl-C only raises the stop flag.
+        takes_anything: Whether unknown options are arguments, for commands that are not built yet.
     """
 
     def register(body: CommandBody) -> CommandBody:
@@ -111,7 +120,9 @@ def command(
 
         @wraps(body)
         def run(context: typer.Context, **values: Any) -> int:
-            common = {key: values.pop(key) for key in ("json_output", "config", "debug", "log_level")}
+            common = {
+                key: values.pop(key) for key in ("json_output", "config", "debug", "log_level")
+            }
             given = {name: values.pop(name) for name in offered}
             configure_logging(common["log_level"], as_json=common["json_output"])
             stop = StopFlag()
@@ -135,7 +146,12 @@ def command(
         everything = [context, *keywords, *map(_setting_parameter, offered), *_common_parameters()]
         run.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
         run.__annotations__ = {entry.name: entry.annotation for entry in everything}
-        app.command(name, help=inspect.getdoc(body), epilog=f"Example: {example}")(run)
+        app.command(
+            name,
+            help=inspect.getdoc(body),
+            epilog=f"Example: {example}",
+            context_settings={"ignore_unknown_options": takes_anything},
+        )(run)
         return body
 
     return register
@@ -171,7 +187,7 @@ def _flags(context: typer.Context, given: Mapping[str, Any]) -> dict[str, Any]:
 def _setting_parameter(name: str) -> inspect.Parameter:
     flag = SETTING_FLAGS[name]
     option = typer.Option(
-        f"--{name}",
+        f"--{name.replace('_', '-')}",
         envvar=flag.environment,
         help=flag.meaning,
         show_default=flag.default,

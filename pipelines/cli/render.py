@@ -109,7 +109,7 @@ def open_report(stream: TextIO) -> LineReport | BarReport:
     return BarReport(stream) if stream.isatty() else LineReport(stream)
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:  # noqa: PLR0911 - one return per type
     """Returns a value as JSON types: bytes as hex, enums by value, paths as text, times in ISO 8601.
 
     Raises:
@@ -132,7 +132,7 @@ def to_plain(value: Any) -> Any:
     return _container_to_plain(value)
 
 
-def _container_to_plain(value: Any) -> Any:
+def _container_to_plain(value: Any) -> Any:  # noqa: PLR0911 - one return per type
     if isinstance(value, Rows):
         return [dict(zip(value.columns, map(to_plain, row), strict=True)) for row in value.rows]
     if isinstance(value, Document):
