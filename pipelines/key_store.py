@@ -76,7 +76,7 @@ def create_key(
         _write_new(path, json.dumps(document, indent=2).encode() + b"\n")
     except FileExistsError as error:
         raise ParameterError(
-            f"there is already a key {name!r} in {path.parent}", "choose another --name"
+            f"there is already a key {name!r} in {path.parent}", "choose another name"
         ) from error
     except OSError as error:
         raise EclipticaError(f"cannot write {path}: {error.strerror}") from error
@@ -96,7 +96,7 @@ def load_key(data: Path, name: str) -> StoredKey:
             content = file.read(MAX_KEY_FILE_BYTES)
     except FileNotFoundError as error:
         raise ParameterError(
-            f"there is no key {name!r} in {path.parent}", f"ecliptica wallet new --name {name}"
+            f"there is no key {name!r} in {path.parent}", f"ecliptica wallet new {name}"
         ) from error
     except OSError as error:
         raise ParameterError(f"cannot read {path}: {error.strerror}") from error

@@ -48,7 +48,7 @@ def test_a_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
 def test_an_absent_key_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="there is no key 'bob'") as caught:
         load_key(tmp_path, "bob")
-    assert caught.value.hint == "ecliptica wallet new --name bob"
+    assert caught.value.hint == "ecliptica wallet new bob"
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
