@@ -74,11 +74,12 @@ class WordTree:
     ) -> None:
         self._hasher = hasher
         self._empty = tuple(empty)
-        self._parent = parent
-        self._partial = nodes is not None
-        self._levels: list[dict[int, bytes]] = [{} for _ in range(ARRAY_DEPTH + 1)]
+        self.parent: WordTree | None = parent
+        self.partial = nodes is not None
+        self.merged = False
+        self.levels: list[dict[int, bytes]] = [{} for _ in range(ARRAY_DEPTH + 1)]
         for (level, index), digest in (nodes or {}).items():
-            self._levels[level][index] = digest
+            self.levels[level][index] = digest
 
     @property
     def root(self) -> bytes:
@@ -93,12 +94,12 @@ class WordTree:
         """
         tree: WordTree | None = self
         while tree is not None:
-            found = tree._levels[level].get(index)
+            found = tree.levels[level].get(index)
             if found is not None:
                 return found
-            if tree._partial:
+            if tree.partial:
                 raise InvariantError(f"a partial array does not hold node {index} of level {level}")
-            tree = tree._parent
+            tree = tree.parent
         return self._empty[level]
 
     def cell(self, index: int) -> bytes:
@@ -115,11 +116,18 @@ class WordTree:
         Raises:
             InvariantError: The tree has no parent.
         """
-        if self._parent is None:
+        self.skip_merged()
+        if self.parent is None:
             raise InvariantError("only a branch can be merged")
-        for mine, theirs in zip(self._levels, self._parent._levels, strict=True):
+        for mine, theirs in zip(self.levels, self.parent.levels, strict=True):
             theirs.update(mine)
             mine.clear()
+        self.merged = True
+
+    def skip_merged(self) -> None:
+        """Stands on the nearest parent that has not been merged into its own."""
+        while self.parent is not None and self.parent.merged:
+            self.parent = self.parent.parent
 
     def update(self, cells: Mapping[int, bytes]) -> TreeTrace:
         """Writes cells and every node above them, each once.
@@ -161,7 +169,7 @@ class WordTree:
 
     def _store(self, level: int, index: Indices, words: FieldArray) -> None:
         data = words.astype("<u4").tobytes()
-        nodes = self._levels[level]
+        nodes = self.levels[level]
         for position, i in enumerate(index.tolist()):
             nodes[i] = data[WORD_BYTES * position : WORD_BYTES * (position + 1)]
 
@@ -177,7 +185,7 @@ class WordTree:
 
     def cells(self) -> dict[int, bytes]:
         """Returns all written cells by index, of a tree without a parent."""
-        return dict(self._levels[0])
+        return dict(self.levels[0])
 
 
 def count_nodes(indices: Sequence[int]) -> int:
