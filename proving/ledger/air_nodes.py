@@ -16,6 +16,7 @@ from proving.ledger.layout import Lane
 from proving.ledger.permutation import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
+    cube,
     external_layer,
     internal_layer,
 )
@@ -72,13 +73,13 @@ def constrain_compression(row: Row, name: str, columns: Sequence[Symbol]) -> Non
     for index, constants in enumerate(EXTERNAL_CONSTANTS):
         if index == half:
             state = _partial_rounds(row, name, state, stored)
-        cubes = [_cube(value + constant) for value, constant in zip(state, constants, strict=True)]
+        cubes = [cube(value + constant) for value, constant in zip(state, constants, strict=True)]
         if index == len(EXTERNAL_CONSTANTS) - 1:
             state = external_layer(cubes)
             break
-        for j, cube in enumerate(cubes):
+        for j in range(PERMUTATION_WIDTH):
             column = next(stored)
-            row.zero(f"{name}.full{index}[{j}]", column - cube)
+            row.zero(f"{name}.full{index}[{j}]", column - cubes[j])
             cubes[j] = column
         state = external_layer(cubes)
     for j in range(WORD):
@@ -90,10 +91,6 @@ def _partial_rounds(
 ) -> list[Symbol]:
     for index, constant in enumerate(INTERNAL_CONSTANTS):
         column = next(stored)
-        row.zero(f"{name}.partial{index}", column - _cube(state[0] + constant))
+        row.zero(f"{name}.partial{index}", column - cube(state[0] + constant))
         state = internal_layer([column, *state[1:]])
     return state
-
-
-def _cube(value: Symbol) -> Symbol:
-    return value * value * value

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proving.arithmetic.modulus import WORD, P
 from proving.arithmetic.program import Ring
+from proving.arithmetic.residues import Residues
 from proving.backends.port import FieldArray, Hasher
 
 R = TypeVar("R", bound=Ring)
@@ -75,50 +75,21 @@ def internal_layer(state: Sequence[R]) -> list[R]:
 
 def permute(states: FieldArray) -> FieldArray:
     """Applies the permutation to each row of (n, 16) canonical residues; a new array."""
-    state = external_layer([_Residues(column.astype(np.uint64)) for column in states.T])
+    state = external_layer([Residues(column.astype(np.uint64)) for column in states.T])
     half = len(EXTERNAL_CONSTANTS) // 2
     for index, constants in enumerate(EXTERNAL_CONSTANTS):
         if index == half:
             for constant in INTERNAL_CONSTANTS:
-                state = internal_layer([_cube(state[0] + constant), *state[1:]])
+                state = internal_layer([cube(state[0] + constant), *state[1:]])
         state = external_layer(
-            [_cube(value + constant) for value, constant in zip(state, constants, strict=True)]
+            [cube(value + constant) for value, constant in zip(state, constants, strict=True)]
         )
     return np.stack([value.residues for value in state], axis=1).astype(np.uint32)
 
 
-def _cube(value: R) -> R:
+def cube(value: R) -> R:
+    """Returns the S-box of a value."""
     return value * value * value
-
-
-class _Residues:
-    """A vector of residues in uint64: sums of two and products stay below 2^63."""
-
-    __slots__ = ("residues",)
-
-    def __init__(self, residues: NDArray[np.uint64]) -> None:
-        self.residues = residues
-
-    def _lift(self, other: _Residues | int) -> NDArray[np.uint64] | np.uint64:
-        return np.uint64(other % P) if isinstance(other, int) else other.residues
-
-    def __add__(self, other: _Residues | int) -> _Residues:
-        return _Residues((self.residues + self._lift(other)) % np.uint64(P))
-
-    def __radd__(self, other: int) -> _Residues:
-        return self + other
-
-    def __sub__(self, other: _Residues | int) -> _Residues:
-        return _Residues((self.residues + np.uint64(P) - self._lift(other)) % np.uint64(P))
-
-    def __rsub__(self, other: int) -> _Residues:
-        return _Residues(np.full_like(self.residues, other % P)) - self
-
-    def __mul__(self, other: _Residues | int) -> _Residues:
-        return _Residues((self.residues * self._lift(other)) % np.uint64(P))
-
-    def __rmul__(self, other: int) -> _Residues:
-        return self * other
 
 
 class NumpyHasher:
