@@ -11,6 +11,7 @@ from proving.arithmetic.modulus import WORD, P
 from proving.arithmetic.program import Ring
 from proving.arithmetic.residues import Residues
 from proving.backends.port import FieldArray, Hasher
+from schemas.errors import ParameterError
 
 R = TypeVar("R", bound=Ring)
 
@@ -75,6 +76,9 @@ def internal_layer(state: Sequence[R]) -> list[R]:
 
 def permute(states: FieldArray) -> FieldArray:
     """Applies the permutation to each row of (n, 16) canonical residues; a new array."""
+    if len(states) <= FEW_STATES:
+        done = [permute_integers(state) for state in states.tolist()]
+        return np.array(done, dtype=np.uint32).reshape(states.shape)
     state = external_layer([Residues(column.astype(np.uint64)) for column in states.T])
     half = len(EXTERNAL_CONSTANTS) // 2
     for index, constants in enumerate(EXTERNAL_CONSTANTS):
@@ -90,6 +94,36 @@ def permute(states: FieldArray) -> FieldArray:
 def cube(value: R) -> R:
     """Returns the S-box of a value."""
     return value * value * value
+
+
+FEW_STATES = 8
+"""Up to this many states plain integers beat the overhead of NumPy calls."""
+
+
+def permute_integers(state: Sequence[int]) -> list[int]:
+    """Applies the permutation to sixteen residues, as plain integers."""
+    current = _external_integers(state)
+    half = len(EXTERNAL_CONSTANTS) // 2
+    for index, constants in enumerate(EXTERNAL_CONSTANTS):
+        if index == half:
+            for constant in INTERNAL_CONSTANTS:
+                current[0] = (current[0] + constant) ** 3 % P
+                total = sum(current)
+                current = [
+                    (total + v * value) % P
+                    for v, value in zip(INTERNAL_DIAGONAL, current, strict=True)
+                ]
+        current = _external_integers(
+            [
+                (value + constant) ** 3 % P
+                for value, constant in zip(current, constants, strict=True)
+            ]
+        )
+    return current
+
+
+def _external_integers(state: Sequence[int]) -> list[int]:
+    return [value % P for value in external_layer(list(state))]
 
 
 class NumpyHasher:
@@ -109,19 +143,32 @@ def compress(hasher: Hasher, pairs: FieldArray) -> FieldArray:
 def hash_bytes(hasher: Hasher, label: str, data: bytes) -> bytes:
     """Hashes bytes to a word, 32 canonical bytes.
 
-    A sponge with overwrite-free absorption: eight elements of three bytes per permutation, the first
-    block holding the label's and the data's lengths, so that no two inputs share a stream.
+    A sponge with additive absorption of eight elements of three bytes per permutation; the stream begins
+    with the lengths of label and data, so that no two inputs share one.
     """
+    return hash_many(hasher, label, [data])[0]
+
+
+def hash_many(hasher: Hasher, label: str, messages: Sequence[bytes]) -> list[bytes]:
+    """Hashes messages of one length, one permutation call for all of them per block.
+
+    Raises:
+        ParameterError: The lengths differ.
+    """
+    if len({len(message) for message in messages}) > 1:
+        raise ParameterError("messages hashed together must have one length")
+    if not messages:
+        return []
     name = label.encode()
-    head = len(name).to_bytes(3, "little") + len(data).to_bytes(6, "little")
-    stream = head + name + data
-    stream += bytes(-len(stream) % (3 * WORD))
-    padded = np.zeros((len(stream) // 3, 4), dtype=np.uint8)
-    padded[:, :3] = np.frombuffer(stream, dtype=np.uint8).reshape(-1, 3)
-    elements = padded.reshape(-1).view("<u4").reshape(-1, WORD)
-    state = np.zeros((1, 2 * WORD), dtype=np.uint32)
-    for block in elements:
-        absorbed = (state[0, :WORD].astype(np.uint64) + block) % np.uint64(P)
-        state[0, :WORD] = absorbed.astype(np.uint32)
+    head = len(name).to_bytes(3, "little") + len(messages[0]).to_bytes(6, "little") + name
+    padding = bytes(-(len(head) + len(messages[0])) % (3 * WORD))
+    streams = b"".join(head + message + padding for message in messages)
+    padded = np.zeros((len(streams) // 3, 4), dtype=np.uint8)
+    padded[:, :3] = np.frombuffer(streams, dtype=np.uint8).reshape(-1, 3)
+    blocks = padded.reshape(-1).view("<u4").reshape(len(messages), -1, WORD)
+    state = np.zeros((len(messages), 2 * WORD), dtype=np.uint32)
+    for position in range(blocks.shape[1]):
+        absorbed = state[:, :WORD].astype(np.uint64) + blocks[:, position]
+        state[:, :WORD] = (absorbed % np.uint64(P)).astype(np.uint32)
         state = hasher.permute(state)
-    return state[0, :WORD].astype("<u4").tobytes()
+    return [row.astype("<u4").tobytes() for row in state[:, :WORD]]

@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from schemas.errors import ParameterError
 from schemas.rejection import RejectionReason
 from schemas.steps import Cell, Existence, Step, steps_of
 from schemas.transactions import SUPPORTED_KINDS, Transaction, TransactionKind
 from schemas.units import (
     ADDRESS_BYTES,
+    AMOUNT_LIMBS,
     AMOUNT_LIMIT,
     EXPIRY_SPAN,
     FEE_LIMIT,
@@ -124,9 +126,12 @@ def account_of(word: bytes) -> Account:
     """Reads an account cell; inverse of `Account.word`.
 
     Raises:
-        ParameterError: The bytes are not a canonical word.
+        ParameterError: The bytes are not the word of an account.
     """
     elements = word_elements(word)
+    limbs, rest = elements[:AMOUNT_LIMBS], elements[AMOUNT_LIMBS + 1 :]
+    if any(rest) or any(limb >= LIMB_LIMIT for limb in limbs):
+        raise ParameterError(f"{elements} is no account cell")
     return Account(value_of(elements[:4]), elements[4])
 
 

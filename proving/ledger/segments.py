@@ -7,11 +7,12 @@ transaction alone always fits, so every valid block is provable in as many segme
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from proving.errors import ProvingError
 from proving.ledger.layout import Layout
 from proving.ledger.rules import cell_index
-from proving.ledger.state import Block, Ledger, address_word, key_digest
+from proving.ledger.state import Block, Ledger
 from proving.ledger.witness import Entry, SegmentWitness
 from schemas.rejection import RejectionReason
 from schemas.statement import Boundary, SegmentStatement
@@ -140,6 +141,7 @@ def cut_window(
     cutter = _Cutter(ledger, window, layout)
     for block in blocks:
         is_open = False
+        ledger.prepare(block.transactions)
         for transaction in block.transactions:
             cutter.make_room(transaction.kind, _cells_of(transaction))
             if not is_open:
@@ -148,7 +150,7 @@ def cut_window(
             effects = ledger.execute(transaction)
             if isinstance(effects, RejectionReason):
                 raise ProvingError(f"block {block.height} holds an invalid transaction: {effects}")
-            cutter.add(_entry_of(ledger, block.slot, transaction))
+            cutter.add(_entry_of(ledger, block.slot, transaction, effects.new_account))
         cutter.make_room(TransactionKind.SETTLE, {int(ReservedCell.PROPOSER_POOL)})
         if not is_open:
             ledger.open_block(block.height, block.slot, block.window)
@@ -166,19 +168,11 @@ def _cells_of(transaction: Transaction) -> set[int]:
     }
 
 
-def _entry_of(ledger: Ledger, slot: int, transaction: Transaction) -> Entry:
-    if transaction.kind is not TransactionKind.REGISTER:
+def _entry_of(
+    ledger: Ledger, slot: int, transaction: Transaction, new_account: int | None
+) -> Entry:
+    record = None if new_account is None else ledger.record(new_account)
+    if record is None:
         return Entry(slot, transaction)
-    body = Transaction(
-        transaction.kind,
-        transaction.chain,
-        transaction.shard,
-        transaction.sender,
-        transaction.recipient,
-        transaction.amount,
-        transaction.fee,
-        transaction.nonce,
-        transaction.expiry,
-    )
-    digest = key_digest(ledger.hasher, transaction.public_key)
-    return Entry(slot, body, address_word(transaction.address), digest)
+    body = replace(transaction, address=b"", public_key=b"")
+    return Entry(slot, body, record.address_word(), record.key_digest)

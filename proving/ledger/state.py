@@ -14,7 +14,7 @@ import numpy as np
 
 from proving.arithmetic.modulus import WORD
 from proving.backends.port import Hasher
-from proving.ledger.permutation import compress, hash_bytes
+from proving.ledger.permutation import compress, hash_bytes, hash_many
 from proving.ledger.rules import (
     EMPTY_ACCOUNT,
     Account,
@@ -30,7 +30,7 @@ from schemas.errors import InvariantError, ParameterError
 from schemas.rejection import RejectionReason
 from schemas.statement import Boundary
 from schemas.steps import SETTLE
-from schemas.transactions import Transaction
+from schemas.transactions import Transaction, TransactionKind
 from schemas.units import (
     ADDRESS_BYTES,
     BLOCK_TRANSACTIONS_LIMIT,
@@ -98,23 +98,28 @@ class KeyRecord:
     Attributes:
         address: 20 bytes.
         public_key: 1312 bytes.
+        key_digest: Word of the public key.
     """
 
     address: bytes
     public_key: bytes
+    key_digest: bytes
+
+    def address_word(self) -> bytes:
+        """Returns the word of the address: its bytes, three to an element, so that it is not hashed."""
+        padded = self.address + bytes(24 - ADDRESS_BYTES)
+        return word_bytes(
+            tuple(int.from_bytes(padded[3 * j : 3 * j + 3], "little") for j in range(WORD))
+        )
 
 
-def address_word(address: bytes) -> bytes:
-    """Returns the word of an address: its bytes, three to an element, so that it is not hashed."""
-    padded = address + bytes(24 - ADDRESS_BYTES)
-    return word_bytes(
-        tuple(int.from_bytes(padded[3 * j : 3 * j + 3], "little") for j in range(WORD))
-    )
-
-
-def key_digest(hasher: Hasher, public_key: bytes) -> bytes:
-    """Returns the word that stands for a public key."""
-    return hash_bytes(hasher, "public_key", public_key)
+def key_records(hasher: Hasher, entries: Sequence[tuple[bytes, bytes]]) -> list[KeyRecord]:
+    """Returns the registry records of (address, public key) pairs, all keys hashed together."""
+    digests = hash_many(hasher, "public_key", [public_key for _, public_key in entries])
+    return [
+        KeyRecord(address, public_key, digest)
+        for (address, public_key), digest in zip(entries, digests, strict=True)
+    ]
 
 
 def compress_words(hasher: Hasher, left: bytes, right: bytes) -> bytes:
@@ -150,6 +155,7 @@ class Ledger:
         self.fee_sum: int = parent.fee_sum if parent else 0
         self.next_index: int = parent.num_keys if parent else FIRST_ACCOUNT
         self.merged = False
+        self.prepared: dict[tuple[bytes, bytes], KeyRecord] = {}
         self.empty: tuple[bytes, ...] = parent.empty if parent else empty_digests(hasher)
         self.trees: dict[Array, WordTree] = {
             array: parent.trees[array].branch() if parent else WordTree(hasher, self.empty)
@@ -269,6 +275,7 @@ class Ledger:
         accepted: list[int] = []
         rejected: list[tuple[int, RejectionReason]] = []
         new_accounts: list[int] = []
+        self.prepare(transactions)
         for position, transaction in enumerate(transactions):
             effects = self.execute(transaction)
             if isinstance(effects, RejectionReason):
@@ -278,6 +285,7 @@ class Ledger:
             if effects.new_account is not None:
                 new_accounts.append(effects.new_account)
         fee_sum = self.fee_sum
+        self.prepared.clear()
         self.close_block()
         self.update_trees()
         return BlockEffects(
@@ -302,6 +310,19 @@ class Ledger:
         self.open_window(window)
         self.slot = slot
 
+    def prepare(self, transactions: Sequence[Transaction]) -> None:
+        """Hashes the keys of registrations ahead of `execute`, all together."""
+        entries = [
+            (transaction.address, transaction.public_key)
+            for transaction in transactions
+            if transaction.kind is TransactionKind.REGISTER
+            and len(transaction.public_key) == PUBLIC_KEY_BYTES
+            and len(transaction.address) == ADDRESS_BYTES
+            and (transaction.address, transaction.public_key) not in self.prepared
+        ]
+        for record in key_records(self.hasher, list(dict.fromkeys(entries))):
+            self.prepared[record.address, record.public_key] = record
+
     def execute(self, transaction: Transaction) -> Effects | RejectionReason:
         """Executes one transaction of the open block, or says why it is invalid and does nothing."""
         if self.block_transactions >= BLOCK_TRANSACTIONS_LIMIT - 1:
@@ -313,8 +334,10 @@ class Ledger:
             if touch.new is not touch.old:
                 self.write_account(touch.cell, touch.new)
         if effects.new_account is not None:
+            self.prepare([transaction])
             self.register(
-                effects.new_account, KeyRecord(transaction.address, transaction.public_key)
+                effects.new_account,
+                self.prepared.pop((transaction.address, transaction.public_key)),
             )
         self._append(effects.word)
         self.block_transactions += 1
@@ -355,7 +378,7 @@ class Ledger:
             self.next_index = index + 1
         self.index_by_key[hashlib.sha256(record.public_key).digest()] = index
         self.pending[Array.KEY][index] = compress_words(
-            self.hasher, address_word(record.address), key_digest(self.hasher, record.public_key)
+            self.hasher, record.address_word(), record.key_digest
         )
 
     def root(self, array: Array) -> bytes:
@@ -426,7 +449,7 @@ def genesis_ledger(parameters: LedgerParameters, hasher: Hasher, issuer_key: byt
         raise ParameterError(f"a public key has {PUBLIC_KEY_BYTES} bytes, got {len(issuer_key)}")
     ledger = Ledger(parameters, hasher)
     ledger.write_account(ReservedCell.RESERVE, Account(SUPPLY_CAP, 0))
-    record = KeyRecord(bytes(ADDRESS_BYTES), issuer_key)
+    record = key_records(hasher, [(bytes(ADDRESS_BYTES), issuer_key)])[0]
     ledger.register(ReservedCell.RESERVE, record)
     ledger.update_trees()
     return ledger
@@ -452,10 +475,13 @@ def restore_ledger(data: bytes, hasher: Hasher) -> Ledger:
             reader.u64("account.balance", SUPPLY_CAP + 1), reader.u32("account.nonce")
         )
         ledger.write_account(index, account)
+    indices: list[int] = []
+    entries: list[tuple[bytes, bytes]] = []
     for _ in range(reader.u32("records", INDEX_LIMIT)):
-        index = reader.u32("record.index", INDEX_LIMIT)
+        indices.append(reader.u32("record.index", INDEX_LIMIT))
         address = reader.fixed("record.address", ADDRESS_BYTES)
-        record = KeyRecord(address, reader.fixed("record.public_key", PUBLIC_KEY_BYTES))
+        entries.append((address, reader.fixed("record.public_key", PUBLIC_KEY_BYTES)))
+    for index, record in zip(indices, key_records(hasher, entries), strict=True):
         ledger.register(index, record)
     words = [reader.word("sequence.word") for _ in range(reader.u32("sequence", INDEX_LIMIT))]
     reader.finish()
