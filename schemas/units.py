@@ -25,13 +25,13 @@ ZERO_WORD = bytes(WORD_BYTES)
 LIMB_BITS = 15
 """Bits in a limb: a table of 2^15 values checks one, and limb sums stay far below the modulus."""
 
-LIMB_LIMIT = 2**LIMB_BITS
+LIMB_LIMIT: int = 1 << LIMB_BITS
 """Limbs are below this."""
 
 AMOUNT_LIMBS = 4
 """Limbs in an amount, lowest first."""
 
-AMOUNT_LIMIT = 2 ** (LIMB_BITS * AMOUNT_LIMBS)
+AMOUNT_LIMIT: int = 1 << (LIMB_BITS * AMOUNT_LIMBS)
 """Amounts are below 2^60 units of 1e-9 ECLIPT."""
 
 FEE_LIMIT = 2**30
@@ -43,7 +43,7 @@ FEE_UNIT = 1000
 ARRAY_DEPTH = 30
 """Levels of a state array: 2^30 < MODULUS, so no two leaves answer to one field index."""
 
-INDEX_LIMIT = 2**ARRAY_DEPTH
+INDEX_LIMIT: int = 1 << ARRAY_DEPTH
 """Indices, nonces, slots, heights and counters are below 2^30."""
 
 EXPIRY_SPAN = 2**15

@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from schemas.errors import ParameterError
 from schemas.rejection import RejectionReason
 from schemas.steps import Cell, Existence, Step, steps_of
 from schemas.transactions import SUPPORTED_KINDS, Transaction, TransactionKind
 from schemas.units import (
     ADDRESS_BYTES,
+    AMOUNT_LIMBS,
     AMOUNT_LIMIT,
     EXPIRY_SPAN,
     FEE_LIMIT,
@@ -26,6 +28,9 @@ from schemas.units import (
     PUBLIC_KEY_BYTES,
     ReservedCell,
     limbs_of,
+    value_of,
+    word_bytes,
+    word_elements,
 )
 
 PUBLIC_FEE = 1000
@@ -44,6 +49,10 @@ class Account(NamedTuple):
     def elements(self) -> Elements:
         """Returns the cell's word: four balance limbs, the nonce, three zeros."""
         return (*limbs_of(self.balance), self.nonce, 0, 0, 0)
+
+    def word(self) -> bytes:
+        """Returns the cell's word as 32 bytes."""
+        return word_bytes(self.elements())
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,19 @@ class Effects(NamedTuple):
     touches: tuple[Touch, ...]
     word: Elements
     new_account: int | None
+
+
+def account_of(word: bytes) -> Account:
+    """Reads an account cell; inverse of `Account.word`.
+
+    Raises:
+        ParameterError: The bytes are not the word of an account.
+    """
+    elements = word_elements(word)
+    limbs, rest = elements[:AMOUNT_LIMBS], elements[AMOUNT_LIMBS + 1 :]
+    if any(rest) or any(limb >= LIMB_LIMIT for limb in limbs):
+        raise ParameterError(f"{elements} is no account cell")
+    return Account(value_of(elements[:4]), elements[4])
 
 
 EMPTY_ACCOUNT = Account(0, 0)
@@ -190,16 +212,30 @@ def apply(
         reason = _check_registration(view, transaction)
     if reason is not None:
         return reason
+    touches = execute_steps(view, transaction)
+    if isinstance(touches, RejectionReason):
+        return touches
+    registers = transaction.kind is TransactionKind.REGISTER
+    new_account = view.num_keys if registers else None
+    recipient = transaction.recipient if new_account is None else new_account
+    return Effects(touches, transaction_word(transaction, recipient), new_account)
+
+
+def execute_steps(
+    view: LedgerView, transaction: Transaction
+) -> tuple[Touch, ...] | RejectionReason:
+    """Runs the steps of the transaction's kind over the account cells it names.
+
+    Returns:
+        One touch per step, or why a step cannot be done. Neither the fields nor the slot are checked.
+    """
     touches: list[Touch] = []
     for step in steps_of(transaction.kind):
         touch = _execute(view, transaction, step, touches)
         if isinstance(touch, RejectionReason):
             return touch
         touches.append(touch)
-    registers = transaction.kind is TransactionKind.REGISTER
-    new_account = view.num_keys if registers else None
-    recipient = transaction.recipient if new_account is None else new_account
-    return Effects(tuple(touches), transaction_word(transaction, recipient), new_account)
+    return tuple(touches)
 
 
 def _check_expiry(transaction: Transaction, slot: int) -> RejectionReason | None:

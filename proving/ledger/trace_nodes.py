@@ -1,0 +1,109 @@
+"""Fills the hash lanes: tree nodes before and after, key words, and padding that still permutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD
+from proving.arithmetic.residues import Residues
+from proving.errors import ProvingError
+from proving.ledger.layout import COMPRESSION_COLUMNS, Layout
+from proving.ledger.permutation import (
+    EXTERNAL_CONSTANTS,
+    INTERNAL_CONSTANTS,
+    cube,
+    external_layer,
+    internal_layer,
+)
+from proving.ledger.trees import TreeTrace
+from proving.stark.air import FieldArray
+from schemas.units import Array
+
+
+def compression_columns(pairs: FieldArray) -> FieldArray:
+    """Returns what a hash lane stores for each compression.
+
+    Args:
+        pairs: (n, 16) canonical residues, two words each.
+
+    Returns:
+        (156, n): inputs, S-box outputs of seven full and twenty partial rounds, digest.
+    """
+    given = [Residues(column.astype(np.uint64)) for column in pairs.T]
+    columns = list(given)
+    state = external_layer(given)
+    half = len(EXTERNAL_CONSTANTS) // 2
+    for index, constants in enumerate(EXTERNAL_CONSTANTS):
+        if index == half:
+            for constant in INTERNAL_CONSTANTS:
+                boxed = cube(state[0] + constant)
+                columns.append(boxed)
+                state = internal_layer([boxed, *state[1:]])
+        cubes = [cube(value + constant) for value, constant in zip(state, constants, strict=True)]
+        if index < len(EXTERNAL_CONSTANTS) - 1:
+            columns += cubes
+        state = external_layer(cubes)
+    columns += [state[j] + given[j] for j in range(WORD)]
+    return np.stack([column.residues for column in columns]).astype(np.uint32)
+
+
+def fill_nodes(
+    trace: FieldArray,
+    layout: Layout,
+    trees: Sequence[tuple[Array, TreeTrace]],
+    hashes: FieldArray,
+) -> None:
+    """Writes all hash lanes.
+
+    Args:
+        trace: (num_main, height), changed in place.
+        layout: Where the lanes are.
+        trees: Every touched node of every array.
+        hashes: (n, 16) compressions offered once each on the hash bus.
+
+    Raises:
+        ProvingError: They do not fit.
+    """
+    lanes, height = len(layout.nodes), layout.height
+    size = lanes * height
+    num_nodes = sum(len(part.index) for _, part in trees)
+    if num_nodes + (len(hashes) + 1) // 2 > size:
+        raise ProvingError(f"{num_nodes} tree nodes do not fit {lanes} lanes of {height} rows")
+    fields = {
+        name: np.zeros(size, dtype=np.uint32)
+        for name in ("is_node", "takes_left", "takes_right", "tree", "level", "index")
+    }
+    uses = np.zeros((2, size), dtype=np.uint32)
+    pairs = np.zeros((2, size, PERMUTATION_WIDTH), dtype=np.uint32)
+    start = 0
+    for array, part in trees:
+        place = slice(start, start + len(part.index))
+        fields["is_node"][place] = 1
+        fields["takes_left"][place] = part.takes[:, 0]
+        fields["takes_right"][place] = part.takes[:, 1]
+        fields["tree"][place] = int(array)
+        fields["level"][place] = part.level
+        fields["index"][place] = part.index
+        pairs[0, place], pairs[1, place] = part.old, part.new
+        start = place.stop
+    for position, pair in enumerate(hashes):
+        version, place_of = position % 2, start + position // 2
+        pairs[version, place_of] = pair
+        uses[version, place_of] = 1
+    filled = start + (len(hashes) + 1) // 2
+    columns = np.zeros((2, COMPRESSION_COLUMNS, size), dtype=np.uint32)
+    # Padding rows all hold the same compression, of two zero words: one row stands for the rest.
+    sample = min(filled + 1, size)
+    done = compression_columns(pairs[:, :sample].reshape(-1, PERMUTATION_WIDTH))
+    columns[:, :, :sample] = done.reshape(COMPRESSION_COLUMNS, 2, sample).transpose(1, 0, 2)
+    columns[:, :, sample:] = columns[:, :, sample - 1 : sample]
+    for number, lane in enumerate(layout.nodes):
+        rows = slice(number * height, (number + 1) * height)
+        for name, values in fields.items():
+            trace[lane.column(name)] = values[rows]
+        for version, name in enumerate(("old", "new")):
+            trace[lane.column(f"uses_{name}")] = uses[version, rows]
+            places = lane.places[name]
+            trace[places.start : places.stop] = columns[version, :, rows]
