@@ -36,9 +36,9 @@ check: $(STAMP) lint types docs-check ## Lint, types, layers, spelling, dead cod
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell $(SOURCES) *.md *.toml Makefile
-	@$(BIN)/vulture
+	@$(BIN)/python -m tests.checks.dead_code
 	@$(BIN)/python -m tests.checks.lock
 
 types: $(STAMP)
