@@ -289,7 +289,10 @@ class Ballot:
 
     def signed_bytes(self, validators: ValidatorSet) -> bytes:
         """Returns the bytes a validator of `validators` signs; see the module's first paragraph."""
-        context = signing_context(self.chain, self.shard, self.epoch, validators)
+        return self.signed_under(signing_context(self.chain, self.shard, self.epoch, validators))
+
+    def signed_under(self, context: bytes) -> bytes:
+        """Returns the signed bytes under a prefix from `signing_context`."""
         return context + _SIGNED_TAIL.pack(
             self.phase, self.view, self.block_hash, self.parent_view, self.parent_hash
         )
