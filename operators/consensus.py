@@ -398,7 +398,7 @@ class Simplex:
         stale = event.view != self.view or event.parent_hash != self._asked_parent
         if stale or Phase.PROPOSE in record.own or Phase.NULLIFY in record.own:
             return False
-        parent = self._best_parent()
+        parent = self.best_parent()
         if parent is None or parent.hash != event.parent_hash:
             return False
         if event.slot < parent.slot:
@@ -683,7 +683,7 @@ class Simplex:
 
     # Leading
 
-    def _best_parent(self) -> FinalTip | None:
+    def best_parent(self) -> FinalTip | None:
         """Returns the notarised block to build on, or None when a view below is open or its block missing."""
         for view in range(self.view - 1, self.tree.tip.view, -1):
             record = self._records.get(view)
@@ -701,7 +701,7 @@ class Simplex:
         own = self._record(self.view).own
         if Phase.PROPOSE in own or Phase.NULLIFY in own:
             return
-        parent = self._best_parent()
+        parent = self.best_parent()
         due = self._proposal_due(parent)
         if parent is None or due is None or self._now < due:
             return
@@ -747,7 +747,7 @@ class Simplex:
         times = [self._deadline, self._catch_up.due_at]
         if self.committee.leader(self.view) == self.own_index:
             own = self._record(self.view).own
-            due = self._proposal_due(self._best_parent())
+            due = self._proposal_due(self.best_parent())
             if due is not None and due > self._now and not own:
                 times.append(due)
         earliest = min((time for time in times if time is not None), default=None)

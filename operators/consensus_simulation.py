@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import hmac
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
@@ -144,6 +144,7 @@ class World:
         sent: Every message ever published, as (endpoint, bytes).
         final_times: (validator, height) to virtual time of finality.
         proposed_times: Block hash to virtual time of its first publication.
+        listeners: Called with every published message; an adversary hears all and at once.
     """
 
     def __init__(
@@ -183,6 +184,7 @@ class World:
         self.sent: list[tuple[int, bytes]] = []
         self.final_times: dict[tuple[int, int], int] = {}
         self.proposed_times: dict[bytes, int] = {}
+        self.listeners: list[Callable[[bytes], None]] = []
         self._queue: list[tuple[int, int, int, Event | None]] = []
         self._sequence = 0
         self._decoded: dict[bytes, Message | WireError] = {}
@@ -211,7 +213,7 @@ class World:
             self.config,
             tip,
             journal=node.disk,
-            decode=self._decode,
+            decode=self.decode,
         )
         node.valid = set()
         node.kill_in = node.timer = None
@@ -310,14 +312,15 @@ class World:
 
     # The application: a counter whose state root is a hash chain
 
-    def _root(self, parent_hash: bytes, payload: bytes) -> bytes:
+    def state_root(self, parent_hash: bytes, payload: bytes) -> bytes:
+        """Returns the only root that the application accepts for a block."""
         return sha256(parent_hash + payload).digest()
 
     def _build(self, node: Node, request: BuildProposal) -> Event:
         if request.parent_height >= node.target and not request.required:
             return ProposalUnavailable(request.view)
         payload = b"%d/%d/%d" % (node.endpoint, request.view, self.rng.randrange(1 << 30))
-        root = self._root(request.parent_hash, payload)
+        root = self.state_root(request.parent_hash, payload)
         if node.makes_invalid and self.rng.random() < 0.5:
             root = bytes(32)
         content = BlockContent(payload, sha256(payload).digest(), root, 1)
@@ -331,7 +334,7 @@ class World:
             if node.is_honest:
                 self.checker.violations.append("a block was checked before its parent")
             return
-        if head.post_state_root != self._root(head.parent_hash, block.payload):
+        if head.post_state_root != self.state_root(head.parent_hash, block.payload):
             self.invalid.add(block.hash)
             inbox.append(BlockChecked(block.hash, Check(CheckState.INVALID, "state_root")))
             return
@@ -345,7 +348,12 @@ class World:
 
     # The medium
 
-    def _decode(self, data: bytes) -> Message:
+    def decode(self, data: bytes) -> Message:
+        """Decodes a message once for all copies.
+
+        Raises:
+            WireError: As `decode_message`.
+        """
         known = self._decoded.get(data)
         if known is None:
             try:
@@ -365,13 +373,15 @@ class World:
         for node in self.nodes:
             if node.validator != validator:
                 self.transmit(endpoint, node.endpoint, message)
+        for listener in self.listeners:
+            listener(message)
         if self.medium.replay and self.rng.random() < self.medium.replay:
             _, old = self.rng.choice(self.sent)
             self.inject(self.rng.randrange(len(self.nodes)), old)
 
     def _note_proposal(self, message: bytes) -> None:
         if message[1] == 1:
-            decoded = self._decode(message)
+            decoded = self.decode(message)
             block = getattr(decoded, "block", None)
             if isinstance(block, Block):
                 self.proposed_times.setdefault(block.hash, self.now)
