@@ -136,6 +136,7 @@ class Simplex:
         self._entered_at = 0
         self._block_at = -config.block_interval_millis
         self._asked_build: tuple[int, bool] | None = None
+        self._unavailable_in = 0
         self._asked_parent = ZERO_HASH
         self._timer: int | None = None
         self._catch_up = CatchUp(committee, config)
@@ -370,7 +371,7 @@ class Simplex:
         if isinstance(event, WorkAvailable):
             self._work = event.available
             if event.available:
-                self._asked_build = None
+                self._asked_build, self._unavailable_in = None, 0
                 self._arm()
             return True
         if isinstance(event, BlockChecked):
@@ -379,7 +380,7 @@ class Simplex:
         if isinstance(event, ProposalBuilt):
             return self._on_built(event)
         if isinstance(event, ProposalUnavailable) and event.view == self.view:
-            self._work = False
+            self._unavailable_in = self.view
             if self._armed and not self._record(self.view).is_empty:
                 self._nullify()
             return True
@@ -658,7 +659,7 @@ class Simplex:
         if not voted:
             return False
         no_proposal = not record.proposals
-        idle_leader = leader == self.own_index and not self._work and not self._is_active
+        idle_leader = leader == self.own_index and not self._is_active
         given_up = no_proposal and (leader in voted or idle_leader)
         if given_up or len(voted) > fault_bound(self.committee.size):
             return self._nullify()
@@ -705,23 +706,28 @@ class Simplex:
         due = self._proposal_due(parent)
         if parent is None or due is None or self._now < due:
             return
-        asked = (self.view, self._work)
+        asked = (self.view, self._can_fill)
         if self._asked_build == asked:
             return
         if self.tree.standing(parent.hash).standing is not Standing.VALID:
             return
         self._asked_build, self._asked_parent = asked, parent.hash
-        required = not self._work
+        required = not self._can_fill
         self._actions.append(
             BuildProposal(self.view, parent.hash, parent.height, parent.slot, required)
         )
+
+    @property
+    def _can_fill(self) -> bool:
+        """Says whether the application may have something for a block of this view."""
+        return self._work and self._unavailable_in != self.view
 
     def _proposal_due(self, parent: FinalTip | None) -> int | None:
         """Returns the time from which a leader asks for a block, or None when there is no need of one."""
         if parent is None:
             return None
         paced = self._block_at + self._config.block_interval_millis
-        if self._work:
+        if self._can_fill:
             return paced
         if parent.hash == self.tree.tip.hash:
             return None

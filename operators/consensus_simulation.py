@@ -117,7 +117,7 @@ class Node:
         target: Height above which it has nothing to propose.
         timer: Time of its next tick.
         kill_in: Actions until it is killed.
-        halted: It has raised an alarm.
+        has_work: What its core was last told about work.
     """
 
     endpoint: int
@@ -131,6 +131,7 @@ class Node:
     valid: set[bytes] = field(default_factory=set)
     timer: int | None = None
     kill_in: int | None = None
+    has_work: bool = False
 
 
 class World:
@@ -215,12 +216,11 @@ class World:
             journal=node.disk,
             decode=self.decode,
         )
-        node.valid = set()
+        node.valid, node.has_work = set(), False
         node.kill_in = node.timer = None
         if node.is_honest:
             self.checker.restarted(node.validator, tip.height, tip.slot)
         self.post(endpoint, Tick(), 0)
-        self.post(endpoint, WorkAvailable(tip.height < node.target), 0)
 
     def start_all(self) -> None:
         """Starts every copy."""
@@ -273,6 +273,15 @@ class World:
         inbox: deque[Event] = deque([event])
         while inbox and node.core is not None:
             self._execute(node, node.core.step([inbox.popleft()], self.now), inbox)
+            if not inbox:
+                self._report_work(node, inbox)
+
+    def _report_work(self, node: Node, inbox: deque[Event]) -> None:
+        """Tells the core when the branch it would build on has, or no longer has, room for work."""
+        parent = None if node.core is None else node.core.best_parent()
+        if parent is not None and (parent.height < node.target) != node.has_work:
+            node.has_work = parent.height < node.target
+            inbox.append(WorkAvailable(node.has_work))
 
     def _maybe_crash(self, node: Node) -> None:
         likely = self.medium.crash and node.is_honest and self.now < self.medium.calm_at
@@ -342,8 +351,6 @@ class World:
             inbox.append(BlockChecked(block.hash, Check(CheckState.MISSING, "transactions")))
             return
         node.valid.add(block.hash)
-        if head.height >= node.target:
-            inbox.append(WorkAvailable(available=False))
         inbox.append(BlockChecked(block.hash, Check(CheckState.VALID)))
 
     # The medium
