@@ -12,16 +12,21 @@ earlier one, also after a restart. The medium is trusted with nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from operators.application import CheckState
+from operators.consensus_branches import (
+    best_parent,
+    header_of,
+    highest_certified,
+    is_justified,
+)
 from operators.consensus_catchup import CatchUp
 from operators.consensus_chain import BlockTree, FinalTip, Standing
-from operators.consensus_intake import Intake
+from operators.consensus_intake import Intake, unwanted
 from operators.consensus_messages import (
-    Chain,
     Message,
     Status,
     decode_message,
@@ -51,12 +56,11 @@ from operators.consensus_ports import (
     Verifier,
     WorkAvailable,
 )
-from operators.consensus_votes import Committee, ViewRecord
+from operators.consensus_votes import Committee, ViewRecord, sign_once
 from schemas.block import (
     ZERO_HASH,
     Ballot,
     Block,
-    BlockHeader,
     Certificate,
     Equivocation,
     Phase,
@@ -64,6 +68,7 @@ from schemas.block import (
     Vote,
     block_ballot,
     fault_bound,
+    nullify_ballot,
 )
 from schemas.errors import ParameterError
 
@@ -88,10 +93,12 @@ class Simplex:
         own_index: int | None,
         signer: Signer,
         verifier: Verifier,
+        *,
         config: ConsensusConfig,
         tip: FinalTip,
         journal: Sequence[bytes] = (),
         floor: int = 0,
+        recent: Sequence[tuple[Block, Certificate]] = (),
         decode: Callable[[bytes], Message] = decode_message,
     ) -> None:
         """Starts above a final block.
@@ -105,6 +112,8 @@ class Simplex:
             tip: Last block that the application has made final.
             journal: Records of earlier `Journal` actions, in order; trusted (the file is checksummed).
             floor: Floor of the journal.
+            recent: The last final blocks with their certificates, heights rising up to the tip, as they stand
+                in the log; without them a restarted validator cannot help one that is behind.
             decode: `decode_message`, or a cached form of it.
 
         Raises:
@@ -116,6 +125,7 @@ class Simplex:
         self.committee = committee
         self.own_index = own_index
         self.tree = BlockTree(tip, config.retained_blocks)
+        self.tree.retained.extend(recent)
         self.view = tip.view + 1
         self.floor = floor
         self.is_halted = False
@@ -182,7 +192,7 @@ class Simplex:
         self._now = max(self._now, now_millis)
         self._actions = []
         raw = [event.message for event in events if isinstance(event, MessageReceived)]
-        messages = iter(self._intake.open(raw, self._unwanted)) if raw else iter(())
+        messages = iter(self._intake.open(raw, self._unwanted) if raw else ())
         for event in events:
             if isinstance(event, MessageReceived):
                 message = next(messages)
@@ -198,47 +208,10 @@ class Simplex:
     # What others say
 
     def _unwanted(self, message: Message) -> str | None:
-        final_view = self.tree.tip.view
-        if isinstance(message, Vote):
-            view = message.ballot.view
-            record = self._records.get(view)
-            if record is not None and view > final_view:
-                known = record.vote_of(message.ballot.phase, message.signer)
-                if known is not None and known.ballot == message.ballot:
-                    return "duplicate"
-        elif isinstance(message, Proposal):
-            view = message.block.header.view
-            record = self._records.get(view)
-            if record is not None and message.block.hash in record.proposals:
-                return "duplicate"
-            if record is not None and len(record.proposals) >= 2:
-                return None if message.block.hash == self._missing else "surplus_proposal"
-        elif isinstance(message, Certificate):
-            view = message.ballot.view
-            record = self._records.get(view)
-            known_certificate = record and record.certificates.get(message.ballot.phase)
-            if known_certificate and known_certificate.ballot == message.ballot:
-                return "duplicate"
-            return "old_view" if view <= final_view else None
-        elif isinstance(message, Status):
+        if isinstance(message, Status):
             return "own_message" if message.signer == self.own_index else None
-        else:
-            return self._unwanted_chain(message)
-        if view <= final_view:
-            return "old_view"
-        return "far_view" if view > self.view + self._config.view_lookahead else None
-
-    def _unwanted_chain(self, chain: Chain) -> str | None:
-        last = chain.blocks[-1]
-        if last.header.height <= self.tree.tip.height:
-            return "old_view"
-        if self.tree.get(last.hash) is not None and self.tree.get(chain.blocks[0].hash) is not None:
-            known = self._records.get(last.header.view)
-            if chain.certificate is None or (known and Phase.FINALIZE in known.certificates):
-                return "duplicate"
-        if chain.certificate is None and last.hash != self._missing:
-            return "unwanted_blocks"
-        return None
+        horizon = self.view + self._config.view_lookahead
+        return unwanted(message, self.tree, self._records, horizon, self._missing)
 
     def _on_message(self, message: Message) -> bool:
         if isinstance(message, Vote):
@@ -305,7 +278,12 @@ class Simplex:
     def _on_status(self, status: Status) -> bool:
         if self.own_index is not None:
             answers = self._catch_up.answer(
-                status, self.own_index, self.view, self.tree, self._records, self._now
+                status,
+                own=self.own_index,
+                view=self.view,
+                tree=self.tree,
+                records=self._records,
+                now_millis=self._now,
             )
             self._actions.extend(answers)
         ahead = status.final_height > self.tree.tip.height or status.view > self.view
@@ -404,23 +382,8 @@ class Simplex:
             return False
         if event.slot < parent.slot:
             raise ParameterError(f"slot {event.slot} is below the parent's slot {parent.slot}")
-        content = event.content
-        header = BlockHeader(
-            self.committee.chain,
-            self.committee.shard,
-            self.committee.epoch,
-            parent.height + 1,
-            event.slot,
-            self.view,
-            parent.view,
-            parent.hash,
-            hashlib.sha256(content.payload).digest(),
-            content.post_state_root,
-            content.transactions_root,
-            content.count,
-            self.committee.leader(self.view),
-        )
-        self._propose(record, Block(header, content.payload), parent)
+        header = header_of(self.committee, self.view, parent, event.slot, event.content)
+        self._propose(record, Block(header, event.content.payload), parent)
         return True
 
     def _propose(self, record: ViewRecord, block: Block, parent: FinalTip) -> None:
@@ -441,24 +404,12 @@ class Simplex:
         self._block_at = self._now
         self._arm()
 
-    # Signing: the only places where a signature is made
+    # Signing
 
     def _sign(self, record: ViewRecord, ballot: Ballot) -> Vote | None:
-        """Signs a ballot unless this would contradict a signature of one's own or a forgotten view."""
-        own, phase = record.own, ballot.phase
-        forbidden = {
-            Phase.PROPOSE: Phase.NULLIFY,
-            Phase.NOTARIZE: Phase.NULLIFY,
-            Phase.FINALIZE: Phase.NULLIFY,
-            Phase.NULLIFY: Phase.FINALIZE,
-        }[phase]
         if self.own_index is None or self.is_halted or ballot.view <= self.floor:
             return None
-        if phase in own or forbidden in own:
-            return None
-        signature = self._signer.sign(ballot.signed_under(self.committee.context))
-        vote = own[phase] = Vote(ballot, self.own_index, signature)
-        return vote
+        return sign_once(record, ballot, self.committee, self.own_index, self._signer)
 
     def _cast(self, record: ViewRecord, ballot: Ballot, *evidence: bytes) -> bool:
         vote = self._sign(record, ballot)
@@ -475,16 +426,7 @@ class Simplex:
 
     def _nullify(self) -> bool:
         committee = self.committee
-        ballot = Ballot(
-            committee.chain,
-            committee.shard,
-            committee.epoch,
-            Phase.NULLIFY,
-            self.view,
-            ZERO_HASH,
-            0,
-            ZERO_HASH,
-        )
+        ballot = nullify_ballot(committee.chain, committee.shard, committee.epoch, self.view)
         return self._cast(self._record(self.view), ballot)
 
     def _send(self, kind: str, message: bytes) -> None:
@@ -527,14 +469,11 @@ class Simplex:
     @property
     def _is_active(self) -> bool:
         """Says whether there is something to make final."""
-        return self._work or bool(self.tree.pending) or self._highest_notarized() is not None
-
-    def _highest_notarized(self) -> bytes | None:
-        for view in range(self._top, self.tree.tip.view, -1):
-            record = self._records.get(view)
-            if record is not None and record.certified_hash is not None:
-                return record.certified_hash
-        return None
+        return (
+            self._work
+            or bool(self.tree.pending)
+            or highest_certified(self._top, self.tree, self._records) is not None
+        )
 
     def _arm(self) -> None:
         """Starts the view's timer, once; an idle view has none."""
@@ -582,20 +521,10 @@ class Simplex:
             self._to_finalize.discard(view)
             record = self._records[view]
             notarization = record.certificates[Phase.NOTARIZE]
-            named = notarization.ballot
-            judged = self.tree.verdict(named.block_hash)
+            judged = self.tree.verdict(notarization.ballot.block_hash)
             if Phase.FINALIZE in record.certificates or judged is CheckState.INVALID:
                 continue
-            ballot = Ballot(
-                named.chain,
-                named.shard,
-                named.epoch,
-                Phase.FINALIZE,
-                named.view,
-                named.block_hash,
-                named.parent_view,
-                named.parent_hash,
-            )
+            ballot = replace(notarization.ballot, phase=Phase.FINALIZE)
             changed |= self._cast(record, ballot, encode_certificate(notarization))
         return changed
 
@@ -606,44 +535,25 @@ class Simplex:
         if Phase.NOTARIZE in record.own or Phase.NULLIFY in record.own:
             return False
         proposal = next(iter(record.proposals.values()))
-        head = proposal.block.header
-        if not self._is_justified(head.parent_view, head.parent_hash):
+        found = self._judge(proposal.block)
+        if found is Standing.INVALID:
+            return self._nullify()
+        if found is not Standing.VALID:
             return False
-        parent = self._place_of(head.parent_hash)
-        if parent is None:
-            return False
+        ballot = block_ballot(proposal.block, Phase.NOTARIZE)
+        return self._cast(record, ballot, encode_proposal(proposal))
+
+    def _judge(self, block: Block) -> Standing:
+        """Judges the proposal of the current view, asking for what is not known yet."""
+        head = block.header
+        parent = self.tree.place_of(head.parent_hash)
+        if parent is None or not is_justified(self.view, head, self.tree, self._records):
+            return Standing.WAITING
         linked = (parent.height + 1, parent.view) == (head.height, head.parent_view)
         if not linked or head.slot < parent.slot:
-            return self._nullify()
-        found = self.tree.standing(proposal.block.hash)
-        if found.standing is Standing.INVALID:
-            return self._nullify()
-        if found.standing is Standing.VALID:
-            ballot = block_ballot(proposal.block, Phase.NOTARIZE)
-            return self._cast(record, ballot, encode_proposal(proposal))
-        self._pursue(proposal.block.hash)
-        return False
-
-    def _is_justified(self, parent_view: int, parent_hash: bytes) -> bool:
-        tip = self.tree.tip
-        for view in range(self.view - 1, parent_view, -1):
-            record = self._records.get(view)
-            if record is None or not record.is_nullified:
-                return False
-        if (parent_view, parent_hash) == (tip.view, tip.hash):
-            return True
-        record = self._records.get(parent_view)
-        return record is not None and record.certified_hash == parent_hash
-
-    def _place_of(self, block_hash: bytes) -> FinalTip | None:
-        """Returns height, slot and view of the tip or of a held block."""
-        tip = self.tree.tip
-        if block_hash == tip.hash:
-            return tip
-        block = self.tree.get(block_hash)
-        if block is None:
-            return None
-        return FinalTip(block.hash, block.header.height, block.header.slot, block.header.view)
+            return Standing.INVALID
+        self._pursue(block.hash)
+        return self.tree.standing(block.hash).standing
 
     def _join_nullify(self) -> bool:
         """Skips the view with f + 1 others, or with its leader when there is no proposal."""
@@ -670,7 +580,7 @@ class Simplex:
         self._missing = ZERO_HASH
         for certificate in self.tree.pending:
             self._pursue(certificate.ballot.block_hash)
-        notarized = self._highest_notarized()
+        notarized = highest_certified(self._top, self.tree, self._records)
         if notarized is not None:
             self._pursue(notarized)
 
@@ -685,16 +595,8 @@ class Simplex:
     # Leading
 
     def best_parent(self) -> FinalTip | None:
-        """Returns the notarised block to build on, or None when a view below is open or its block missing."""
-        for view in range(self.view - 1, self.tree.tip.view, -1):
-            record = self._records.get(view)
-            if record is None:
-                return None
-            if record.certified_hash is not None:
-                return self._place_of(record.certified_hash)
-            if not record.is_nullified:
-                return None
-        return self.tree.tip
+        """Returns the block a leader of the current view would build on, or None while it is not known."""
+        return best_parent(self.view, self.tree, self._records)
 
     def _ask_for_proposal(self) -> None:
         if self.committee.leader(self.view) != self.own_index or self.view <= self.floor:

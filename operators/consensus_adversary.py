@@ -18,7 +18,6 @@ from operators.consensus_messages import encode_certificate, encode_proposal, en
 from operators.consensus_ports import BlockChecked, CheckBlock, Event, MessageReceived
 from operators.consensus_simulation import KeyedHashSigner, World
 from schemas.block import (
-    ZERO_HASH,
     Ballot,
     Block,
     BlockHeader,
@@ -27,6 +26,7 @@ from schemas.block import (
     Proposal,
     Vote,
     block_ballot,
+    nullify_ballot,
 )
 from schemas.errors import WireError
 
@@ -70,8 +70,8 @@ class Adversary:
             None,
             KeyedHashSigner(world.keys, 0),
             world.keys,
-            world.config,
-            genesis_tip(committee.chain, committee.shard),
+            config=world.config,
+            tip=genesis_tip(committee.chain, committee.shard),
             decode=world.decode,
         )
         world.listeners.append(self.hear)
@@ -108,9 +108,7 @@ class Adversary:
 
     def _vote_for(self, block: Block, receivers: Sequence[int]) -> None:
         head = block.header
-        skip = Ballot(
-            head.chain, head.shard, head.epoch, Phase.NULLIFY, head.view, ZERO_HASH, 0, ZERO_HASH
-        )
+        skip = nullify_ballot(head.chain, head.shard, head.epoch, head.view)
         ballots = [block_ballot(block, phase) for phase in (Phase.NOTARIZE, Phase.FINALIZE)]
         for validator in self._validators:
             for ballot in (*ballots, skip):

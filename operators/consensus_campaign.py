@@ -101,11 +101,12 @@ def run_schedule(
     number: int,
     validators: int,
     byzantine: int,
+    *,
     target: int = 2,
     max_events: int = 6000,
 ) -> ScheduleResult:
     """Runs one schedule; the same arguments give the same result."""
-    rng = Random(f"{seed}/{number}/{validators}/{byzantine}")
+    rng = Random(f"{seed}/{number}/{validators}/{byzantine}")  # noqa: S311 - a schedule, not a secret
     world, traits = build_world(rng, validators, byzantine, target)
     world.start_all()
     finished = world.run(target, max_events)
@@ -128,6 +129,7 @@ def run_schedules(
     count: int,
     n: int = 4,
     byzantine: int | None = None,
+    *,
     target: int = 2,
     first: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -158,7 +160,7 @@ def run_schedules(
     unfinished: list[int] = []
     disagreements: list[dict[str, object]] = []
     for number in range(first, first + count):
-        result = run_schedule(seed, number, n, bad, target)
+        result = run_schedule(seed, number, n, bad, target=target)
         totals["events"] += result.events
         totals["violated"] += bool(result.violations)
         totals["disagreed"] += bool(result.disagreements)

@@ -125,6 +125,7 @@ class CatchUp:
     def answer(
         self,
         status: Status,
+        *,
         own: int,
         view: int,
         tree: BlockTree,

@@ -89,6 +89,15 @@ class BlockTree:
         """Returns a held block above the tip."""
         return self._blocks.get(block_hash)
 
+    def place_of(self, block_hash: bytes) -> FinalTip | None:
+        """Returns hash, height, slot and view of the tip or of a held block."""
+        if block_hash == self.tip.hash:
+            return self.tip
+        block = self._blocks.get(block_hash)
+        if block is None:
+            return None
+        return FinalTip(block.hash, block.header.height, block.header.slot, block.header.view)
+
     def add(self, block: Block) -> None:
         """Keeps a block above the tip; the caller bounds how many."""
         if block.header.height > self.tip.height:

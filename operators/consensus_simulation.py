@@ -211,9 +211,10 @@ class World:
             node.validator,
             KeyedHashSigner(self.keys, node.validator),
             self.keys,
-            self.config,
-            tip,
+            config=self.config,
+            tip=tip,
             journal=node.disk,
+            recent=node.final,
             decode=self.decode,
         )
         node.valid, node.has_work = set(), False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from operators.consensus_ports import Verifier
+from operators.consensus_ports import Signer, Verifier
 from schemas.block import (
     Ballot,
     Certificate,
@@ -237,3 +237,27 @@ class ViewRecord:
                 if vote is not None and vote.ballot != certificate.ballot:
                     found.append(make_evidence(vote, Vote(certificate.ballot, signer, signature)))
         return found
+
+
+_CONTRADICTED_BY = {
+    Phase.PROPOSE: Phase.NULLIFY,
+    Phase.NOTARIZE: Phase.NULLIFY,
+    Phase.FINALIZE: Phase.NULLIFY,
+    Phase.NULLIFY: Phase.FINALIZE,
+}
+
+
+def sign_once(
+    record: ViewRecord, ballot: Ballot, committee: Committee, own: int, signer: Signer
+) -> Vote | None:
+    """Signs a ballot, or returns None when an earlier signature of one's own in the view stands against it.
+
+    The one place where a validator's key is used for a vote: one signature per phase, none on a block after
+    nullify, no nullify after finalize.
+    """
+    phase = ballot.phase
+    if phase in record.own or _CONTRADICTED_BY[phase] in record.own:
+        return None
+    signature = signer.sign(ballot.signed_under(committee.context))
+    vote = record.own[phase] = Vote(ballot, own, signature)
+    return vote

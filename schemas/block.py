@@ -480,6 +480,11 @@ def block_ballot(block: Block, phase: Phase) -> Ballot:
     )
 
 
+def nullify_ballot(chain: int, shard: int, epoch: int, view: int) -> Ballot:
+    """Returns the ballot that skips a view."""
+    return Ballot(chain, shard, epoch, Phase.NULLIFY, view, ZERO_HASH, 0, ZERO_HASH)
+
+
 def _check_signature(where: str, signer: int, signature: bytes) -> None:
     if not 0 <= signer < MAX_VALIDATORS:
         raise WireError(f"{where}.signer", f"{signer} is not a validator index")
