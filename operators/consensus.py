@@ -177,6 +177,17 @@ class Simplex:
             kept += [encode_vote(vote) for phase, vote in own.items() if phase != Phase.PROPOSE]
         return tuple(kept)
 
+    def state_lines(self) -> list[bytes]:
+        """Returns what, beside `durable_records`, decides how the core goes on; for comparing two cores."""
+        lines = []
+        for view in sorted(self._records):
+            record = self._records[view]
+            lines.append(b"view %d" % view)
+            lines += record.state_lines()
+            lines += [h + str(self.tree.verdict(h)).encode() for h in record.proposals]
+        timers = (self._armed, self._deadline is None, self._work, self.is_halted)
+        return [*lines, repr(timers).encode(), self._missing]
+
     def step(self, events: Sequence[Event], now_millis: int) -> list[Action]:
         """Takes in events and returns what is to be done, in order.
 

@@ -223,6 +223,18 @@ class ViewRecord:
             return None
         return Certificate(ballot, tuple(sorted(tally.items())))
 
+    def state_lines(self) -> list[bytes]:
+        """Returns canonical bytes of the votes counted and the certificates known, sorted."""
+        votes = [
+            b"%d %d " % (phase, signer) + vote.ballot.to_bytes()
+            for (phase, signer), vote in self._first.items()
+        ]
+        held = [
+            b"certificate %d" % phase + c.ballot.block_hash
+            for phase, c in self.certificates.items()
+        ]
+        return sorted(votes) + sorted(held)
+
     def contradictions(self, certificate: Certificate) -> list[Equivocation]:
         """Returns the evidence between a verified certificate and the votes counted here."""
         phase = certificate.ballot.phase
