@@ -100,7 +100,7 @@ class BlockTree:
 
     def add(self, block: Block) -> None:
         """Keeps a block above the tip; the caller bounds how many."""
-        if block.header.height > self.tip.height:
+        if block.header.view > self.tip.view:
             self._blocks.setdefault(block.hash, block)
 
     def add_final(self, certificate: Certificate) -> None:
@@ -163,7 +163,7 @@ class BlockTree:
         return Standpoint(Standing.UNCHECKED, block=lowest)
 
     def finalize(self, certificate: Certificate) -> list[tuple[Block, Certificate]]:
-        """Makes a valid block and its ancestors final and forgets every other branch up to its height.
+        """Makes a valid block and its ancestors final and forgets the views up to its own.
 
         Returns:
             The new final blocks, heights rising, with their certificate.
@@ -182,13 +182,9 @@ class BlockTree:
         return done
 
     def _forget(self) -> None:
-        height, view = self.tip.height, self.tip.view
+        view = self.tip.view
         self._finals = {v: c for v, c in self._finals.items() if v > view}
-        stale = [
-            h
-            for h, block in self._blocks.items()
-            if block.header.height <= height or block.header.view <= view
-        ]
+        stale = [h for h, block in self._blocks.items() if block.header.view <= view]
         for block_hash in stale:
             del self._blocks[block_hash]
             self._verdicts.pop(block_hash, None)

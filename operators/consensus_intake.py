@@ -174,14 +174,14 @@ def _unwanted_chain(
     chain: Chain, tree: BlockTree, records: Mapping[int, ViewRecord], missing: bytes
 ) -> str | None:
     last = chain.blocks[-1]
-    if last.header.height <= tree.tip.height:
+    if last.header.view <= tree.tip.view:
         return "old_view"
     if chain.certificate is None:
         return None if last.hash == missing else "unwanted_blocks"
     record = records.get(last.header.view)
     is_final = record is not None and Phase.FINALIZE in record.certificates
     held = all(
-        block.header.height <= tree.tip.height or tree.get(block.hash) is not None
+        block.header.view <= tree.tip.view or tree.get(block.hash) is not None
         for block in chain.blocks
     )
     return "duplicate" if is_final and held else None
