@@ -11,7 +11,7 @@ from operators.consensus_adversary import Adversary, Habits
 from operators.consensus_ports import ConsensusConfig
 from operators.consensus_simulation import Medium, World
 from schemas.block import fault_bound, quorum_size
-from schemas.errors import ParameterError
+from schemas.errors import InvariantError, ParameterError
 
 SCHEDULE_CONFIG = ConsensusConfig(
     view_timeout_millis=200,
@@ -188,4 +188,62 @@ def run_schedules(
         "violations": broken[:20],
         "unfinished": unfinished[:20],
         "disagreements": disagreements[:20],
+    }
+
+
+def finality_latency(
+    seed: int, n: int, blocks: int, delay_millis: tuple[int, int], block_interval_millis: int = 50
+) -> dict[str, object]:
+    """Measures proposal to finality in virtual time on a medium without faults.
+
+    Signature and execution costs are not in it: it shows what the protocol and the distances cost.
+
+    Args:
+        seed: Seed of the delays.
+        n: Size of the committee.
+        blocks: Blocks to make final.
+        delay_millis: Shortest and longest one-way delay, uniform per message and receiver.
+        block_interval_millis: Pace of blocks.
+
+    Returns:
+        JSON values: percentiles over validators and blocks in milliseconds and in mean one-way delays.
+
+    Raises:
+        ParameterError: Nothing to measure.
+    """
+    if blocks < 1 or not 1 <= delay_millis[0] <= delay_millis[1]:
+        raise ParameterError("latency needs blocks and delays of at least one millisecond")
+    slowest = delay_millis[1]
+    config = ConsensusConfig(
+        view_timeout_millis=max(1000, 10 * slowest),
+        max_timeout_millis=max(8000, 80 * slowest),
+        resend_millis=max(300, 5 * slowest),
+        max_resend_millis=max(2400, 40 * slowest),
+        block_interval_millis=block_interval_millis,
+        empty_delay_millis=max(250, 4 * slowest),
+    )
+    rng = Random(seed)  # noqa: S311 - delays, not a secret
+    world = World(rng, n, medium=Medium(delay=delay_millis), config=config, target=blocks)
+    world.start_all()
+    finished = world.run(blocks, 40 * n * n * (blocks + 1) + 1000)
+    final = world.checker.final_blocks
+    waits = sorted(
+        at - world.proposed_times[final[height][0].hash]
+        for (_, height), at in world.final_times.items()
+    )
+    if not finished or world.checker.violations:
+        raise InvariantError("a committee without faults did not make its blocks final")
+    mean = sum(delay_millis) / 2
+    named = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    picked = {name: waits[min(len(waits) - 1, int(q * len(waits)))] for name, q in named.items()}
+    picked["max"] = waits[-1]
+    return {
+        "validators": n,
+        "blocks": blocks,
+        "delay_millis": list(delay_millis),
+        "latency_ms": picked,
+        "hops": {name: round(wait / mean, 2) for name, wait in picked.items()},
+        "blocks_per_second": round(1000 * blocks / max(1, world.now), 2),
+        "messages": len(world.sent),
+        "events": world.events,
     }

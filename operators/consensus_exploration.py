@@ -161,9 +161,11 @@ class Explorer:
         """Returns the invariants that a global state breaks."""
         found = []
         chains = [locals_[endpoint].final for endpoint in self.honest]
-        for heights in zip_longest(*chains):
-            if len({block_hash for block_hash in heights if block_hash is not None}) > 1:
-                found.append("S1: two final blocks at one height")
+        found += [
+            "S1: two final blocks at one height"
+            for heights in zip_longest(*chains)
+            if len({block_hash for block_hash in heights if block_hash is not None}) > 1
+        ]
         for endpoint in self.honest:
             found += self._contradictions(endpoint, locals_[endpoint])
         return found
