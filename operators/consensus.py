@@ -686,6 +686,9 @@ class Simplex:
                 record = self._record(message.ballot.view)
                 record.own[message.ballot.phase] = message
                 record.add(message)
+                alone = record.assemble(message.ballot, self._quorum)
+                if alone is not None:
+                    self._learn(alone, assembled=False)
             elif isinstance(message, Certificate) and self._is_here(message.ballot):
                 self._learn(message, assembled=False)
         if journal:

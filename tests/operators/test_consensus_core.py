@@ -46,6 +46,15 @@ def test_a_committee_of_one_finalises_alone_at_once() -> None:
     assert [a.block.header.height for a in of(Finalized, actions)] == [1]
 
 
+def test_a_committee_of_one_that_is_killed_before_it_reports_finality_reports_it_again() -> None:
+    cast = Cast(1)
+    first = cast.core(0)
+    done = drive(first, TICK, WORK)
+    records = [record for action in of(Journal, done) for record in action.records]
+    again = drive(cast.core(0, journal=records), TICK)
+    assert of(Finalized, again) == of(Finalized, done)
+
+
 def test_four_votes_take_a_block_from_proposal_to_finality() -> None:
     core, block = CAST.core(0), CAST.block(1)
     actions = drive(core, CAST.propose(block))

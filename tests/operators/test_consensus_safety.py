@@ -371,7 +371,7 @@ def test_v1_a_block_with_a_wrong_height_or_a_falling_slot_is_not_notarised(
     parent = CAST.block(1, slot=5)
     core = CAST.core(0)
     drive(core, CAST.propose(parent), CAST.certify(Phase.FINALIZE, parent))
-    actions = drive(core, CAST.propose(CAST.block(2, parent, **changes)))
+    actions = drive(core, CAST.propose(CAST.block(2, parent, b"", **changes)))
     assert votes_of(of(Broadcast, actions)) == [CAST.nullify(0, 2)]
 
 

@@ -52,7 +52,7 @@ def test_a_write_torn_at_any_byte_leaves_the_whole_records_before_it(tmp_path: P
         assert reopened(path) == (b"one", b"two", b"three")[:whole], length
         with VoteJournal(path, ME) as journal:
             journal.append((b"after",))
-        assert reopened(path) == ((b"one", b"two", b"three")[:whole] + (b"after",))
+        assert reopened(path) == ((*(b"one", b"two", b"three")[:whole], b"after"))
 
 
 def test_a_tail_of_zeros_is_cut_off(tmp_path: Path) -> None:
