@@ -6,6 +6,8 @@ So what a Byzantine validator can make others keep is bounded by four signatures
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -23,6 +25,8 @@ from schemas.block import (
     signing_context,
 )
 from schemas.errors import EclipticaError
+
+JOURNAL_DOMAIN = b"ecliptica/vote-journal/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,11 @@ class Committee:
     def size(self) -> int:
         """Number of validators."""
         return len(self.validators.keys)
+
+    def journal_identity(self, validator: int) -> bytes:
+        """Returns 32 bytes that name chain, shard and key: whose vote journal a file is, over all epochs."""
+        place = JOURNAL_DOMAIN + struct.pack("<II", self.chain, self.shard)
+        return hashlib.sha256(place + self.validators.keys[validator]).digest()
 
     def leader(self, view: int) -> int:
         """Returns the index of the validator that proposes in `view`: plain rotation."""

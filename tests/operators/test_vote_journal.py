@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,14 @@ def test_a_compaction_that_did_not_finish_leaves_the_old_journal(tmp_path: Path)
 def test_empty_and_oversized_records_are_refused(tmp_path: Path, records: Sequence[bytes]) -> None:
     with VoteJournal(tmp_path / "votes", ME) as journal, pytest.raises(ParameterError):
         journal.append(records)
+
+
+def test_a_journals_identity_names_chain_shard_and_key_and_outlives_an_epoch() -> None:
+    places = [Cast(), Cast(chain=2), Cast(shard=1)]
+    names = {c.committee.journal_identity(v) for c in places for v in range(4)}
+    assert len(names) == 12
+    next_epoch = replace(Cast().committee, epoch=9)
+    assert next_epoch.journal_identity(2) == Cast().committee.journal_identity(2)
 
 
 def test_an_identity_has_32_bytes(tmp_path: Path) -> None:
