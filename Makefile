@@ -1,0 +1,65 @@
+# Everything runs in a plain virtual environment that the first target makes; the second run starts at once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+SOURCES = pipelines operators schemas proving deploy tests
+DEFAULT_TIER = not slow and not gpu and not kafka
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check lint types docs docs-check bench campaigns lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+install: $(STAMP) ## Make the virtual environment (VENV=.venv)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@echo "installing into $(VENV) (about 330 MB to download, 1.1 GB on disk, a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## Run the whole system once on this machine
+	@$(BIN)/ecliptica demo
+
+test: $(STAMP) ## Run the default tier of the tests
+	@$(BIN)/python -m pytest -q -m "$(DEFAULT_TIER)" --durations=15 $(TESTS)
+
+test-slow: $(STAMP) ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -q -m "slow and not gpu and not kafka" --durations=15 $(TESTS)
+
+check: $(STAMP) lint types docs-check ## Lint, types, layers, spelling, dead code, lock, documents
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/codespell $(SOURCES) *.md *.toml Makefile
+	@$(BIN)/vulture
+	@$(BIN)/python -m tests.checks.lock
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+docs: $(STAMP) ## Write the generated parts of the documents
+	@$(BIN)/python -m tests.checks.docs --write
+
+docs-check: $(STAMP)
+	@$(BIN)/python -m tests.checks.docs
+
+bench: $(STAMP) ## Measure: make bench BENCH=batch
+	@$(BIN)/ecliptica bench $(or $(BENCH),kernels)
+
+campaigns: $(STAMP) ## Run the adversarial and fault campaigns
+	@for name in $(or $(CAMPAIGN),mutate-proofs differential byzantine chaos theft inflate double-spend); do \
+		$(BIN)/ecliptica campaign $$name --json || exit $$?; done
+
+lock: ## Write requirements.lock again (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements.lock
+
+clean: ## Remove the virtual environment and caches; data is kept
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

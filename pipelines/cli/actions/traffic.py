@@ -1,0 +1,81 @@
+"""Actions of `ecliptica traffic`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.account_keys import issuer_pair
+from pipelines.cli.contract import Call
+from pipelines.traffic_generate import GenerateOptions, GenerateResult, generate_traffic
+from pipelines.traffic_import import ImportResult, import_traffic
+from pipelines.traffic_survey import ImportOptions
+from schemas.config import Configuration
+from schemas.errors import ParameterError
+from schemas.genesis import load_genesis
+from schemas.units import EXPIRY_SPAN
+from schemas.workload import load_workload
+
+
+def import_(
+    call: Call,
+    *,
+    source: Path,
+    out: Path,
+    shard: int,
+    strict: bool,
+    limit: int | None,
+    dry_run: bool,
+    threads: int,
+) -> ImportResult:
+    """Imports Ethereum-ETL transactions into a corpus for the chain of the data directory."""
+    settings = call.settings()
+    seed = settings.configuration.demo.seed
+    chain, expiry = chain_terms(settings.data, settings.configuration, seed)
+    options = ImportOptions(
+        source, out, seed, chain, shard, expiry, strict, limit, dry_run, threads
+    )
+    return import_traffic(options, call.report)
+
+
+def generate(
+    call: Call,
+    *,
+    workload: Path,
+    count: int,
+    out: Path,
+    base: Path | None,
+    shard: int,
+    threads: int,
+) -> GenerateResult:
+    """Generates a corpus from a workload."""
+    settings = call.settings()
+    seed = settings.configuration.demo.seed
+    options = GenerateOptions(load_workload(workload), out, count, seed, base, threads=threads)
+    if base is None:  # a base brings its own chain, shard and expiry
+        chain, expiry = chain_terms(settings.data, settings.configuration, seed)
+        options = replace(options, chain=chain, shard=shard, expiry_slot=expiry)
+    return generate_traffic(options, call.report)
+
+
+def chain_terms(data: Path, configuration: Configuration, seed: int) -> tuple[int, int]:
+    """Returns the chain number and the expiry slot to sign with.
+
+    With a genesis document in the data directory they are those of its chain, now; without one those of
+    a chain that starts with the configuration.
+
+    Raises:
+        ParameterError: The chain's issuer is not the one of the seed, so that it would refuse the corpus.
+    """
+    lifetime = min(configuration.admission.max_expiry_slots, EXPIRY_SPAN - 1)
+    path = data / "genesis.json"
+    if not path.exists():
+        return configuration.chain.number, lifetime
+    genesis = load_genesis(path)
+    if genesis.issuer_key != issuer_pair(seed).public_key:
+        raise ParameterError(
+            f"seed {seed} does not give the issuer of the chain in {path}",
+            "give the --seed that the chain was made with, or another --data",
+        )
+    return genesis.chain, genesis.slot_at(time.time_ns() // 1_000_000) + lifetime

@@ -1,0 +1,67 @@
+"""`ecliptica campaign` and `ecliptica bench`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from pipelines.cli.contract import Work
+from pipelines.cli.frame import command
+
+CampaignName = Literal[
+    "theft",
+    "inflate",
+    "double-spend",
+    "mutate-proofs",
+    "mutate-constraints",
+    "pyramid",
+    "byzantine",
+    "chaos",
+    "differential",
+]
+BenchName = Literal[
+    "kernels", "witness", "batch", "verify", "compress", "stream", "finality", "signatures"
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+
+    @command(
+        app,
+        "campaign",
+        example="ecliptica campaign mutate-proofs --runs 10000 --json",
+        settings=("seed",),
+        drains=True,
+    )
+    def campaign(
+        name: Annotated[CampaignName, typer.Argument(help="Which campaign.")],
+        runs: Annotated[
+            int | None, typer.Option(help="Run budget.", show_default="the campaign's own")
+        ] = None,
+        seconds: Annotated[
+            int | None, typer.Option(help="Time budget.", show_default="none")
+        ] = None,
+    ) -> Work:
+        """Attack or break the system with a seed and a budget; ends with JSON evidence."""
+        return Work("campaign:run_campaign", {"name": name, "runs": runs, "seconds": seconds})
+
+    @command(
+        app,
+        "bench",
+        example="ecliptica bench batch --transactions 100 --json",
+        settings=("seed",),
+        drains=True,
+    )
+    def bench(
+        name: Annotated[BenchName, typer.Argument(help="What to measure.")],
+        transactions: Annotated[
+            int | None, typer.Option(help="Size of the work.", show_default="the bench's own")
+        ] = None,
+        repeat: Annotated[int, typer.Option(help="Measured runs after the warm-up.")] = 3,
+    ) -> Work:
+        """Measure; a run counts only if its proof verifies."""
+        return Work(
+            "bench:run_bench", {"name": name, "transactions": transactions, "repeat": repeat}
+        )

@@ -1,0 +1,50 @@
+"""Commands whose names are fixed and whose parts are not built yet: they say so and exit 5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.contract import Work
+from pipelines.cli.frame import command
+from schemas.errors import EnvironmentMissing
+
+NOT_BUILT: Mapping[str, str] = {
+    "light verify": "the recursive proofs that end a day in one proof",
+    "market simulate": "the prover market",
+    "market jobs": "the prover market",
+    "market requeue": "the prover market",
+    "cost": "the cost model over measured rates",
+    "deploy render": "the deployment manifests",
+}
+"""Command -> what it waits for. A command leaves this table when its part lands."""
+
+GROUPS = {
+    "light": "The light client.",
+    "market": "The prover market.",
+    "deploy": "Manifests.",
+}
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the commands."""
+    groups = {}
+    for name, text in GROUPS.items():
+        groups[name] = typer.Typer(no_args_is_help=True, help=f"{text} (not built yet)")
+        root.add_typer(groups[name], name=name)
+    for full_name, waits_for in NOT_BUILT.items():
+        noun, _, verb = full_name.partition(" ")
+        _register_one(groups.get(noun, root), verb or noun, full_name, waits_for)
+
+
+def _register_one(app: typer.Typer, name: str, full_name: str, waits_for: str) -> None:
+    def refuse(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> Work:
+        raise EnvironmentMissing(
+            f"`{full_name}` is not built yet: it needs {waits_for}",
+            "`ecliptica --help` lists what is there",
+        )
+
+    refuse.__doc__ = f"Not built yet: needs {waits_for}."
+    command(app, name, example=f"ecliptica {full_name}", takes_anything=True)(refuse)

@@ -1,0 +1,60 @@
+"""`ecliptica proof`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipelines.cli.contract import Work
+from pipelines.cli.frame import command
+
+ProofFile = Annotated[Path, typer.Argument(help="Proof file.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the commands."""
+    app = typer.Typer(no_args_is_help=True, help="Proofs: make, verify, understand.")
+    root.add_typer(app, name="proof")
+
+    @command(
+        app,
+        "create",
+        example="ecliptica proof create --window 2 --out proofs/",
+        settings=("log",),
+        drains=True,
+    )
+    def create(
+        window: Annotated[int, typer.Option(help="Window to prove.")],
+        shard: Annotated[int, typer.Option(help="Shard of the window.")] = 0,
+        out: Annotated[
+            Path | None, typer.Option(help="Folder.", show_default="DATA/proofs/window")
+        ] = None,
+    ) -> Work:
+        """Prove a closed window again from the log."""
+        return Work("proof:create_proof", {"window": window, "shard": shard, "out": out})
+
+    @command(
+        app,
+        "verify",
+        example="ecliptica proof verify ecliptica-data/proofs/segment/1f.proof",
+        settings=("minimum_bits",),
+    )
+    def verify(file: ProofFile) -> Work:
+        """Verify a proof; prints what was proven and at how many bits."""
+        return Work("proof:verify_proof", {"file": file})
+
+    @command(
+        app, "explain", example="ecliptica proof explain ecliptica-data/proofs/segment/1f.proof"
+    )
+    def explain(file: ProofFile) -> Work:
+        """Print the transcript of a proof, each value with its label."""
+        return Work("proof:explain_proof", {"file": file})
+
+    @command(app, "soundness", example="ecliptica proof soundness --kind S")
+    def soundness(
+        kind: Annotated[Literal["S"], typer.Option(help="Segment kind.")] = "S",
+    ) -> Work:
+        """The soundness error of every round, proven."""
+        return Work("proof:show_soundness", {"kind": kind})

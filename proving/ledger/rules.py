@@ -1,0 +1,288 @@
+"""The meaning of a transaction: the native executor of single transactions, driven by the step table.
+
+`apply` looks at a view of the state and returns the steps' effects or the reason of refusal; it changes
+nothing. Signatures are checked in batches elsewhere; everything the circuit proves is checked here, in the
+same terms. The circuit's limits (ranges of amounts, fees, nonces, expiry) are rules of validity, so that
+every block an honest validator notarises is provable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from schemas.rejection import RejectionReason
+from schemas.steps import Cell, Existence, Step, steps_of
+from schemas.transactions import SUPPORTED_KINDS, Transaction, TransactionKind
+from schemas.units import (
+    ADDRESS_BYTES,
+    AMOUNT_LIMIT,
+    EXPIRY_SPAN,
+    FEE_LIMIT,
+    FEE_UNIT,
+    FIRST_ACCOUNT,
+    INDEX_LIMIT,
+    LIMB_LIMIT,
+    PUBLIC_KEY_BYTES,
+    ReservedCell,
+    limbs_of,
+)
+
+PUBLIC_FEE = 1000
+"""Fee units of the Public tier: 0.001 ECLIPT."""
+
+Elements = tuple[int, ...]
+"""A word as eight canonical residues."""
+
+
+class Account(NamedTuple):
+    """An account cell: balance < 2^60 and nonce < 2^30."""
+
+    balance: int
+    nonce: int
+
+    def elements(self) -> Elements:
+        """Returns the cell's word: four balance limbs, the nonce, three zeros."""
+        return (*limbs_of(self.balance), self.nonce, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerParameters:
+    """Constants of a shard's ledger that every validator shares.
+
+    Attributes:
+        chain: Chain number, < 2^30.
+        shard: Shard number, < 2^16.
+        minimum_fee: Least fee of a transfer or registration, in fee units; what the reserve cell pays for
+            is exempt. A rule of validity that the circuit does not prove.
+    """
+
+    chain: int
+    shard: int
+    minimum_fee: int = PUBLIC_FEE
+
+
+class LedgerView(Protocol):
+    """What a transaction may read."""
+
+    @property
+    def num_keys(self) -> int:
+        """Words in KEY: the index that the next registration gets."""
+        ...
+
+    def account(self, index: int) -> Account:
+        """Returns an account cell; zeros where nothing was written."""
+        ...
+
+    def has_address(self, address: bytes) -> bool:
+        """Whether an account with this address is registered."""
+        ...
+
+    def has_public_key(self, public_key: bytes) -> bool:
+        """Whether this public key is registered."""
+        ...
+
+
+class Touch(NamedTuple):
+    """What one step does to its account cell.
+
+    Attributes:
+        step: Row of the step table.
+        cell: Index of the cell; 0 for a step that touches none.
+        old: The cell before; the zero account for a step that touches none.
+        new: The cell after.
+    """
+
+    step: Step
+    cell: int
+    old: Account
+    new: Account
+
+
+class Effects(NamedTuple):
+    """What a valid transaction does, nothing of it done yet.
+
+    Attributes:
+        touches: One per step, in order.
+        word: The word appended to TXS.
+        new_account: REGISTER: the index given to the new account; otherwise None.
+    """
+
+    touches: tuple[Touch, ...]
+    word: Elements
+    new_account: int | None
+
+
+EMPTY_ACCOUNT = Account(0, 0)
+"""The zero word read as an account."""
+
+
+def transaction_word(transaction: Transaction, recipient: int) -> Elements:
+    """Returns the word of TXS: sender, recipient, amount in two halves, nonce, fee, expiry, kind."""
+    half = LIMB_LIMIT * LIMB_LIMIT
+    return (
+        transaction.sender,
+        recipient,
+        transaction.amount % half,
+        transaction.amount // half,
+        transaction.nonce,
+        transaction.fee,
+        transaction.expiry,
+        int(transaction.kind),
+    )
+
+
+def block_word(height: int, slot: int, count: int, fee_sum: int) -> Elements:
+    """Returns the word with which SETTLE closes a block: its fee sum in two halves of 30 bits."""
+    half = LIMB_LIMIT * LIMB_LIMIT
+    return (height, slot, count, fee_sum % half, fee_sum // half, 0, 0, int(TransactionKind.SETTLE))
+
+
+def check_fields(transaction: Transaction, parameters: LedgerParameters) -> RejectionReason | None:
+    """Checks what depends on the transaction alone; None when it may be executed."""
+    checks = (
+        (transaction.kind in SUPPORTED_KINDS, RejectionReason.KIND_NOT_SUPPORTED),
+        (transaction.chain == parameters.chain, RejectionReason.WRONG_CHAIN),
+        (transaction.shard == parameters.shard, RejectionReason.WRONG_SHARD),
+        (0 <= transaction.amount < AMOUNT_LIMIT, RejectionReason.AMOUNT_TOO_LARGE),
+        (0 <= transaction.fee < FEE_LIMIT, RejectionReason.FEE_TOO_LARGE),
+        (_is_canonical(transaction), RejectionReason.NON_CANONICAL),
+        (
+            transaction.kind is not TransactionKind.ISSUE
+            or transaction.sender == ReservedCell.RESERVE,
+            RejectionReason.NOT_ISSUER,
+        ),
+        (
+            transaction.sender == ReservedCell.RESERVE or transaction.fee >= parameters.minimum_fee,
+            RejectionReason.FEE_TOO_LOW,
+        ),
+    )
+    return next((reason for passed, reason in checks if not passed), None)
+
+
+def _is_canonical(transaction: Transaction) -> bool:
+    registers = transaction.kind is TransactionKind.REGISTER
+    numbers = (transaction.sender, transaction.recipient, transaction.nonce, transaction.expiry)
+    return (
+        all(0 <= number < INDEX_LIMIT for number in numbers)
+        and len(transaction.address) == (ADDRESS_BYTES if registers else 0)
+        and len(transaction.public_key) == (PUBLIC_KEY_BYTES if registers else 0)
+        and not (registers and (transaction.amount or transaction.recipient))
+    )
+
+
+def apply(
+    view: LedgerView, transaction: Transaction, slot: int, parameters: LedgerParameters
+) -> Effects | RejectionReason:
+    """Executes one user transaction on a view, without changing it.
+
+    Args:
+        view: The state it meets.
+        transaction: Its body; the signature is checked elsewhere.
+        slot: Slot of the block, < 2^30.
+        parameters: Constants of the ledger.
+
+    Returns:
+        The effects, or why the transaction is invalid here.
+    """
+    reason = check_fields(transaction, parameters) or _check_expiry(transaction, slot)
+    if reason is None and transaction.kind is TransactionKind.REGISTER:
+        reason = _check_registration(view, transaction)
+    if reason is not None:
+        return reason
+    touches: list[Touch] = []
+    for step in steps_of(transaction.kind):
+        touch = _execute(view, transaction, step, touches)
+        if isinstance(touch, RejectionReason):
+            return touch
+        touches.append(touch)
+    registers = transaction.kind is TransactionKind.REGISTER
+    new_account = view.num_keys if registers else None
+    recipient = transaction.recipient if new_account is None else new_account
+    return Effects(tuple(touches), transaction_word(transaction, recipient), new_account)
+
+
+def _check_expiry(transaction: Transaction, slot: int) -> RejectionReason | None:
+    if transaction.expiry < slot:
+        return RejectionReason.EXPIRED
+    if transaction.expiry - slot >= EXPIRY_SPAN:
+        return RejectionReason.EXPIRY_TOO_FAR
+    return None
+
+
+def _check_registration(view: LedgerView, transaction: Transaction) -> RejectionReason | None:
+    if view.num_keys >= INDEX_LIMIT - 1:
+        return RejectionReason.REGISTRY_FULL
+    if view.has_address(transaction.address):
+        return RejectionReason.DUPLICATE_ADDRESS
+    if view.has_public_key(transaction.public_key):
+        return RejectionReason.DUPLICATE_KEY
+    return None
+
+
+def _check_existence(view: LedgerView, step: Step, index: int) -> RejectionReason | None:
+    if step.existence is Existence.UNCHECKED:
+        return None
+    if step.existence is Existence.ACCOUNT_OR_RESERVE and index == ReservedCell.RESERVE:
+        return None
+    if index < FIRST_ACCOUNT:
+        return RejectionReason.RESERVED_ACCOUNT
+    return None if index < view.num_keys else RejectionReason.UNKNOWN_ACCOUNT
+
+
+def cell_index(step: Step, sender: int, recipient: int) -> int:
+    """Returns the account cell that a step touches; 0 for a step that touches none."""
+    return {
+        Cell.NONE: 0,
+        Cell.SENDER: sender,
+        Cell.RECIPIENT: recipient,
+        Cell.RESERVE: int(ReservedCell.RESERVE),
+        Cell.PROPOSER_POOL: int(ReservedCell.PROPOSER_POOL),
+    }[step.cell]
+
+
+def _execute(
+    view: LedgerView, transaction: Transaction, step: Step, before: list[Touch]
+) -> Touch | RejectionReason:
+    if step.cell is Cell.NONE:
+        return Touch(step, 0, EMPTY_ACCOUNT, EMPTY_ACCOUNT)
+    index = cell_index(step, transaction.sender, transaction.recipient)
+    reason = _check_existence(view, step, index)
+    if reason is not None:
+        return reason
+    earlier = [touch.new for touch in before if touch.cell == index]
+    old = earlier[-1] if earlier else view.account(index)
+    if step.pays:
+        return _pay(transaction, step, index, old)
+    balance = old.balance + step.amount_sign * transaction.amount
+    if balance >= AMOUNT_LIMIT:
+        return RejectionReason.BALANCE_OVERFLOW
+    return Touch(step, index, old, Account(balance, old.nonce))
+
+
+def _pay(transaction: Transaction, step: Step, index: int, old: Account) -> Touch | RejectionReason:
+    if transaction.nonce != old.nonce:
+        replay = transaction.nonce < old.nonce
+        return RejectionReason.NONCE_REPLAY if replay else RejectionReason.NONCE_GAP
+    if old.nonce >= INDEX_LIMIT - 1:
+        return RejectionReason.LEDGER_FULL
+    change = step.amount_sign * transaction.amount + step.fee_sign * transaction.fee * FEE_UNIT
+    balance = old.balance + change
+    if balance < 0:
+        return RejectionReason.OVERDRAFT
+    return Touch(step, index, old, Account(balance, old.nonce + 1))
+
+
+def settle(view: LedgerView, step: Step, fee_sum: int) -> Touch:
+    """Returns what closing a block does to the proposer pool.
+
+    The pool cannot overflow: all cells together hold SUPPLY_CAP.
+
+    Args:
+        view: The state after the block's transactions.
+        step: The SETTLE row of the step table.
+        fee_sum: The block's fees in fee units.
+    """
+    index = int(ReservedCell.PROPOSER_POOL)
+    old = view.account(index)
+    return Touch(step, index, old, Account(old.balance + fee_sum * FEE_UNIT, old.nonce))

@@ -1,0 +1,1 @@
+"""ML-DSA-44 implementations behind `proving.signatures`: `stock` (cryptography), `liboqs`, `reference`."""

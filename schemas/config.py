@@ -1,0 +1,253 @@
+"""Configuration models: every limit, count and default of the system in one place, with two profiles.
+
+`target` is the full clock and the full network; `local` compresses counts so that a whole day runs on a
+laptop. Code takes the section it needs as an argument and never reads files or the environment itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from schemas.errors import ParameterError
+
+MAX_UNITS = 2**60
+"""Amounts are below it, units of 1e-9 ECLIPT: two 30-bit halves."""
+
+MAX_COUNT = 2**30
+"""Heights, slots, windows and epochs are below it: one field element each."""
+
+
+class Section(BaseModel):
+    """One table of the configuration: frozen, and a key it does not know is refused by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ClockConfig(Section):
+    """The clock, as counts; the only duration is the slot's."""
+
+    slot_micros: int = Field(default=468_750, ge=1_000, le=60_000_000)
+    """Length of a slot, microseconds; 15/32 s in profile target."""
+
+    slots_per_window: int = Field(default=64, ge=1, le=4096)
+    """Slots whose blocks one window proof covers."""
+
+    windows_per_shard_epoch: int = Field(default=12, ge=1, le=4096)
+    """Windows of one shard that one shard-epoch proof joins."""
+
+    shard_epochs_per_hour: int = Field(default=10, ge=1, le=4096)
+    """Shard epochs in a shard hour."""
+
+    epochs_per_day: int = Field(default=24, ge=1, le=4096)
+    """Shard hours, and so global epochs, in a day."""
+
+    @model_validator(mode="after")
+    def _fits_one_field_element(self) -> Self:
+        if self.slots_per_day >= MAX_COUNT:
+            raise ValueError(f"a day of {self.slots_per_day} slots does not fit 30 bits")
+        return self
+
+    @property
+    def window_micros(self) -> int:
+        """Length of a window, microseconds."""
+        return self.slot_micros * self.slots_per_window
+
+    @property
+    def slots_per_shard_epoch(self) -> int:
+        """Slots in a shard epoch."""
+        return self.slots_per_window * self.windows_per_shard_epoch
+
+    @property
+    def windows_per_day(self) -> int:
+        """Windows of one shard in a day."""
+        return self.windows_per_shard_epoch * self.shard_epochs_per_hour * self.epochs_per_day
+
+    @property
+    def slots_per_day(self) -> int:
+        """Slots in a day."""
+        return self.slots_per_window * self.windows_per_day
+
+
+class ChainConfig(Section):
+    """What a chain is made of; copied into its genesis document."""
+
+    number: int = Field(default=1, ge=1, lt=MAX_COUNT)
+    """Chain number, part of every signed byte string, so that chains cannot replay each other."""
+
+    shards: int = Field(default=8, ge=1, le=64)
+    """Ledger shards side by side."""
+
+    validators: int = Field(default=49, ge=1, le=100)
+    """Validators per shard; the quorum is n - floor((n - 1) / 3)."""
+
+    supply_cap_units: int = Field(default=10**18, ge=1, lt=MAX_UNITS)
+    """Most that can ever be issued, units of 1e-9 ECLIPT; the default is one thousand million ECLIPT."""
+
+    @property
+    def quorum(self) -> int:
+        """Signers that a certificate needs."""
+        return self.validators - (self.validators - 1) // 3
+
+
+class AdmissionConfig(Section):
+    """What may enter a block."""
+
+    max_record_bytes: int = Field(default=16 * 2**20, ge=2**16, le=2**26)
+    """Largest record a stage reads from the log, bytes; larger ones become dead letters."""
+
+    max_transaction_bytes: int = Field(default=8 * 2**10, ge=4 * 2**10, le=2**20)
+    """Largest Public transaction with key and signature, bytes; 3.8 KB when it registers a key."""
+
+    min_fee_micros: int = Field(default=1_000, ge=0, lt=MAX_COUNT)
+    """Least fee of a Public transaction, units of 1e-6 ECLIPT; 0.001 ECLIPT."""
+
+    max_expiry_slots: int = Field(default=7_680, ge=1, lt=MAX_COUNT)
+    """Farthest expiry ahead of the current slot; one shard hour, so that replay state stays bounded."""
+
+    max_transactions_per_block: int = Field(default=4_096, ge=1, le=65_536)
+    """Most transactions in one block."""
+
+    min_block_interval_millis: int = Field(default=50, ge=0, le=60_000)
+    """Least time between two blocks of a shard, milliseconds."""
+
+    max_waiting_transactions: int = Field(default=100_000, ge=1, le=10_000_000)
+    """Admitted transactions that may wait for a block; above it admission stops reading."""
+
+
+class ConsensusConfig(Section):
+    """Time-outs of Simplex; safety depends on none of them."""
+
+    view_timeout_millis: int = Field(default=1_000, ge=10, le=600_000)
+    """How long a validator waits for a proposal before it votes to skip the view, milliseconds."""
+
+    timeout_backoff_percent: int = Field(default=150, ge=100, le=1_000)
+    """What a failed view multiplies the time-out by, percent; a finalised view resets it."""
+
+    max_timeout_millis: int = Field(default=30_000, ge=10, le=3_600_000)
+    """Bound of the backed-off time-out, milliseconds."""
+
+    max_parked_messages: int = Field(default=10_000, ge=1, le=10_000_000)
+    """Votes and proposals of later views kept until their view begins; more are dropped and asked for again."""
+
+    @model_validator(mode="after")
+    def _backoff_has_room(self) -> Self:
+        if self.max_timeout_millis < self.view_timeout_millis:
+            raise ValueError("max_timeout_millis is below view_timeout_millis")
+        return self
+
+
+class ProvingConfig(Section):
+    """How windows are proven."""
+
+    segment_kind: Literal["S"] = "S"
+    """Size of a ledger segment; L segments come with the recursive proofs."""
+
+    pool: Literal["ray", "process"] = "ray"
+    """Where proofs run: Ray actors, or the calling process."""
+
+    workers: int = Field(default=0, ge=0, le=4_096)
+    """Prover workers; 0 for one per usable core."""
+
+    backend: Literal["auto", "cpu", "reference"] = "auto"
+    """What runs field programs: compiled SIMD code, or readable Python that is far slower."""
+
+    lease_seconds: int = Field(default=300, ge=1, le=86_400)
+    """How long a worker owns a job without a heartbeat, seconds."""
+
+    heartbeat_seconds: int = Field(default=10, ge=1, le=3_600)
+    """How often a working prover renews its lease, seconds."""
+
+    max_attempts: int = Field(default=5, ge=1, le=1_000)
+    """Failed attempts after which a job waits for a person."""
+
+    max_queued_jobs: int = Field(default=1_024, ge=1, le=1_000_000)
+    """Jobs that may wait; above it windows stay planned."""
+
+    minimum_proven_bits: int = Field(default=100, ge=100, le=128)
+    """Least proven soundness of an accepted proof, bits; never below 100."""
+
+    @model_validator(mode="after")
+    def _heartbeat_keeps_the_lease(self) -> Self:
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError("lease_seconds must be at least twice heartbeat_seconds")
+        return self
+
+
+class StorageConfig(Section):
+    """Where things are kept."""
+
+    data: str = Field(default="ecliptica-data", min_length=1)
+    """Data directory."""
+
+    log_url: str = ""
+    """Event log: sqlite:///PATH or kafka://HOST:PORT; empty for DATA/log.sqlite."""
+
+    retention_epochs: int = Field(default=2, ge=1, lt=MAX_COUNT)
+    """Exported and proven epochs whose raw records stay on the log."""
+
+
+class DemoConfig(Section):
+    """What `ecliptica demo` plays."""
+
+    days: int = Field(default=1, ge=1, le=365)
+    """Days of the configured clock."""
+
+    transactions_per_second: int = Field(default=16, ge=1, le=100_000)
+    """Rate of the generated traffic that follows the imported one."""
+
+    traffic: str = ""
+    """Ethereum-ETL transactions to import first; empty for the sample of two real blocks."""
+
+    seed: int = Field(default=1, ge=0, lt=2**64)
+    """Seed of keys and generated traffic."""
+
+
+class Configuration(BaseModel):
+    """The whole configuration of one process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: Literal["local", "target"] = "local"
+    clock: ClockConfig = ClockConfig()
+    chain: ChainConfig = ChainConfig()
+    admission: AdmissionConfig = AdmissionConfig()
+    consensus: ConsensusConfig = ConsensusConfig()
+    proving: ProvingConfig = ProvingConfig()
+    storage: StorageConfig = StorageConfig()
+    demo: DemoConfig = DemoConfig()
+
+
+PROFILES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = MappingProxyType(
+    {
+        "target": {},
+        "local": {
+            "clock": {
+                "slot_micros": 78_125,
+                "windows_per_shard_epoch": 3,
+                "shard_epochs_per_hour": 2,
+                "epochs_per_day": 2,
+            },
+            "chain": {"number": 2, "shards": 1, "validators": 4},
+        },
+    }
+)
+"""What each profile changes. Local: a window of 5 s and a day of 12 windows; one shard, since transfers
+between shards need proofs that are not built yet; its own chain number, so that a signature made for a
+demo is worth nothing elsewhere."""
+
+
+def profile_configuration(profile: str) -> Configuration:
+    """Returns the configuration of a profile, without file, environment or flags.
+
+    Raises:
+        ParameterError: There is no such profile.
+    """
+    if profile not in PROFILES:
+        raise ParameterError(
+            f"there is no profile {profile!r}", f"profiles: {', '.join(sorted(PROFILES))}"
+        )
+    return Configuration.model_validate({"profile": profile, **PROFILES[profile]})
