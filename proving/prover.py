@@ -142,7 +142,14 @@ class _Run:
         codeword = self._batch(opened, point, transcript)
         self._span("openings", sum(self._cells(name) for name in self.committed))
         parameters = key.parameters
-        layers = commit_layers(self.backend, codeword, key.schedule, parameters, transcript)
+        layers = commit_layers(
+            self.backend,
+            codeword,
+            key.schedule,
+            parameters,
+            transcript,
+            check_degree=self.check_witness,
+        )
         self.sections.update(layers.sections)
         self._span("fri", codeword.size)
         self._work("query_nonce", Label.QUERY_GRINDING, parameters.query_pow_bits, transcript)

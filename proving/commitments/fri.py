@@ -99,8 +99,19 @@ def commit_layers(
     schedule: Sequence[FoldingRound],
     parameters: ProofParameters,
     transcript: Transcript,
+    *,
+    check_degree: bool = True,
 ) -> CommittedLayers:
     """Commits to the layers of a (5, n) codeword, drawing a challenge after each cap.
+
+    Args:
+        backend: Does the arithmetic.
+        codeword: First layer.
+        schedule: Layers.
+        parameters: Grinding and final length.
+        transcript: Hears caps, nonces and the final polynomial.
+        check_degree: Refuse a codeword of too high a degree; without it the final polynomial is cut
+            short, which only tests of a verifier want.
 
     Raises:
         ProvingError: The last layer is not of the final degree: the codeword was not one.
@@ -123,7 +134,7 @@ def commit_layers(
         current = backend.run(fold_program(layer.log_arity), inputs, 2**layer.log_leaves)
     final = _final_coefficients(backend, current, schedule[0].log_size)
     length = 2**parameters.log_final_length
-    if final[length:].any():
+    if check_degree and final[length:].any():
         raise ProvingError("the last FRI layer exceeds its degree: the witness fits no polynomial")
     sections["final_polynomial"] = final[:length]
     transcript.absorb(Label.FINAL_POLYNOMIAL, final[:length])

@@ -15,6 +15,7 @@ from proving.backends.port import FieldArray, Hasher
 from proving.commitments.domains import coset_points, root_of_unity
 from proving.commitments.fri import check_layers, check_paths
 from proving.errors import ProofRejected, RejectionReason
+from proving.stark.air import PublicMessage
 from proving.stark.challenge_field import (
     Extension,
     Residues,
@@ -82,8 +83,7 @@ def verify_stark(
         transcript, sections, "point_nonce", Label.POINT_GRINDING, key.parameters.deep_pow_bits
     )
     point = Extension(transcript.challenge(Label.POINT))
-    if point_in_domain(point, key):
-        raise ProofRejected(RejectionReason.POINT_IN_DOMAIN, "openings", "a point outside", point)
+    require_point_outside(point, key)
     opened = opened_values(sections)
     transcript.absorb(Label.OPENINGS, stack([*opened.at_point(), *opened.at_next()]))
     _check_identity(key, opened, stated, lookup, challenge=challenge, point=point)
@@ -99,6 +99,32 @@ def verify_stark(
     values = _batched_at(key, sections, opened, indices, challenge=batching, point=point)
     check_layers(hasher, sections, key.schedule, folding, indices=indices, values=values)
     return StarkVerdict(stated, tuple(transcript.events))
+
+
+def require_point_outside(point: Extension, key: VerifyingKey) -> None:
+    """Refuses an out-of-domain point that lies in a domain, where quotients would divide by zero.
+
+    Raises:
+        ProofRejected: It does (probability below 2^-120 for a drawn point).
+    """
+    if point_in_domain(point, key):
+        reason = RejectionReason.POINT_IN_DOMAIN
+        raise ProofRejected(reason, "openings", "a point outside", point.coordinates)
+
+
+def lookup_values(
+    key: VerifyingKey, messages: Sequence[PublicMessage], transcript: Transcript
+) -> LookupValues:
+    """Draws the lookup challenges and sums the verifier's own messages.
+
+    Raises:
+        ProofRejected: A denominator vanishes (probability below 2^-130).
+    """
+    try:
+        return draw_lookup_values(key.system, messages, transcript)
+    except ZeroDivisionError as error:
+        reason = RejectionReason.LOOKUP_DENOMINATOR_ZERO
+        raise ProofRejected(reason, "public messages", "nonzero", 0) from error
 
 
 def _statement(
@@ -133,11 +159,7 @@ def _hear_lookups(
         return None
     bits = key.parameters.lookup_pow_bits
     _check_work(transcript, sections, "lookup_nonce", Label.LOOKUP_GRINDING, bits)
-    try:
-        values = draw_lookup_values(key.system, messages, transcript)
-    except ZeroDivisionError as error:
-        reason = RejectionReason.LOOKUP_DENOMINATOR_ZERO
-        raise ProofRejected(reason, "public messages", "nonzero", 0) from error
+    values = lookup_values(key, messages, transcript)
     transcript.absorb(Label.LOOKUP_CAP, sections["lookup_cap"])
     return values
 
