@@ -58,7 +58,11 @@ class KindTable:
         """
         numbers = {kind.number for kind in self.kinds}
         names = {kind.name for kind in self.kinds}
-        if len(numbers) != len(self.kinds) or len(names) != len(self.kinds) or min(numbers) < 1:
+        if (
+            len(numbers) != len(self.kinds)
+            or len(names) != len(self.kinds)
+            or min(numbers, default=1) < 1
+        ):
             raise ParameterError("kinds of proof need unique names and unique numbers from 1")
 
     @cached_property
