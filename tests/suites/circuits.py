@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,8 @@ def fibonacci_columns(
         b.append((a[-2] + b[-1] + step) % P)
     return a, b
 
+
+Message = Callable[[str, Bus, Symbol | int, Sequence[Symbol | int]], None]
 
 RANGE = Bus("range", 1, 1)
 PAIR = Bus("pair", 2, 2)
@@ -108,7 +110,7 @@ class Exchange:
         for name, (claim, expression) in claims.items():
             if name != self.without:
                 claim(name, expression)
-        messages = {
+        messages: dict[str, tuple[Message, Bus, Symbol | int, list[Symbol]]] = {
             "table": (row.receive, RANGE, local[M], [fixed[INDEX]]),
             "use": (row.send, RANGE, 1, [local[V]]),
             "pair out": (row.send, PAIR, local[F], [local[X], local[Y]]),
