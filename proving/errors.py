@@ -8,14 +8,16 @@ from schemas.errors import EclipticaError
 
 
 class RejectionReason(StrEnum):
-    """Why a verifier said no; stable names, one test per member."""
+    """Why a verifier said no; stable names, one test per member.
+
+    A wrong length is either `truncated` or `trailing_bytes`: the key knows the exact one.
+    """
 
     BAD_MAGIC = "bad_magic"
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_KEY = "unknown_key"
     TRUNCATED = "truncated"
     TRAILING_BYTES = "trailing_bytes"
-    WRONG_LENGTH = "wrong_length"
     TOO_LARGE = "too_large"
     NON_CANONICAL_ELEMENT = "non_canonical_element"
     BAD_STATEMENT = "bad_statement"

@@ -1,0 +1,351 @@
+"""The prover: a trace in, proof bytes out.
+
+The order of commitments and challenges is that of proving/README.md "Transcript"; each `_commit_*` step has
+its twin in `proving.stark.check`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
+from proving.backends.port import Backend, FieldArray
+from proving.commitments.domains import coset_points, geometric, root_of_unity
+from proving.commitments.fri import commit_layers, open_layers
+from proving.errors import ProvingError
+from proving.stark.challenge_field import Extension, Residues, lifted, powers, rejoin, stack
+from proving.stark.coordinates import multiply
+from proving.stark.encoding import encode_proof, proof_sections
+from proving.stark.key import VerifyingKey
+from proving.stark.logup import check_public_messages
+from proving.stark.lookup_columns import build_lookup_columns, product_program
+from proving.stark.protocol import (
+    LookupValues,
+    OpenedValues,
+    combined_constraints,
+    draw_lookup_values,
+    open_transcript,
+    opened_values,
+    point_in_domain,
+    quotient_side,
+)
+from proving.stark.quotient import quotient_chunks
+from proving.stark.setup import CommittedColumns, ProvingKey, commit_columns
+from proving.stark.transcript import Label, Transcript, TranscriptEvent
+from schemas.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpan:
+    """Time spent in one phase of a proof.
+
+    Attributes:
+        name: `trace`, `lookups`, `quotient`, `openings`, `fri` or `queries`.
+        seconds: Wall time.
+        cells: Field elements the phase produced or read, for cells per second.
+    """
+
+    name: str
+    seconds: float
+    cells: int
+
+
+OnPhase = Callable[[PhaseSpan], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StarkProof:
+    """A proof and what was said while making it.
+
+    Attributes:
+        data: Canonical bytes.
+        events: The transcript, for `proof explain` and golden tests.
+    """
+
+    data: bytes
+    events: tuple[TranscriptEvent, ...]
+
+
+def prove_stark(
+    key: ProvingKey,
+    publics: Sequence[int],
+    trace: FieldArray,
+    backend: Backend,
+    on_phase: OnPhase | None = None,
+    *,
+    check_witness: bool = True,
+) -> StarkProof:
+    """Proves that a trace satisfies the key's circuit with these public inputs.
+
+    Args:
+        key: From `make_proving_key`.
+        publics: Canonical public inputs.
+        trace: (num_main, 2^log_height) uint32, residues < P.
+        backend: Does the arithmetic; every backend gives the same bytes.
+        on_phase: Called after each phase.
+        check_witness: Refuse to finish a proof that no verifier would accept. Without it the bytes of a
+            false claim are produced, which only tests of a verifier want.
+
+    Raises:
+        ParameterError: Publics or trace have the wrong shape or are not canonical.
+        ProvingError: The trace does not satisfy the circuit.
+    """
+    _check_inputs(key.verifying_key, publics, trace)
+    return _Run(key, publics, trace, backend, on_phase, check_witness).prove()
+
+
+def _check_inputs(key: VerifyingKey, publics: Sequence[int], trace: FieldArray) -> None:
+    layout = key.system.layout
+    if len(publics) != layout.publics or any(not 0 <= value < P for value in publics):
+        raise ParameterError(f"{key.system.name} takes {layout.publics} canonical public inputs")
+    shape = (layout.main, 2**key.log_height)
+    if trace.shape != shape or trace.dtype != np.uint32 or (trace >= P).any():
+        raise ParameterError(f"the trace must be {shape} canonical uint32, got {trace.shape}")
+
+
+@dataclass(slots=True)
+class _Run:
+    """State of one proof in the making."""
+
+    key: ProvingKey
+    publics: Sequence[int]
+    trace: FieldArray
+    backend: Backend
+    on_phase: OnPhase | None
+    check_witness: bool
+    sections: dict[str, FieldArray] = field(default_factory=dict)
+    committed: dict[str, CommittedColumns] = field(default_factory=dict)
+    started: float = 0.0
+
+    def prove(self) -> StarkProof:
+        key = self.key.verifying_key
+        transcript = open_transcript(key, self.publics, self.backend)
+        self.started = time.perf_counter()
+        self.sections["publics"] = np.array(self.publics, dtype=np.uint32)
+        if self.key.fixed is not None:
+            self.committed["fixed"] = self.key.fixed
+        self._commit("main", self.backend.interpolate(self.trace), transcript, Label.MAIN_CAP)
+        self._span("trace", self._cells("main"))
+        lookup = self._commit_lookups(transcript)
+        self._span("lookups", self._cells("lookup"))
+        challenge = Extension(transcript.challenge(Label.CONSTRAINT_CHALLENGE))
+        self._commit_quotient(lookup, challenge, transcript)
+        self._span("quotient", self._cells("quotient"))
+        point = self._draw_point(transcript)
+        opened = self._open_at(point, transcript)
+        if self.check_witness:
+            self._refuse_false_claim(opened, lookup, challenge, point)
+        codeword = self._batch(opened, point, transcript)
+        self._span("openings", sum(self._cells(name) for name in self.committed))
+        parameters = key.parameters
+        layers = commit_layers(
+            self.backend,
+            codeword,
+            key.schedule,
+            parameters,
+            transcript,
+            check_degree=self.check_witness,
+        )
+        self.sections.update(layers.sections)
+        self._span("fri", codeword.size)
+        self._work("query_nonce", Label.QUERY_GRINDING, parameters.query_pow_bits, transcript)
+        count = parameters.num_queries
+        indices = transcript.indices(Label.QUERY_INDICES, count, key.log_size)
+        for name, columns in self.committed.items():
+            self.sections[f"{name}_rows"] = np.ascontiguousarray(columns.extension[:, indices].T)
+            self.sections[f"{name}_paths"] = columns.tree.paths(indices)
+        self.sections.update(open_layers(layers, indices))
+        wanted = {section.name for section in proof_sections(key)}
+        kept = {name: value for name, value in self.sections.items() if name in wanted}
+        data = encode_proof(key, kept)
+        self._span("queries", len(data) // 4)
+        return StarkProof(data, tuple(transcript.events))
+
+    def _span(self, name: str, cells: int) -> None:
+        now = time.perf_counter()
+        if self.on_phase is not None:
+            self.on_phase(PhaseSpan(name, now - self.started, cells))
+        self.started = now
+
+    def _cells(self, name: str) -> int:
+        return self.committed[name].extension.size if name in self.committed else 0
+
+    def _work(self, section: str, label: Label, bits: int, transcript: Transcript) -> None:
+        if bits:
+            nonce = transcript.grind(label, bits, self.backend)
+            self.sections[section] = np.array([nonce], dtype=np.uint32)
+
+    def _commit(
+        self, name: str, coefficients: FieldArray, transcript: Transcript, label: Label
+    ) -> None:
+        key = self.key.verifying_key
+        columns = commit_columns(self.backend, coefficients, key.log_size, key.log_cap)
+        self.committed[name] = columns
+        self.sections[f"{name}_cap"] = columns.tree.cap
+        transcript.absorb(label, columns.tree.cap)
+
+    def _commit_lookups(self, transcript: Transcript) -> LookupValues | None:
+        key = self.key.verifying_key
+        messages = key.air.public_messages(self.publics)
+        problem = check_public_messages(messages, key.system.buses)
+        if problem:
+            raise ProvingError(problem)
+        if not key.system.num_groups:
+            return None
+        bits = key.parameters.lookup_pow_bits
+        self._work("lookup_nonce", Label.LOOKUP_GRINDING, bits, transcript)
+        try:
+            values = draw_lookup_values(key.system, messages, transcript)
+        except ZeroDivisionError as error:
+            raise ProvingError("a public message's denominator vanished") from error
+        columns = build_lookup_columns(
+            self.backend,
+            key.system,
+            self.key.fixed_values,
+            self.trace,
+            self.publics,
+            lookup=values,
+            require_balance=self.check_witness,
+        )
+        self._commit("lookup", self.backend.interpolate(columns), transcript, Label.LOOKUP_CAP)
+        return values
+
+    def _commit_quotient(
+        self, lookup: LookupValues | None, challenge: Extension, transcript: Transcript
+    ) -> None:
+        key = self.key.verifying_key
+        none = np.zeros((0, 2**key.log_size), dtype=np.uint32)
+        extensions = tuple(
+            self.committed[name].extension if name in self.committed else none
+            for name in ("fixed", "main", "lookup")
+        )
+        chunks = quotient_chunks(
+            self.backend,
+            key.system,
+            (extensions[0], extensions[1], extensions[2]),
+            self.publics,
+            lookup,
+            challenge=challenge,
+        )
+        self._commit("quotient", chunks, transcript, Label.QUOTIENT_CAP)
+
+    def _draw_point(self, transcript: Transcript) -> Extension:
+        key = self.key.verifying_key
+        self._work("point_nonce", Label.POINT_GRINDING, key.parameters.deep_pow_bits, transcript)
+        point = Extension(transcript.challenge(Label.POINT))
+        if point_in_domain(point, key):
+            raise ProvingError("the out-of-domain point fell into a domain; change any input")
+        return point
+
+    def _open_at(self, point: Extension, transcript: Transcript) -> OpenedValues:
+        key = self.key.verifying_key
+        height = 2**key.log_height
+        weights = _power_columns(point, height)
+        step = geometric(1, root_of_unity(key.log_height), height).astype(np.uint64)
+        next_weights = (weights.astype(np.uint64) * step % np.uint64(P)).astype(np.uint32)
+        for name, columns in self.committed.items():
+            opened = self.backend.inner_products(columns.coefficients, weights)
+            self.sections[f"{name}_openings"] = opened
+        successor = self._next_coefficients()
+        following = self.backend.inner_products(successor, next_weights)
+        split = len(key.system.next_columns)
+        self.sections["main_next_openings"] = following[:split]
+        self.sections["lookup_next_openings"] = following[split:]
+        values = opened_values(self.sections)
+        transcript.absorb(Label.OPENINGS, stack([*values.at_point(), *values.at_next()]))
+        return values
+
+    def _next_coefficients(self) -> FieldArray:
+        system = self.key.verifying_key.system
+        main = self.committed["main"].coefficients[list(system.next_columns)]
+        if not system.num_groups:
+            return main
+        running = self.committed["lookup"].coefficients[-EXTENSION_DEGREE:]
+        return np.concatenate([main, running])
+
+    def _refuse_false_claim(
+        self,
+        opened: OpenedValues,
+        lookup: LookupValues | None,
+        challenge: Extension,
+        point: Extension,
+    ) -> None:
+        key = self.key.verifying_key
+        left = combined_constraints(
+            key, opened, self.publics, lookup, challenge=challenge, point=point
+        )
+        if left != quotient_side(key, opened, point):
+            raise ProvingError("the trace does not satisfy the circuit's constraints")
+
+    def _batch(self, opened: OpenedValues, point: Extension, transcript: Transcript) -> FieldArray:
+        """Returns the (5, n) codeword of all opening quotients, batched by powers of one challenge."""
+        key = self.key.verifying_key
+        bits = key.parameters.batching_pow_bits
+        self._work("batching_nonce", Label.BATCHING_GRINDING, bits, transcript)
+        challenge = Extension(transcript.challenge(Label.BATCHING_CHALLENGE))
+        here, following = opened.at_point(), opened.at_next()
+        weights = list(powers(challenge, len(here) + len(following)))
+        ordered = [
+            self.committed[name].coefficients
+            for name in ("fixed", "main", "lookup", "quotient")
+            if name in self.committed
+        ]
+        combined = self._combine(ordered, weights[: len(here)])
+        codeword = self._divide(combined, weights[: len(here)], here, point)
+        if following:
+            combined = self._combine([self._next_coefficients()], weights[len(here) :])
+            successor = point * root_of_unity(key.log_height)
+            second = self._divide(combined, weights[len(here) :], following, successor)
+            total = codeword.astype(np.uint64) + second
+            codeword = (total % np.uint64(P)).astype(np.uint32)
+        return codeword
+
+    def _combine(self, matrices: list[FieldArray], weights: list[Extension]) -> FieldArray:
+        """Sums weighted coefficient columns; on coefficients there are blow-up times fewer of them."""
+        rows = stack(weights)
+        total = np.zeros((EXTENSION_DEGREE, matrices[0].shape[1]), dtype=np.uint64)
+        start = 0
+        for matrix in matrices:
+            total += self.backend.combine(matrix, rows[start : start + len(matrix)])
+            start += len(matrix)
+        return (total % np.uint64(P)).astype(np.uint32)
+
+    def _divide(
+        self,
+        combined: FieldArray,
+        weights: list[Extension],
+        values: list[Extension],
+        point: Extension,
+    ) -> FieldArray:
+        """Returns (combined(x) - combined(point)) / (x - point) on the evaluation coset."""
+        key = self.key.verifying_key
+        value = Extension.of(0)
+        for weight, opened in zip(weights, values, strict=True):
+            value = value + weight * opened
+        size = 2**key.log_size
+        numerator = self.backend.evaluate_on_coset(combined, key.log_size, GENERATOR)
+        shifted = _minus(numerator, value)
+        points = np.zeros((EXTENSION_DEGREE, size), dtype=np.uint32)
+        points[0] = coset_points(key.log_size, key.log_size)
+        inverse = self.backend.batch_inverse(_minus(points, point))
+        return self.backend.run(product_program(), [*shifted, *inverse], size)
+
+
+def _minus(columns: FieldArray, value: Extension) -> FieldArray:
+    offsets = np.array(value.coordinates, dtype=np.uint64)[:, None]
+    return ((columns.astype(np.uint64) + np.uint64(P) - offsets) % np.uint64(P)).astype(np.uint32)
+
+
+def _power_columns(point: Extension, count: int) -> FieldArray:
+    """Returns point^i for i < count as (5, count); doubling keeps it vectorised."""
+    rows = stack([Extension.of(1)])
+    factor = point
+    while len(rows) < count:
+        known = [Residues.of(rows[:, k]) for k in range(EXTENSION_DEGREE)]
+        rows = np.concatenate([rows, rejoin(multiply(known, lifted(factor)))])
+        factor = factor * factor
+    return np.ascontiguousarray(rows[:count].T)

@@ -1,0 +1,181 @@
+"""Proof bytes: a fixed layout that the verifying key alone determines.
+
+Header: `ECLP`, version, kind, key digest. Body: public inputs, then every section of `proof_sections`, all
+canonical residues as little-endian 32-bit words. The exact length is known before anything is allocated,
+and each proof has exactly one encoding. Source: proving/README.md "Byte layout".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD, P
+from proving.backends.port import FieldArray
+from proving.errors import ProofMalformed, RejectionReason
+from proving.stark.key import PROTOCOL_VERSION, QUOTIENT_CHUNKS, VerifyingKey
+from schemas.errors import ParameterError
+
+MAGIC = b"ECLP"
+"""First bytes of every proof."""
+
+HEADER_BYTES = 4 + 4 + 4 + 4 * WORD
+"""Bytes: magic, version, kind, key digest."""
+
+MAX_PROOF_BYTES = 64 * 2**20
+"""Bytes: no kind of proof comes near; longer input is refused before it is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofHeader:
+    """The self-describing start of a proof.
+
+    Attributes:
+        kind: Claimed kind.
+        key_digest: Claimed key.
+    """
+
+    kind: int
+    key_digest: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A named array inside the body.
+
+    Attributes:
+        name: Such as `main_cap` or `layer1_leaves`.
+        shape: Its shape in elements.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+def proof_sections(key: VerifyingKey) -> tuple[Section, ...]:
+    """Returns the body's sections in order; nonces exist only where grinding is asked for."""
+    return tuple(section for section in _all_sections(key) if prod(section.shape))
+
+
+def _all_sections(key: VerifyingKey) -> list[Section]:
+    parameters, layout, digit = key.parameters, key.system.layout, EXTENSION_DEGREE
+    cap = (2**key.log_cap, WORD)
+    lookup_cap = cap if layout.lookup else (0, WORD)
+    lookup_nonce = (1 if layout.lookup and parameters.lookup_pow_bits else 0,)
+    sections = [
+        Section("publics", (layout.publics,)),
+        Section("main_cap", cap),
+        Section("lookup_nonce", lookup_nonce),
+        Section("lookup_cap", lookup_cap),
+        Section("quotient_cap", cap),
+        Section("point_nonce", (1 if parameters.deep_pow_bits else 0,)),
+        Section("fixed_openings", (layout.fixed, digit)),
+        Section("main_openings", (layout.main, digit)),
+        Section("lookup_openings", (layout.lookup, digit)),
+        Section("quotient_openings", (QUOTIENT_CHUNKS * digit, digit)),
+        Section("main_next_openings", (layout.main_next, digit)),
+        Section("lookup_next_openings", (layout.lookup_next, digit)),
+        Section("batching_nonce", (1 if parameters.batching_pow_bits else 0,)),
+    ]
+    for number, layer in enumerate(key.schedule):
+        sections.append(Section(f"layer{number}_cap", (2**layer.log_cap, WORD)))
+        sections.append(Section(f"layer{number}_nonce", (1 if parameters.commit_pow_bits else 0,)))
+    sections.append(Section("final_polynomial", (2**parameters.log_final_length, digit)))
+    sections.append(Section("query_nonce", (1 if parameters.query_pow_bits else 0,)))
+    queries = parameters.num_queries
+    for name, width in key.widths.items():
+        sections.append(Section(f"{name}_rows", (queries, width)))
+        sections.append(Section(f"{name}_paths", (queries, key.log_size - key.log_cap, WORD)))
+    for number, layer in enumerate(key.schedule):
+        sections.append(Section(f"layer{number}_leaves", (queries, 2**layer.log_arity, digit)))
+        sections.append(Section(f"layer{number}_paths", (queries, layer.path_length, WORD)))
+    return sections
+
+
+def proof_bytes(key: VerifyingKey) -> int:
+    """Returns the exact length of every proof under a key, in bytes."""
+    return HEADER_BYTES + 4 * sum(prod(section.shape) for section in proof_sections(key))
+
+
+def encode_proof(key: VerifyingKey, values: Mapping[str, FieldArray]) -> bytes:
+    """Encodes a proof.
+
+    Raises:
+        ParameterError: A section is missing, unknown, of another shape or not canonical.
+    """
+    sections = proof_sections(key)
+    if set(values) != {section.name for section in sections}:
+        raise ParameterError("the sections given are not those of the key")
+    parts = [
+        MAGIC,
+        np.array([PROTOCOL_VERSION, key.kind, *key.digest], dtype="<u4").tobytes(),
+    ]
+    for section in sections:
+        array = values[section.name]
+        if array.shape != section.shape or (array >= P).any():
+            raise ParameterError(
+                f"{section.name} is not a canonical array of shape {section.shape}"
+            )
+        parts.append(np.ascontiguousarray(array, dtype="<u4").tobytes())
+    return b"".join(parts)
+
+
+def read_header(proof: bytes) -> ProofHeader:
+    """Reads which key a proof claims.
+
+    Raises:
+        ProofMalformed: Too long, too short, other magic, other version.
+    """
+    if len(proof) > MAX_PROOF_BYTES:
+        raise ProofMalformed(RejectionReason.TOO_LARGE, "proof", MAX_PROOF_BYTES, len(proof))
+    if proof[:4] != MAGIC[: len(proof[:4])]:
+        raise ProofMalformed(RejectionReason.BAD_MAGIC, "header", MAGIC.hex(), proof[:4].hex())
+    if len(proof) < HEADER_BYTES:
+        raise ProofMalformed(RejectionReason.TRUNCATED, "header", HEADER_BYTES, len(proof))
+    version, kind, *digest = np.frombuffer(proof[4:HEADER_BYTES], dtype="<u4").tolist()
+    if version != PROTOCOL_VERSION:
+        reason = RejectionReason.UNKNOWN_VERSION
+        raise ProofMalformed(reason, "header", PROTOCOL_VERSION, version)
+    return ProofHeader(kind, tuple(digest))
+
+
+def decode_proof(key: VerifyingKey, proof: bytes) -> dict[str, FieldArray]:
+    """Reads the body of a proof under a key.
+
+    Returns:
+        Read-only views by section name; sections of size zero are absent.
+
+    Raises:
+        ProofMalformed: The header names another key, the length is not the key's, or an element is not
+            canonical.
+    """
+    header = read_header(proof)
+    if header != ProofHeader(key.kind, key.digest):
+        raise ProofMalformed(
+            RejectionReason.UNKNOWN_KEY, "header", key.digest_hex, header.key_digest
+        )
+    wanted = proof_bytes(key)
+    if len(proof) < wanted:
+        raise ProofMalformed(RejectionReason.TRUNCATED, "proof", wanted, len(proof))
+    if len(proof) > wanted:
+        raise ProofMalformed(RejectionReason.TRAILING_BYTES, "proof", wanted, len(proof))
+    body = np.frombuffer(proof, dtype="<u4", offset=HEADER_BYTES).astype(np.uint32, copy=False)
+    values: dict[str, FieldArray] = {}
+    start = 0
+    for section in proof_sections(key):
+        size = prod(section.shape)
+        part = body[start : start + size]
+        if (part >= P).any():
+            place = int(np.flatnonzero(part >= P)[0])
+            raise ProofMalformed(
+                RejectionReason.NON_CANONICAL_ELEMENT,
+                f"{section.name}/{place}",
+                f"below {P}",
+                int(part[place]),
+            )
+        values[section.name] = part.reshape(section.shape)
+        start += size
+    return values

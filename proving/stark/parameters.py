@@ -1,0 +1,139 @@
+"""The one parameter object of a proof, and everything about its shape that follows from it.
+
+Prover, verifier, byte layout and the soundness calculator read the same `ProofParameters`. Nothing here is
+ever taken from a proof: heights, arities, lengths and the number of queries are functions of the verifying
+key alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from proving.arithmetic.modulus import TWO_ADICITY
+from schemas.errors import ParameterError
+
+MAX_POW_BITS = 24
+"""Bits: P - 1 is a multiple of 2^24, so that many low bits of a uniform residue are uniform, and about
+2^31 / 2^24 = 128 nonces below P are expected to pass."""
+
+MAX_LOG_BLOWUP = 8
+"""The wrap proof's blow-up of 256 is the largest one in use."""
+
+MAX_QUERIES = 1024
+"""Far above any setting that gains soundness; bounds the size of a proof before anything is read."""
+
+_RANGES = {
+    "log_blowup": (1, MAX_LOG_BLOWUP),
+    "num_queries": (1, MAX_QUERIES),
+    "log_arity": (1, 3),
+    "log_cap": (0, 8),
+    "log_final_length": (0, 10),
+    "batching_pow_bits": (0, MAX_POW_BITS),
+    "commit_pow_bits": (0, MAX_POW_BITS),
+    "deep_pow_bits": (0, MAX_POW_BITS),
+    "lookup_pow_bits": (0, MAX_POW_BITS),
+    "query_pow_bits": (0, MAX_POW_BITS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProofParameters:
+    """Settings of the proof system for one kind of proof.
+
+    Attributes:
+        log_blowup: Inverse rate of the code; 1..8.
+        num_queries: FRI queries; 1..1024.
+        log_arity: A FRI layer is folded by 2^log_arity; 1..3.
+        log_cap: Merkle trees end in 2^log_cap digests (fewer if a tree has fewer leaves).
+        log_final_length: Folding stops at a polynomial of 2^log_final_length coefficients.
+        batching_pow_bits: Grinding before the DEEP batching challenge; 0..24, as all below.
+        commit_pow_bits: Grinding before each folding challenge.
+        deep_pow_bits: Grinding before the out-of-domain point.
+        lookup_pow_bits: Grinding before the lookup challenges.
+        query_pow_bits: Grinding before the query indices.
+    """
+
+    log_blowup: int
+    num_queries: int
+    log_arity: int = 3
+    log_cap: int = 4
+    log_final_length: int = 3
+    batching_pow_bits: int = 0
+    commit_pow_bits: int = 0
+    deep_pow_bits: int = 0
+    lookup_pow_bits: int = 0
+    query_pow_bits: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks every field's range.
+
+        Raises:
+            ParameterError: A field is outside its range.
+        """
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ParameterError(f"{name} is {value}, must be within {low}..{high}")
+
+    def elements(self) -> tuple[int, ...]:
+        """Returns the fields as field elements, in declaration order, for key digest and transcript."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+SEGMENT_S = ProofParameters(log_blowup=3, num_queries=55, log_final_length=3, query_pow_bits=20)
+"""Small ledger segments: 2^12 rows, blow-up 8. The calculator gives >= 100 proven bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldingRound:
+    """One FRI layer.
+
+    Attributes:
+        log_size: Base-2 logarithm of the layer's domain.
+        log_arity: The layer is folded by 2^log_arity; a leaf of its tree holds that many values.
+        log_cap: Base-2 logarithm of its Merkle cap.
+    """
+
+    log_size: int
+    log_arity: int
+    log_cap: int
+
+    @property
+    def log_leaves(self) -> int:
+        """Base-2 logarithm of the number of leaves."""
+        return self.log_size - self.log_arity
+
+    @property
+    def path_length(self) -> int:
+        """Siblings from a leaf up to the cap."""
+        return self.log_leaves - self.log_cap
+
+
+def folding_schedule(parameters: ProofParameters, log_height: int) -> tuple[FoldingRound, ...]:
+    """Returns the FRI layers of a proof, first to last; the last fold may be smaller.
+
+    Args:
+        parameters: Settings.
+        log_height: Base-2 logarithm of the trace height, which is also the degree bound.
+
+    Raises:
+        ParameterError: The height leaves nothing to fold or its domain exceeds the field's two-adicity.
+    """
+    if log_height <= parameters.log_final_length:
+        raise ParameterError(
+            f"2^{log_height} rows leave nothing to fold down to 2^{parameters.log_final_length}"
+        )
+    if log_height + parameters.log_blowup > TWO_ADICITY:
+        raise ParameterError(
+            f"2^{log_height} rows with blow-up 2^{parameters.log_blowup} exceed the field's 2^{TWO_ADICITY}"
+        )
+    rounds: list[FoldingRound] = []
+    remaining = log_height
+    while remaining > parameters.log_final_length:
+        log_arity = min(parameters.log_arity, remaining - parameters.log_final_length)
+        log_size = remaining + parameters.log_blowup
+        rounds.append(
+            FoldingRound(log_size, log_arity, min(parameters.log_cap, log_size - log_arity))
+        )
+        remaining -= log_arity
+    return tuple(rounds)

@@ -1,0 +1,94 @@
+"""The quotient: all constraints combined with powers of one challenge, divided by x^N - 1.
+
+Constraints have degree at most 3, so 2N points of the coset determine the quotient, whose coefficients
+split into a low and a high chunk: quotient(x) = low(x) + x^N high(x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
+from proving.backends.port import Backend, FieldArray
+from proving.commitments.domains import geometric, invert_residues, root_of_unity
+from proving.stark.challenge_field import Extension, powers, stack
+from proving.stark.key import QUOTIENT_CHUNKS
+from proving.stark.protocol import LookupValues
+from proving.stark.system import ConstraintSystem
+
+POINTS_PER_CHUNK = 2**14
+"""Points evaluated at a time: 600 constraints of 2^14 words are 40 MB."""
+
+_MODULUS = np.uint64(P)
+
+
+def quotient_chunks(
+    backend: Backend,
+    system: ConstraintSystem,
+    extensions: tuple[FieldArray, FieldArray, FieldArray],
+    publics: Sequence[int],
+    lookup: LookupValues | None,
+    *,
+    challenge: Extension,
+) -> FieldArray:
+    """Returns the (10, N) coefficient columns of the two chunks.
+
+    Args:
+        backend: Runs the constraint program.
+        system: The circuit.
+        extensions: Fixed, main and lookup columns on the evaluation coset, (c, N * blow-up) each.
+        publics: Canonical public inputs.
+        lookup: Challenges and share, None without lookups.
+        challenge: Combines the constraints.
+    """
+    fixed, main, lookups = extensions
+    height = 2**system.log_height
+    stride = main.shape[1] // (QUOTIENT_CHUNKS * height)
+    size = QUOTIENT_CHUNKS * height
+    successor = np.concatenate([main[list(system.next_columns)], lookups[-EXTENSION_DEGREE:]])
+    following = np.roll(successor[:, ::stride], -QUOTIENT_CHUNKS, axis=1)
+    num_next = len(system.next_columns)
+    arrays = [
+        *fixed[:, ::stride],
+        *main[:, ::stride],
+        *following[:num_next],
+        *lookups[:, ::stride],
+        *following[num_next:],
+    ]
+    scalars: list[int] = lookup.inputs() if lookup else []
+    selectors, zerofier_inverse = _selectors(system.log_height)
+    weights = stack(powers(challenge, len(system.names)))
+    combined = np.empty((EXTENSION_DEGREE, size), dtype=np.uint32)
+    for start in range(0, size, POINTS_PER_CHUNK):
+        part = slice(start, min(start + POINTS_PER_CHUNK, size))
+        inputs = [
+            *(array[part] for array in arrays),
+            *publics,
+            *(selector[part] for selector in selectors),
+            *scalars,
+        ]
+        values = backend.run(system.program, inputs, part.stop - part.start)
+        combined[:, part] = backend.combine(values, weights)
+    quotient = (combined.astype(np.uint64) * zerofier_inverse % _MODULUS).astype(np.uint32)
+    shifted = backend.interpolate(quotient).astype(np.uint64)
+    unshift = geometric(1, pow(GENERATOR, -1, P), size).astype(np.uint64)
+    coefficients = (shifted * unshift % _MODULUS).astype(np.uint32)
+    return np.concatenate([coefficients[:, :height], coefficients[:, height:]])
+
+
+def _selectors(log_height: int) -> tuple[list[FieldArray], FieldArray]:
+    """Returns the selectors on the 2N-point coset and the inverse of x^N - 1, which alternates."""
+    height = 2**log_height
+    size = QUOTIENT_CHUNKS * height
+    points = geometric(GENERATOR, root_of_unity(log_height + 1), size).astype(np.uint64)
+    raised = pow(GENERATOR, height, P)
+    vanishing = np.tile(np.array([raised - 1, P - raised - 1], dtype=np.uint64), height)
+    last = pow(root_of_unity(log_height), -1, P)
+    from_first = ((points + _MODULUS - np.uint64(1)) % _MODULUS).astype(np.uint32)
+    from_last = ((points + _MODULUS - np.uint64(last)) % _MODULUS).astype(np.uint32)
+    first = vanishing * invert_residues(from_first).astype(np.uint64) % _MODULUS
+    final = vanishing * invert_residues(from_last).astype(np.uint64) % _MODULUS
+    selectors = [first.astype(np.uint32), final.astype(np.uint32), from_last]
+    return selectors, invert_residues(vanishing.astype(np.uint32))
