@@ -1,0 +1,238 @@
+"""The event log: partitioned topics that every stage reads from and writes to, as one port over its adapters.
+
+Order is per partition. What `append` and `commit` have returned is durable. A reader has a name; opening a
+name again fences the reader opened before, so that a process thought dead cannot commit any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
+
+MAX_RECORD_BYTES = 16 * 2**20
+"""Largest value of a record, bytes."""
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class LogError(EclipticaError):
+    """The log cannot do what was asked; the message says what stands in the way."""
+
+
+class FencedError(LogError):
+    """Another reader of the same name was opened later; this one must stop."""
+
+
+class RecordTooLarge(LogError):
+    """A record's value exceeds `MAX_RECORD_BYTES`."""
+
+
+class LogFull(LogError):
+    """The disk is full or the directory is read-only; nothing was written."""
+
+
+class LogCorrupt(LogError):
+    """The stored log is damaged, or is not a log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is appended.
+
+    Attributes:
+        value: At most `MAX_RECORD_BYTES`.
+        headers: Name and bytes; order is kept.
+        key: May be empty; a compacted topic keeps the last record of each key.
+    """
+
+    value: bytes
+    headers: Headers = ()
+    key: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as read.
+
+    Attributes:
+        topic: Its topic.
+        partition: Its partition, >= 0.
+        offset: Rises within a partition, without gaps until retention or compaction makes some.
+        append_millis: When the log stored it, UTC milliseconds; never falls within a partition.
+        value: Original bytes.
+        headers: Original headers.
+        key: Original key.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    append_millis: int
+    value: bytes
+    headers: Headers = ()
+    key: bytes = b""
+
+    def header(self, name: str) -> bytes:
+        """Returns the last header of that name, or empty bytes."""
+        return next((value for key, value in reversed(self.headers) if key == name), b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Records to append to one partition in order."""
+
+    topic: str
+    records: Sequence[Record]
+    partition: int = 0
+
+
+class LogReader(Protocol):
+    """A named consumer of some topics, with positions that only `commit` makes durable."""
+
+    @property
+    def name(self) -> str:
+        """Name under which positions are kept."""
+        ...
+
+    def poll(self, max_records: int, timeout_seconds: float = 0.0) -> list[StoredRecord]:
+        """Returns at once with what is there, oldest append first across partitions, and moves positions.
+
+        Waits at most `timeout_seconds` when nothing is there; stops early at 32 MiB of values but returns
+        at least one record. A record removed by retention is skipped.
+
+        Raises:
+            ParameterError: `max_records` is not positive.
+        """
+        ...
+
+    def positions(self) -> Mapping[Place, int]:
+        """Returns the offset of the next record to poll, per partition."""
+        ...
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Moves a position; an offset before the first kept record starts there.
+
+        Raises:
+            ParameterError: The partition is not read by this reader, or the offset is negative.
+        """
+        ...
+
+    def committed(self) -> Mapping[Place, int]:
+        """Returns the positions of the last commit under this name; 0 where there is none."""
+        ...
+
+    def commit(self, outputs: Iterable[Append] = ()) -> None:
+        """Stores the positions and appends all outputs in one transaction.
+
+        Raises:
+            FencedError: The name was opened again since; nothing was written.
+            RecordTooLarge: An output is; nothing was written.
+            LogFull: There is no room; nothing was written.
+        """
+        ...
+
+
+class EventLog(Protocol):
+    """One open log. Not shared between threads; every process opens its own."""
+
+    @property
+    def url(self) -> str:
+        """What `open_log` was given."""
+        ...
+
+    def create_topics(self, topics: Mapping[str, int]) -> None:
+        """Makes topics with their numbers of partitions; existing equal ones stay as they are.
+
+        Raises:
+            ParameterError: A topic exists with another number, or a name or number is not valid.
+        """
+        ...
+
+    def topics(self) -> Mapping[str, int]:
+        """Returns the number of partitions of every topic."""
+        ...
+
+    def append(self, topic: str, records: Sequence[Record], partition: int = 0) -> int:
+        """Appends all records or none; durable when it returns the first one's offset.
+
+        Raises:
+            ParameterError: There is no such partition, or `records` is empty.
+            RecordTooLarge: A record is; nothing was written.
+            LogFull: There is no room; nothing was written.
+        """
+        ...
+
+    def read(
+        self, topic: str, start: int, max_records: int, partition: int = 0
+    ) -> list[StoredRecord]:
+        """Returns up to `max_records` records with offset >= `start`, no names or positions involved."""
+        ...
+
+    def first_offset(self, topic: str, partition: int = 0) -> int:
+        """Returns the offset of the oldest kept record, or the end when none is kept."""
+        ...
+
+    def end_offset(self, topic: str, partition: int = 0) -> int:
+        """Returns the offset that the next record gets."""
+        ...
+
+    def reader(self, name: str, topics: Iterable[str]) -> LogReader:
+        """Opens a named reader over all partitions of the topics, at its committed positions.
+
+        Fences every reader that was opened under this name before.
+        """
+        ...
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Blocks until anyone may have appended since the last `wait`, `poll` or `read`; False after the time."""
+        ...
+
+    def retain(self, topic: str, first_kept: int, partition: int = 0) -> None:
+        """Removes records below `first_kept`; their disk space is given back."""
+        ...
+
+    def size_bytes(self) -> int:
+        """Returns the bytes the log takes on disk or in memory."""
+        ...
+
+    def close(self) -> None:
+        """Releases files; further calls raise LogError."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_log(url: str) -> EventLog:
+    """Opens a log.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, or `memory://NAME` for one that lives in
+            this process under its name (empty: one of its own).
+
+    Raises:
+        ParameterError: The URL names no adapter.
+        EnvironmentMissing: The adapter is not part of this build (`kafka://`).
+        LogFull: The file cannot be made.
+        LogCorrupt: The file is not a log.
+    """
+    from operators.log_memory import open_memory  # noqa: PLC0415  - each adapter loads when used
+    from operators.log_sqlite import open_sqlite  # noqa: PLC0415
+
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ParameterError(f"{url!r} is not a log", "say sqlite:///path or memory://")
+    if scheme == "memory":
+        return open_memory(rest)
+    if scheme == "sqlite":
+        return open_sqlite(url, rest.removeprefix("/"))
+    if scheme == "kafka":
+        raise EnvironmentMissing("the Kafka log is not built yet", "use sqlite:///path")
+    raise ParameterError(f"there is no log adapter {scheme!r}", "say sqlite:///path or memory://")
