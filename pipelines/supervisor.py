@@ -1,0 +1,216 @@
+"""Starts the processes of a pipeline, restarts those that die, and stops them in order.
+
+A child says `ready` on its standard output and logs to `DATA/run/<name>.log`. Its standard input is a pipe that
+nobody writes to: when the supervisor dies, even by kill -9, the pipe ends and the child drains and exits.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from schemas.errors import EclipticaError
+
+READY = b"ready"
+FIRST_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 5.0
+CALM_SECONDS = 20.0
+"""A child that ran so long has its back-off forgotten."""
+
+HOPELESS_CODES = frozenset({2, 5})
+"""Usage errors and missing parts do not go away by starting again."""
+
+MAX_QUICK_DEATHS = 12
+"""Deaths in a row, each before `CALM_SECONDS`, after which a child is given up."""
+
+STOP_SECONDS = 20.0
+"""How long a child may drain before it is killed."""
+
+LOG_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPlan:
+    """A process to keep running.
+
+    Attributes:
+        name: Unique; also the name of its log file.
+        arguments: Arguments of the interpreter, such as `-m pipelines.node admission`.
+    """
+
+    name: str
+    arguments: Sequence[str]
+
+
+@dataclass(slots=True)
+class _Child:
+    plan: ProcessPlan
+    log_path: Path
+    process: subprocess.Popen[bytes] | None = None
+    is_ready: bool = False
+    restarts: int = 0
+    quick_deaths: int = 0
+    started_at: float = 0.0
+    start_after: float = 0.0
+    heard: bytes = b""
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Keeps processes running.
+
+    Attributes:
+        plans: What to run, in the order of starting.
+        directory: Where log files go.
+    """
+
+    plans: Sequence[ProcessPlan]
+    directory: Path
+    _children: list[_Child] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Starts every process.
+
+        Raises:
+            EclipticaError: The log directory cannot be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EclipticaError(f"{self.directory}: {error.strerror}") from error
+        self._children = [_Child(plan, self.directory / f"{plan.name}.log") for plan in self.plans]
+        for child in self._children:
+            self._launch(child)
+
+    def poll(self, timeout_seconds: float) -> None:
+        """Waits for news of the children at most so long; restarts those that died.
+
+        Raises:
+            EclipticaError: A child cannot run: it failed for good, or too often in a row.
+        """
+        self._listen(timeout_seconds)
+        now = time.monotonic()
+        for child in self._children:
+            if child.process is None:
+                if now >= child.start_after:
+                    self._launch(child)
+            elif child.process.poll() is not None:
+                self._bury(child, now)
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether every child has said that it is ready since its last start."""
+        return all(child.is_ready for child in self._children)
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """Names of the children that are not ready."""
+        return [child.plan.name for child in self._children if not child.is_ready]
+
+    @property
+    def restarts(self) -> dict[str, int]:
+        """How often each process was started again."""
+        return {child.plan.name: child.restarts for child in self._children}
+
+    def pids(self) -> dict[str, int]:
+        """Returns the process numbers of the running children by name."""
+        return {
+            child.plan.name: child.process.pid
+            for child in self._children
+            if child.process is not None and child.process.poll() is None
+        }
+
+    def stop(self) -> None:
+        """Asks every child to drain, last started first, and kills those that do not."""
+        running = [child for child in reversed(self._children) if child.process is not None]
+        for child in running:
+            if child.process is not None and child.process.poll() is None:
+                child.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in running:
+            self._await_end(child, deadline)
+        self._children = []
+
+    def _await_end(self, child: _Child, deadline: float) -> None:
+        process = child.process
+        if process is None:
+            return
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _close(process)
+        child.process = None
+
+    def _launch(self, child: _Child) -> None:
+        with child.log_path.open("ab") as log:
+            child.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+                [sys.executable, *child.plan.arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which drains the rest
+            )
+        if child.process.stdout is not None:
+            os.set_blocking(child.process.stdout.fileno(), False)
+        child.started_at = time.monotonic()
+        child.is_ready, child.heard = False, b""
+
+    def _listen(self, timeout_seconds: float) -> None:
+        with selectors.DefaultSelector() as selector:
+            for child in self._children:
+                stream = child.process.stdout if child.process is not None else None
+                if stream is not None and not stream.closed:
+                    selector.register(stream, selectors.EVENT_READ, (child, stream))
+            for key, _ in selector.select(timeout_seconds):
+                _hear(*key.data)
+
+    def _bury(self, child: _Child, now: float) -> None:
+        process = child.process
+        if process is None:
+            return
+        code = process.returncode
+        _close(process)
+        child.process, child.is_ready = None, False
+        is_quick = now - child.started_at < CALM_SECONDS
+        child.quick_deaths = child.quick_deaths + 1 if is_quick else 0
+        if code in HOPELESS_CODES or child.quick_deaths > MAX_QUICK_DEATHS:
+            raise EclipticaError(
+                f"{child.plan.name} ended with code {code}: {_tail(child.log_path)}",
+                f"its log is {child.log_path}",
+            )
+        child.restarts += 1
+        backoff = FIRST_BACKOFF_SECONDS * 2 ** min(child.quick_deaths, 10)
+        child.start_after = now + min(MAX_BACKOFF_SECONDS, backoff)
+
+
+def _hear(child: _Child, stream: IO[bytes]) -> None:
+    data = stream.read()
+    if data:
+        child.heard = (child.heard + data)[-256:]
+        child.is_ready = child.is_ready or READY in child.heard.split()
+    elif data == b"":
+        stream.close()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None and not stream.closed:
+            stream.close()
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - LOG_TAIL_BYTES))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it left no message"
