@@ -84,7 +84,12 @@ class VerdictTracker:
     @property
     def is_complete(self) -> bool:
         """Whether as many verdicts were found as transactions were sent."""
-        return self._final + self._rejected.total() >= self._expected.total()
+        return self.done >= self._expected.total()
+
+    @property
+    def done(self) -> int:
+        """Verdicts found so far."""
+        return self._final + self._rejected.total()
 
     def report(self) -> VerdictReport:
         """Returns the comparison."""

@@ -74,8 +74,7 @@ def test_a_hopeless_child_ends_the_run_with_its_last_words(tmp_path: Path) -> No
     supervisor = Supervisor([plan], tmp_path)
     supervisor.start()
     with pytest.raises(EclipticaError, match="lost ended with code 5: no such thing"):
-        for _ in range(200):
-            supervisor.poll(0.1)
+        poll_often(supervisor)
     supervisor.stop()
 
 
@@ -103,6 +102,11 @@ def test_children_leave_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     while is_running(child):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def poll_often(supervisor: Supervisor) -> None:
+    for _ in range(200):
+        supervisor.poll(0.1)
 
 
 def is_running(pid: int) -> bool:

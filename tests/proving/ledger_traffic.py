@@ -68,7 +68,9 @@ def transfer(
 
 def random_transaction(rng: random.Random, ledger: Ledger) -> Transaction:
     """Mostly valid on the given ledger; now and then anything."""
-    kind = rng.choice([TransactionKind.TRANSFER] * 6 + [TransactionKind.ISSUE, TransactionKind.REGISTER])
+    kind = rng.choice(
+        [TransactionKind.TRANSFER] * 6 + [TransactionKind.ISSUE, TransactionKind.REGISTER]
+    )
     users = range(16, max(17, ledger.num_keys))
     sender, recipient = rng.choice(users), rng.choice(users)
     if kind is TransactionKind.ISSUE or (kind is TransactionKind.REGISTER and rng.random() < 0.7):

@@ -65,7 +65,8 @@ def mutations() -> tuple[Mutation, ...]:
     node = layout.nodes[0]
     for left, right in ((1, 0), (0, 1), (1, 1)):
         found = np.flatnonzero(
-            (trace[node.column("takes_left")] == left) & (trace[node.column("takes_right")] == right)
+            (trace[node.column("takes_left")] == left)
+            & (trace[node.column("takes_right")] == right)
         )
         rows |= set(found[:2].tolist())
     rows |= set(np.flatnonzero(trace[node.column("uses_old")] == 1)[:1].tolist())
@@ -168,9 +169,7 @@ def test_no_claim_has_a_degree_above_three_and_no_message_one_above_one() -> Non
 def test_every_constraint_is_broken_by_some_forged_cell() -> None:
     names = {c.name for c in checker().constraints}
     covered = {name for mutation in mutations() for name in mutation.violated}
-    alone = {
-        next(iter(m.violated)) for m in mutations() if len(m.violated) == 1 and not m.messages
-    }
+    alone = {next(iter(m.violated)) for m in mutations() if len(m.violated) == 1 and not m.messages}
     print(f"constraints {len(names)}, bitten {len(covered)}, bitten alone {len(alone)}")
     assert covered == names
     # The rest is claimed twice: a digest column also travels, a selector is in many claims.
@@ -296,9 +295,7 @@ def test_the_same_cell_cannot_have_two_memory_rows() -> None:
     memory = AIR.layout.memory
     trace, _ = honest()
     free = AIR.layout.height - 1
-    copy = {
-        (memory.start + j, free): int(trace[memory.start + j, 0]) for j in range(memory.width)
-    }
+    copy = {(memory.start + j, free): int(trace[memory.start + j, 0]) for j in range(memory.width)}
     copy[memory.column("last_time"), free] = 0
     for j in range(8):
         copy[memory.column("new", j), free] = int(trace[memory.column("old", j), 0])

@@ -1,0 +1,80 @@
+"""What the log says about blocks, windows and proofs so far: the progress of a chain, folded row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.genesis import Genesis
+from schemas.job import JobEvent
+
+
+@dataclass(slots=True)
+class ChainView:
+    """Progress of one shard; feed it the rows of its topics in log order.
+
+    Attributes:
+        genesis: Clock of the chain.
+        height: Height of the last final block; 0 before the first.
+        tip_window: Window of the last final block, or -1.
+        state_root: State root after it, 32 bytes; empty before the first.
+        last_user_window: Window of the last block that held transactions, or -1.
+        window_segments: Number of segments of each closed window.
+        window_transactions: Number of transactions of each closed window.
+        planned: Proof jobs planned, by id.
+        accepted: Proof jobs whose proof the beacon has accepted.
+    """
+
+    genesis: Genesis
+    height: int = 0
+    tip_window: int = -1
+    state_root: bytes = b""
+    last_user_window: int = -1
+    window_segments: dict[int, int] = field(default_factory=dict)
+    window_transactions: dict[int, int] = field(default_factory=dict)
+    planned: set[bytes] = field(default_factory=set)
+    accepted: set[bytes] = field(default_factory=set)
+
+    def add_block(self, row: Mapping[str, Any]) -> None:
+        """Takes a row of `blocks.<shard>`."""
+        self.height, self.state_root = row["height"], row["post_state_root"]
+        self.tip_window = self.genesis.window_of(row["slot"])
+        if row["transactions"]:
+            self.last_user_window = self.tip_window
+
+    def add_window(self, row: Mapping[str, Any]) -> None:
+        """Takes a row of `windows.<shard>`."""
+        self.window_segments[row["window"]] = row["segments"]
+        self.window_transactions[row["window"]] = row["transactions"]
+
+    def add_job(self, row: Mapping[str, Any]) -> None:
+        """Takes a row of `jobs`."""
+        if row["event"] == JobEvent.PLANNED:
+            self.planned.add(row["job_id"])
+        elif row["event"] == JobEvent.ACCEPTED:
+            self.accepted.add(row["job_id"])
+
+    @property
+    def segments(self) -> int:
+        """Segments of all closed windows."""
+        return sum(self.window_segments.values())
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether a block of a later epoch follows the last block that held transactions."""
+        if self.last_user_window < 0:
+            return True
+        epoch_of = self.genesis.epoch_of
+        return epoch_of(self.tip_window) > epoch_of(self.last_user_window)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether every window with transactions is closed and every closed window proven and accepted."""
+        return (
+            self.last_user_window < self.tip_window or self.last_user_window < 0
+        ) and self._windows_are_proven()
+
+    def _windows_are_proven(self) -> bool:
+        is_closed = self.last_user_window < 0 or self.last_user_window in self.window_segments
+        return is_closed and len(self.accepted) >= self.segments

@@ -1,0 +1,66 @@
+"""The processes of a chain on one machine, and the configuration they are started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.settings import Settings
+from pipelines.supervisor import ProcessPlan
+from schemas.config import Configuration
+from schemas.errors import ParameterError
+
+ROLES = ("admission", "validator", "chain", "prover")
+"""admission: checks transactions. validator: votes. chain: final blocks, windows, accepted proofs.
+prover: proves segments."""
+
+SERVICE_ROLES = {
+    "admission": ("admission",),
+    "consensus": ("validator", "chain"),
+    "proving": ("prover",),
+    "all": ROLES,
+}
+"""Roles that a pipeline of `ecliptica run` starts; `export` runs in the command itself."""
+
+
+def configuration_path(data: Path) -> Path:
+    """Returns where the processes of a data directory find their configuration."""
+    return data / "run" / "configuration.json"
+
+
+def write_node_configuration(settings: Settings) -> None:
+    """Writes the merged configuration for the processes, in one rename."""
+    path = configuration_path(settings.data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(settings.configuration.model_dump_json(indent=2), encoding="utf-8")
+    draft.rename(path)
+
+
+def read_node_configuration(data: Path) -> Configuration:
+    """Reads what `write_node_configuration` wrote.
+
+    Raises:
+        ParameterError: It is absent or damaged.
+    """
+    path = configuration_path(data)
+    try:
+        return Configuration.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"{path}: {error}", "start it through `ecliptica run`") from error
+
+
+def node_plans(
+    data: Path, configuration: Configuration, roles: tuple[str, ...] = ROLES
+) -> list[ProcessPlan]:
+    """Returns one process per role, and one per validator."""
+    plans = []
+    for role in roles:
+        arguments = ["-m", "pipelines.node", role, "--data", str(data)]
+        if role != "validator":
+            plans.append(ProcessPlan(role, arguments))
+            continue
+        plans += [
+            ProcessPlan(f"validator-{index}", [*arguments, "--index", str(index)])
+            for index in range(configuration.chain.validators)
+        ]
+    return plans
