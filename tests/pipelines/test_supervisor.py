@@ -90,7 +90,7 @@ def test_children_leave_when_their_supervisor_is_killed(tmp_path: Path) -> None:
         "while True: supervisor.poll(1)\n"
     )
     root = Path(__file__).resolve().parents[2]
-    parent = subprocess.Popen(
+    parent = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=root
     )
     assert parent.stdout is not None
