@@ -56,12 +56,17 @@ class Application(Protocol):
     `finalize` is called once per height in order and drops the other branches.
     """
 
-    def has_work(self, slot: int) -> bool:
-        """Says whether a block proposed in `slot` on the last known branch would have a purpose."""
+    def has_work(self, parent_hash: bytes, slot: int) -> bool:
+        """Says whether a block above `parent_hash` proposed in `slot` would have a purpose."""
         ...
 
-    def build(self, parent_hash: bytes, height: int, slot: int) -> BlockContent | None:
-        """Makes the content of a block above `parent_hash`, or None when there is nothing to propose."""
+    def build(
+        self, parent_hash: bytes, height: int, slot: int, *, required: bool
+    ) -> BlockContent | None:
+        """Makes the content of a block above `parent_hash`, or None when there is nothing to propose.
+
+        With `required` an empty block is made rather than none.
+        """
         ...
 
     def check(

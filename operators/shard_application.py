@@ -1,0 +1,303 @@
+"""A shard's ledger as consensus replicates it: build a block, check a block, make it final.
+
+Every validator verifies the signature of every transaction itself and executes every block itself; what the
+admission stage says only decides what a leader proposes. A transaction is verified once per key and kept as
+verified; keys of accounts that a block opens are known after executing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from operators.application import BlockContent, Check, CheckState
+from operators.block_payload import TransactionReference, decode_payload, encode_payload
+from operators.mempool import Candidate, Mempool, Place
+from operators.transaction_store import StoredTransaction
+from proving.ledger.state import BlockEffects, Ledger
+from proving.signatures import SignatureBackend, verify_many
+from schemas.errors import InvariantError, ParameterError, WireError
+from schemas.genesis import Genesis
+from schemas.rejection import RejectionReason
+from schemas.transactions import SIGNATURE_CONTEXT, Transaction
+
+VERIFIED_LIMIT = 200_000
+"""Verified signatures remembered; above it the memory starts anew."""
+
+Dropped = tuple[Candidate, RejectionReason]
+
+
+@dataclass(slots=True)
+class Branch:
+    """The state after a block.
+
+    Attributes:
+        ledger: Accounts, keys and roots.
+        parent: Hash of the block before.
+        places: The block's transactions.
+        last_user_window: Window of the last block up to here that held transactions; -1 before the first.
+    """
+
+    ledger: Ledger
+    parent: bytes
+    places: frozenset[Place]
+    last_user_window: int
+
+
+@dataclass(slots=True)
+class ShardApplication:
+    """The application of one shard; see `operators.application.Application`.
+
+    Attributes:
+        genesis: Clock of the chain.
+        mempool: What waits.
+        final: The last final block's state.
+        final_hash: Its hash.
+        max_transactions: Most transactions in a block.
+        signatures: Signature backend; the default one if None.
+        branches: Valid blocks above the final one, by hash.
+        dropped: Admitted transactions that can never be executed, since the last look.
+    """
+
+    genesis: Genesis
+    mempool: Mempool
+    final: Branch
+    final_hash: bytes
+    max_transactions: int
+    signatures: SignatureBackend | None = None
+    branches: dict[bytes, Branch] = field(default_factory=dict)
+    dropped: list[Dropped] = field(default_factory=list)
+    _verified: dict[Place, bytes] = field(default_factory=dict)
+    _built: dict[tuple[bytes, int, bytes], tuple[Branch, BlockEffects]] = field(
+        default_factory=dict
+    )
+
+    def has_work(self, parent_hash: bytes, slot: int) -> bool:
+        """See `Application`; a window or epoch that is over and not closed is work too."""
+        branch = self._branch(parent_hash)
+        if branch is None:
+            return False
+        if self._wants_closing(branch, slot):
+            return True
+        found = self.mempool.includable(branch.ledger, self._places(parent_hash), slot, 1)
+        return next(found, None) is not None
+
+    def build(
+        self, parent_hash: bytes, height: int, slot: int, *, required: bool
+    ) -> BlockContent | None:
+        """See `Application`."""
+        parent = self._branch(parent_hash)
+        if parent is None:
+            raise InvariantError("a block is asked for above one that was never found valid")
+        chosen = list(
+            self.mempool.includable(
+                parent.ledger, self._places(parent_hash), slot, self.max_transactions
+            )
+        )
+        while True:
+            bodies = [candidate.transaction for candidate in chosen]
+            ledger = parent.ledger.branch()
+            effects = ledger.execute_block(bodies, height, slot, self.genesis.window_of(slot))
+            chosen = [chosen[position] for position in effects.accepted]
+            forged = self._forged(
+                ledger, [c.stored for c in chosen], [c.transaction for c in chosen]
+            )
+            if not forged:
+                break
+            # Admission let a signature pass that this validator does not: never propose it.
+            self.mempool.settle({(stored.offset, stored.row) for stored in forged})
+            chosen = [candidate for candidate in chosen if candidate.stored not in forged]
+        if not chosen and not required and not self._wants_closing(parent, slot):
+            return None
+        references = [candidate.stored.reference for candidate in chosen]
+        content = _content(references, effects)
+        branch = self._after(parent, parent_hash, ledger, slot, references)
+        self._built = {(parent_hash, slot, content.payload): (branch, effects)}
+        return content
+
+    def check(
+        self, block_hash: bytes, parent_hash: bytes, height: int, slot: int, content: BlockContent
+    ) -> Check:
+        """See `Application`; reasons of invalid blocks are stable names."""
+        if block_hash in self.branches or block_hash == self.final_hash:
+            return Check(CheckState.VALID)
+        parent = self._branch(parent_hash)
+        if parent is None:
+            return Check(CheckState.MISSING, "parent")
+        own = self._built.get((parent_hash, slot, content.payload))
+        executed = own or self._execute(parent, parent_hash, height, slot, content.payload)
+        if isinstance(executed, Check):
+            return executed
+        branch, effects = executed
+        expected = (effects.transactions_root, effects.state_root, len(branch.places))
+        found = (content.transactions_root, content.post_state_root, content.count)
+        for name, want, got in zip(
+            ("transactions_root", "post_state_root", "count"), expected, found, strict=True
+        ):
+            if want != got:
+                return Check(CheckState.INVALID, f"wrong_{name}")
+        self.branches[block_hash] = branch
+        return Check(CheckState.VALID)
+
+    def finalize(self, block_hash: bytes) -> None:
+        """See `Application`."""
+        branch = self.branches.pop(block_hash, None)
+        if branch is None or branch.parent != self.final_hash:
+            raise InvariantError(f"block {block_hash.hex()} is final without having been checked")
+        branch.ledger.merge()
+        base = self.final.ledger
+        self.final = Branch(base, branch.parent, branch.places, branch.last_user_window)
+        self.final_hash = block_hash
+        self._built = {}
+        self.branches = {
+            known: other for known, other in self.branches.items() if self._descends(other)
+        }
+        self.mempool.settle(set(branch.places))
+        for place in branch.places:
+            self._verified.pop(place, None)
+        if not self.mempool.unseen:
+            self.dropped += self.mempool.expire(base, base.slot)
+
+    def take_dropped(self) -> list[Dropped]:
+        """Returns and forgets what was dropped since the last call."""
+        dropped, self.dropped = self.dropped, []
+        return dropped
+
+    def verify_waiting(self, places: Iterable[Place]) -> None:
+        """Verifies signatures ahead of their block, where the sender's key is known already."""
+        ledger = self.final.ledger
+        known: list[StoredTransaction] = []
+        bodies: list[Transaction] = []
+        for place in places:
+            candidate = self.mempool.candidates.get(place)
+            if candidate is not None and ledger.record(candidate.transaction.sender) is not None:
+                known.append(candidate.stored)
+                bodies.append(candidate.transaction)
+        self._forged(ledger, known, bodies)
+
+    def _wants_closing(self, branch: Branch, slot: int) -> bool:
+        """Whether the last block with transactions lies in a window or epoch that is over and still open."""
+        user = branch.last_user_window
+        if user < 0:
+            return False
+        tip, now = branch.ledger.window, self.genesis.window_of(slot)
+        epoch_of = self.genesis.epoch_of
+        ends_window = tip == user < now
+        ends_epoch = epoch_of(tip) == epoch_of(user) < epoch_of(now)
+        return ends_window or ends_epoch
+
+    def _execute(  # noqa: PLR0911 - one return per check
+        self, parent: Branch, parent_hash: bytes, height: int, slot: int, payload: bytes
+    ) -> tuple[Branch, BlockEffects] | Check:
+        try:
+            references = decode_payload(payload)
+        except WireError:
+            return Check(CheckState.INVALID, "malformed_payload")
+        if len(references) > self.max_transactions:
+            return Check(CheckState.INVALID, "too_many_transactions")
+        found = self._look_up(references)
+        if isinstance(found, Check):
+            return found
+        stored, bodies = found
+        ledger = parent.ledger.branch()
+        try:
+            effects = ledger.execute_block(bodies, height, slot, self.genesis.window_of(slot))
+        except ParameterError:
+            return Check(CheckState.INVALID, "wrong_place")
+        if effects.rejected:
+            return Check(CheckState.INVALID, str(effects.rejected[0][1]))
+        if self._forged(ledger, stored, bodies):
+            return Check(CheckState.INVALID, str(RejectionReason.BAD_SIGNATURE))
+        return self._after(parent, parent_hash, ledger, slot, references), effects
+
+    def _look_up(
+        self, references: Sequence[TransactionReference]
+    ) -> tuple[list[StoredTransaction], list[Transaction]] | Check:
+        stored: list[StoredTransaction] = []
+        bodies: list[Transaction] = []
+        for reference in references:
+            row = self.mempool.find((reference.offset, reference.row))
+            if row is None:
+                if self.mempool.store.is_past(reference):
+                    return Check(CheckState.INVALID, "no_such_transaction")
+                return Check(CheckState.MISSING, f"tx/{reference.offset}")
+            if row.digest != reference.digest:
+                return Check(CheckState.INVALID, "wrong_digest")
+            try:
+                bodies.append(row.decode())
+            except WireError:
+                return Check(CheckState.INVALID, str(RejectionReason.NON_CANONICAL))
+            stored.append(row)
+        return stored, bodies
+
+    def _forged(
+        self, ledger: Ledger, stored: Sequence[StoredTransaction], bodies: Sequence[Transaction]
+    ) -> list[StoredTransaction]:
+        """Verifies what is not known to be good, all together; returns the rows with a bad signature."""
+        keys = []
+        for body in bodies:
+            record = ledger.record(body.sender)
+            keys.append(b"" if record is None else record.public_key)
+        wanted = [
+            position
+            for position, (row, key) in enumerate(zip(stored, keys, strict=True))
+            if self._verified.get((row.offset, row.row)) != key
+        ]
+        verdicts = verify_many(
+            [keys[position] for position in wanted],
+            [stored[position].body for position in wanted],
+            [stored[position].signature for position in wanted],
+            SIGNATURE_CONTEXT,
+            self.signatures,
+        )
+        if len(self._verified) > VERIFIED_LIMIT:
+            self._verified.clear()
+        forged = []
+        for position, is_good in zip(wanted, verdicts, strict=True):
+            row = stored[position]
+            if is_good:
+                self._verified[row.offset, row.row] = keys[position]
+            else:
+                forged.append(row)
+        return forged
+
+    def _after(
+        self,
+        parent: Branch,
+        parent_hash: bytes,
+        ledger: Ledger,
+        slot: int,
+        references: Sequence[TransactionReference],
+    ) -> Branch:
+        places = frozenset((reference.offset, reference.row) for reference in references)
+        window = self.genesis.window_of(slot) if places else parent.last_user_window
+        return Branch(ledger, parent_hash, places, window)
+
+    def _branch(self, block_hash: bytes) -> Branch | None:
+        return self.final if block_hash == self.final_hash else self.branches.get(block_hash)
+
+    def _places(self, block_hash: bytes) -> set[Place]:
+        """Returns what a branch holds above the final block."""
+        places: set[Place] = set()
+        while block_hash != self.final_hash:
+            branch = self.branches[block_hash]
+            places |= branch.places
+            block_hash = branch.parent
+        return places
+
+    def _descends(self, branch: Branch) -> bool:
+        while branch.parent != self.final_hash:
+            above = self.branches.get(branch.parent)
+            if above is None:
+                return False
+            branch = above
+        return True
+
+
+def _content(references: Sequence[TransactionReference], effects: BlockEffects) -> BlockContent:
+    return BlockContent(
+        encode_payload(references),
+        effects.transactions_root,
+        effects.state_root,
+        len(references),
+    )
