@@ -7,7 +7,7 @@ SOURCES = pipelines operators schemas proving deploy tests
 DEFAULT_TIER = not slow and not gpu and not kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check lint types docs docs-check bench campaigns lock clean
+.PHONY: help install demo test test-slow check lint types docs docs-check keys bench campaigns lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -49,6 +49,9 @@ docs: $(STAMP) ## Write the generated parts of the documents
 
 docs-check: $(STAMP)
 	@$(BIN)/python -m tests.checks.docs
+
+keys: $(STAMP) ## Write the stored parts of the verifying keys again
+	@$(BIN)/python -m tests.checks.keys --write
 
 bench: $(STAMP) ## Measure: make bench BENCH=batch
 	@$(BIN)/ecliptica bench $(or $(BENCH),kernels)

@@ -1,20 +1,35 @@
 """The registered kinds of proof: number, name, circuit and parameters.
 
-A kind's number is part of its key's digest and of every proof header, and is never reused. A module that
-owns a circuit registers nothing at import; it exports a `ProofKind`, and the table below lists them.
+A kind's number is part of its key's digest and of every proof header, and is never reused. Nothing is built
+at import: `registered_kinds` makes the table, `verifying_key` and `proving_key` keep what they make.
+
+A verifier does not commit to the fixed columns itself: their Merkle cap lies beside this module, and the
+pinned digest in the table says whether it is the right one. `make keys` writes the file from the circuit.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import resources
 
-from proving.backends.port import Backend
+import numpy as np
+
+from proving.backends.port import Backend, FieldArray, Hasher
+from proving.ledger.air import LedgerAir
 from proving.stark.air import Air
-from proving.stark.parameters import ProofParameters
+from proving.stark.key import VerifyingKey, make_verifying_key
+from proving.stark.parameters import SEGMENT_S, ProofParameters
 from proving.stark.setup import ProvingKey, make_proving_key
-from schemas.errors import ParameterError
+from schemas.errors import InvariantError, ParameterError
+
+_verifying_keys: dict[str, VerifyingKey] = {}
+"""By kind; every hasher gives the same key."""
+
+_proving_keys: dict[tuple[str, str], ProvingKey] = {}
+"""By kind and name of the backend; one of `segment_s` takes about 12 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +42,7 @@ class ProofKind:
         level: Level of INTERFACES: `window`, `shard_epoch`, `shard_hour`, `epoch` or `day`.
         make_air: Builds the circuit.
         parameters: Settings of the proof system.
+        key_digest: The verifying key's digest, 64 hexadecimal characters; empty while it is not fixed.
     """
 
     number: int
@@ -34,10 +50,34 @@ class ProofKind:
     level: str
     make_air: Callable[[], Air]
     parameters: ProofParameters
+    key_digest: str = ""
 
     def proving_key(self, backend: Backend) -> ProvingKey:
-        """Builds the kind's key from source; seconds for a large circuit, so callers keep it."""
-        return make_proving_key(self.number, self.make_air(), self.parameters, backend)
+        """Builds the kind's key from source; seconds for a large circuit, so callers keep it.
+
+        Raises:
+            InvariantError: It is not the pinned one.
+        """
+        key = make_proving_key(self.number, self.make_air(), self.parameters, backend)
+        self._check_digest(key.verifying_key)
+        return key
+
+    def verifying_key(self, cap: FieldArray, hasher: Hasher) -> VerifyingKey:
+        """Compiles the circuit and takes the fixed columns' cap from the caller.
+
+        Raises:
+            InvariantError: The cap, or the circuit, is not the pinned one.
+        """
+        key = make_verifying_key(self.number, self.make_air(), self.parameters, cap, hasher)
+        self._check_digest(key)
+        return key
+
+    def _check_digest(self, key: VerifyingKey) -> None:
+        if self.key_digest and key.digest_hex != self.key_digest:
+            raise InvariantError(
+                f"the key of {self.name} has digest {key.digest_hex}, {self.key_digest} is pinned",
+                "run `make keys` after a deliberate change of the circuit and pin the digest it prints",
+            )
 
 
 @dataclass(frozen=True)
@@ -83,3 +123,68 @@ def kind_table(kinds: Iterable[ProofKind]) -> KindTable:
         ParameterError: Numbers or names clash.
     """
     return KindTable(tuple(kinds))
+
+
+@cache
+def registered_kinds() -> KindTable:
+    """Returns every kind of proof that this build makes and accepts."""
+    return kind_table(
+        [
+            ProofKind(
+                number=1,
+                name="segment_s",
+                level="window",
+                make_air=LedgerAir,
+                parameters=SEGMENT_S,
+                key_digest="310cb34a9ec27c3d6fd98d0e0dd15e656a8382392ac06c413661553f172c7614",
+            )
+        ]
+    )
+
+
+def verifying_key(name: str, hasher: Hasher) -> VerifyingKey:
+    """Returns the pinned key of a kind; a fraction of a second the first time.
+
+    Raises:
+        ParameterError: There is no such kind.
+        InvariantError: The stored cap does not belong to the pinned digest.
+    """
+    if name not in _verifying_keys:
+        kind = kind_named(name)
+        _verifying_keys[name] = kind.verifying_key(_stored_cap(name), hasher)
+    return _verifying_keys[name]
+
+
+def proving_key(name: str, backend: Backend) -> ProvingKey:
+    """Returns the proving key of a kind; a second or more the first time per backend.
+
+    Raises:
+        ParameterError: There is no such kind.
+        InvariantError: The circuit does not have the pinned digest.
+    """
+    place = (name, backend.name)
+    if place not in _proving_keys:
+        _proving_keys[place] = kind_named(name).proving_key(backend)
+    return _proving_keys[place]
+
+
+def kind_named(name: str) -> ProofKind:
+    """Returns a registered kind.
+
+    Raises:
+        ParameterError: There is no such kind.
+    """
+    kind = registered_kinds().by_name.get(name)
+    if kind is None:
+        raise ParameterError(f"there is no kind of proof {name!r}")
+    return kind
+
+
+def encode_cap(cap: FieldArray) -> str:
+    """Returns the text of a key file: one digest of the cap per line."""
+    return json.dumps({"preprocessed_cap": cap.tolist()}).replace("], ", "],\n") + "\n"
+
+
+def _stored_cap(name: str) -> FieldArray:
+    text = resources.files("proving").joinpath("keys", f"{name}.json").read_text("ascii")
+    return np.array(json.loads(text)["preprocessed_cap"], dtype=np.uint32)

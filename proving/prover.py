@@ -18,12 +18,17 @@ from proving.backends.port import Backend, FieldArray
 from proving.commitments.domains import coset_points
 from proving.commitments.fri import commit_layers, open_layers
 from proving.errors import ProvingError
+from proving.kinds import proving_key, registered_kinds
+from proving.ledger.air import LedgerAir
+from proving.ledger.trace import build_trace
+from proving.ledger.witness import SegmentWitness
 from proving.stark.challenge_field import Extension, Residues, lifted, powers, rejoin, stack
 from proving.stark.coordinates import multiply
 from proving.stark.encoding import encode_proof, proof_sections
 from proving.stark.key import VerifyingKey
 from proving.stark.logup import check_public_messages
 from proving.stark.lookup_columns import build_lookup_columns, product_program
+from proving.stark.parameters import ProofParameters
 from proving.stark.protocol import (
     LookupValues,
     OpenedValues,
@@ -38,6 +43,7 @@ from proving.stark.quotient import quotient_chunks
 from proving.stark.setup import CommittedColumns, ProvingKey, commit_columns
 from proving.stark.transcript import Label, Transcript, TranscriptEvent
 from schemas.errors import ParameterError
+from schemas.statement import SegmentStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,39 @@ class StarkProof:
 
     data: bytes
     events: tuple[TranscriptEvent, ...]
+
+
+def prove(
+    statement: SegmentStatement,
+    witness: SegmentWitness,
+    parameters: ProofParameters,
+    backend: Backend,
+) -> bytes:
+    """Proves a statement of a registered kind.
+
+    Args:
+        statement: What is to be shown.
+        witness: Why it holds.
+        parameters: Those of the kind to prove under.
+        backend: Does the arithmetic; every backend gives the same bytes.
+
+    Returns:
+        Canonical bytes that `proving.verifier.verify` accepts under the kind's key.
+
+    Raises:
+        ParameterError: No kind of ledger segment has these parameters.
+        ProvingError: The witness is for another statement, or does not show it.
+    """
+    if witness.statement != statement:
+        raise ProvingError("the witness is for another statement")
+    for kind in registered_kinds().kinds:
+        if kind.parameters == parameters:
+            key = proving_key(kind.name, backend)
+            air = key.verifying_key.air
+            if isinstance(air, LedgerAir):
+                trace, publics = build_trace(air, witness, backend)
+                return prove_stark(key, publics, trace, backend).data
+    raise ParameterError("no kind of ledger segment is proven with these parameters")
 
 
 def prove_stark(

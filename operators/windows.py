@@ -1,0 +1,323 @@
+"""The windows stage: closed windows, and the proof jobs of their segments, from final blocks and transactions.
+
+It executes every window once more on a ledger of its own and cuts it into segments. A window is closed when
+a final block of a later one is there; a block waits until its transactions are there. What comes out depends
+on the records alone, not on how the two topics were interleaved.
+
+Resume: the state is one snapshot, so a restart replays from it and drops the outputs it wrote before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.block_payload import TransactionReference, decode_payload
+from operators.stage import Input, Output, Stage
+from operators.transaction_store import StoredTransaction, TransactionStore
+from proving.backends.port import Hasher
+from proving.ledger.layout import Layout
+from proving.ledger.segments import cut_window
+from proving.ledger.state import Block as LedgerBlock
+from proving.ledger.state import Ledger, restore_ledger
+from proving.ledger.witness import SegmentWitness
+from schemas.block import MAX_PAYLOAD_BYTES, BlockHeader, genesis_hash, header_from_bytes
+from schemas.errors import InvariantError, WireError
+from schemas.job import JobEnvelope, JobEvent, ProofLevel
+from schemas.tables import BLOCKS, JOBS, TRANSACTIONS, WINDOWS, Table
+from schemas.topics import JOBS as JOBS_TOPIC
+from schemas.topics import shard_topic
+from schemas.transactions import Transaction
+from schemas.units import SIGNATURE_BYTES, Array
+from schemas.wire import Reader, Writer
+
+SNAPSHOT_VERSION = 1
+"""First byte of a snapshot."""
+
+SNAPSHOT_LIMIT = 2**31
+"""No part of a snapshot is longer, bytes."""
+
+BODY_LIMIT = 2**24
+"""A row that is kept came out of a log record, bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingBlock:
+    """A final block that is not proven yet.
+
+    Attributes:
+        header: Its header.
+        payload: References to its transactions.
+        append_millis: When the log stored it.
+    """
+
+    header: BlockHeader
+    payload: bytes
+    append_millis: int
+
+
+@dataclass(slots=True)
+class WindowsState:
+    """What the stage knows.
+
+    Attributes:
+        ledger: The ledger after the last closed window.
+        store: Transactions that no closed window has settled.
+        height: Height of the last block taken.
+        tip: Its hash.
+        waiting: Blocks of windows that are not closed yet, in height order.
+        refused: Rows of the blocks topic that do not follow.
+    """
+
+    ledger: Ledger
+    store: TransactionStore = field(default_factory=TransactionStore)
+    height: int = 0
+    tip: bytes = b""
+    waiting: list[WaitingBlock] = field(default_factory=list)
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsStage:
+    """Cuts closed windows of one shard; a `Stage`.
+
+    Attributes:
+        chain: Chain number.
+        shard: Shard.
+        window_of: Window of a slot, from the genesis document.
+        genesis: Makes the ledger before block one.
+        layout: Shape of the circuit that the segments are for.
+        hasher: Where permutations run.
+    """
+
+    chain: int
+    shard: int
+    window_of: Callable[[int], int]
+    genesis: Callable[[], Ledger]
+    layout: Layout
+    hasher: Hasher
+
+    @property
+    def name(self) -> str:
+        """See `Stage`."""
+        return f"windows.{self.shard}"
+
+    @property
+    def inputs(self) -> Mapping[str, Table]:
+        """See `Stage`."""
+        return {
+            shard_topic("tx", self.shard): TRANSACTIONS,
+            shard_topic("blocks", self.shard): BLOCKS,
+        }
+
+    def initial(self) -> WindowsState:
+        """See `Stage`."""
+        return WindowsState(self.genesis(), tip=genesis_hash(self.chain, self.shard))
+
+    def step(
+        self, state: WindowsState, batch: Sequence[Input], now_millis: int
+    ) -> tuple[WindowsState, list[Output]]:
+        """See `Stage`; times in the outputs are those of the closing block's record.
+
+        Raises:
+            InvariantError: A final block does not give the state that its header names.
+        """
+        outputs: list[Output] = []
+        blocks_topic = shard_topic("blocks", self.shard)
+        for record in batch:
+            if record.topic == blocks_topic:
+                self._take_blocks(state, record)
+            else:
+                state.store.add(record)
+            while (window := self._closed(state)) is not None:
+                outputs += self._close(state, window)
+        return state, outputs
+
+    def snapshot(self, state: WindowsState) -> bytes:
+        """See `Stage`."""
+        writer = Writer().u8(SNAPSHOT_VERSION).sized(state.ledger.snapshot())
+        writer.u64(state.height).fixed(state.tip, 32).u64(state.refused)
+        writer.u32(len(state.waiting))
+        for block in state.waiting:
+            writer.sized(block.header.to_bytes()).sized(block.payload).u64(block.append_millis)
+        writer.u64(state.store.end).u32(len(state.store.rows))
+        for _, row in sorted(state.store.rows.items()):
+            writer.u64(row.offset).u32(row.row).sized(row.body).sized(row.signature)
+            writer.u64(row.submitted_millis % 2**64).u64(row.append_millis)
+        body = writer.finish()
+        return body + hashlib.sha256(body).digest()
+
+    def restore(self, snapshot: bytes) -> WindowsState:
+        """See `Stage`."""
+        body, checksum = snapshot[:-32], snapshot[-32:]
+        reader = Reader(body, "windows")
+        if hashlib.sha256(body).digest() != checksum:
+            raise reader.fail("checksum", "does not fit the bytes")
+        if reader.u8("version") != SNAPSHOT_VERSION:
+            raise reader.fail("version", f"expected {SNAPSHOT_VERSION}")
+        ledger = restore_ledger(reader.sized("ledger", SNAPSHOT_LIMIT), self.hasher)
+        state = WindowsState(ledger, height=reader.u64("height"), tip=reader.fixed("tip", 32))
+        state.refused = reader.u64("refused")
+        for _ in range(reader.u32("waiting")):
+            header = header_from_bytes(reader.sized("header", 2**12))
+            payload = reader.sized("payload", MAX_PAYLOAD_BYTES)
+            state.waiting.append(WaitingBlock(header, payload, reader.u64("append_millis")))
+        state.store.end = reader.u64("end")
+        for _ in range(reader.u32("rows")):
+            row = _read_row(reader)
+            state.store.rows[row.offset, row.row] = row
+        reader.finish()
+        return state
+
+    def _take_blocks(self, state: WindowsState, record: Input) -> None:
+        rows = [] if record.batch is None else record.batch.to_pylist()
+        for row in rows:
+            block = _read_block(row, record.append_millis)
+            if block is None or not self._follows(state, block.header):
+                state.refused += 1
+                continue
+            state.waiting.append(block)
+            state.height, state.tip = block.header.height, block.header.block_hash()
+
+    def _follows(self, state: WindowsState, header: BlockHeader) -> bool:
+        return (header.chain, header.shard, header.height, header.parent_hash) == (
+            self.chain,
+            self.shard,
+            state.height + 1,
+            state.tip,
+        )
+
+    def _closed(self, state: WindowsState) -> int | None:
+        """Returns the oldest waiting window if it is closed and all its transactions are there."""
+        if not state.waiting:
+            return None
+        window = self.window_of(state.waiting[0].header.slot)
+        if self.window_of(state.waiting[-1].header.slot) == window:
+            return None
+        for block in state.waiting:
+            if self.window_of(block.header.slot) != window:
+                return window
+            if not all(_is_there(state.store, one) for one in decode_payload(block.payload)):
+                return None
+        return None
+
+    def _close(self, state: WindowsState, window: int) -> list[Output]:
+        count = sum(self.window_of(block.header.slot) == window for block in state.waiting)
+        blocks, state.waiting = state.waiting[:count], state.waiting[count:]
+        references = [one for block in blocks for one in decode_payload(block.payload)]
+        executed = [self._ledger_block(state.store, block, window) for block in blocks]
+        before = state.ledger.state_root()
+        segments = cut_window(state.ledger, executed, window, self.layout)
+        last = blocks[-1].header
+        ends = (state.ledger.state_root(), state.ledger.root(Array.TXS))
+        if ends != (last.post_state_root, last.transactions_root):
+            raise InvariantError(f"block {last.height} is final but its state root is not its own")
+        state.store.drop(references)
+        _drop_expired(state.store, last.slot)
+        closed_millis = state.waiting[0].append_millis
+        row = {
+            "shard": self.shard,
+            "window": window,
+            "first_height": blocks[0].header.height,
+            "end_height": last.height + 1,
+            "transactions": len(references),
+            "segments": len(segments),
+            "pre_state_root": before,
+            "post_state_root": last.post_state_root,
+            "closed_millis": closed_millis,
+        }
+        topic = shard_topic("windows", self.shard)
+        return [
+            Output(topic, WINDOWS, [row]),
+            *(planned_job(envelope_of(segment), closed_millis) for segment in segments),
+        ]
+
+    def _ledger_block(
+        self, store: TransactionStore, block: WaitingBlock, window: int
+    ) -> LedgerBlock:
+        header = block.header
+        transactions = [_find(store, one) for one in decode_payload(block.payload)]
+        return LedgerBlock(header.height, header.slot, window, tuple(transactions))
+
+
+def envelope_of(segment: SegmentWitness) -> JobEnvelope:
+    """Returns the job that proves a segment."""
+    statement = segment.statement
+    return JobEnvelope(
+        ProofLevel.SEGMENT,
+        statement.shard,
+        statement.window,
+        statement.segment,
+        statement.preimage(),
+        segment.encode(),
+    )
+
+
+def planned_job(envelope: JobEnvelope, at_millis: int) -> Output:
+    """Returns the record that plans a job; a record of its own, since an envelope may be large."""
+    row: dict[str, Any] = {
+        "job_id": envelope.job_id,
+        "event": JobEvent.PLANNED.value,
+        "attempt": 0,
+        "worker": "",
+        "at_millis": at_millis,
+        "lease_until_millis": 0,
+        "envelope": envelope.to_bytes(),
+    }
+    return Output(JOBS_TOPIC, JOBS, [row], key=envelope.job_id)
+
+
+def _read_block(row: Mapping[str, Any], append_millis: int) -> WaitingBlock | None:
+    try:
+        header = header_from_bytes(row["header"])
+        decode_payload(row["payload"])
+    except WireError:
+        return None
+    if hashlib.sha256(row["payload"]).digest() != header.payload_hash:
+        return None
+    return WaitingBlock(header, row["payload"], append_millis)
+
+
+def _read_row(reader: Reader) -> StoredTransaction:
+    offset, row = reader.u64("offset"), reader.u32("row")
+    body, signature = reader.sized("body", BODY_LIMIT), reader.sized("signature", BODY_LIMIT)
+    submitted = reader.u64("submitted_millis")
+    signed = submitted - 2**64 if submitted >= 2**63 else submitted
+    return StoredTransaction(offset, row, body, signature, signed, reader.u64("append_millis"))
+
+
+def _is_there(store: TransactionStore, reference: TransactionReference) -> bool:
+    if store.find(reference) is not None:
+        return True
+    if store.is_past(reference):
+        raise InvariantError(
+            f"a final block refers to transaction {reference.offset}/{reference.row}, which the log lacks"
+        )
+    return False
+
+
+def _find(store: TransactionStore, reference: TransactionReference) -> Transaction:
+    stored = store.find(reference)
+    if stored is None:
+        raise InvariantError("a transaction left the store before its window was closed")
+    return stored.decode()
+
+
+def _drop_expired(store: TransactionStore, slot: int) -> None:
+    """Forgets rows that no later block can hold: unreadable, or expired at the closed window's end."""
+    store.drop([row.reference for row in store.rows.values() if not _may_be_included(row, slot)])
+
+
+def _may_be_included(row: StoredTransaction, slot: int) -> bool:
+    if len(row.signature) != SIGNATURE_BYTES:
+        return False
+    try:
+        return row.decode().expiry >= slot
+    except WireError:
+        return False
+
+
+def _is_stage(stage: WindowsStage) -> Stage[WindowsState]:
+    return stage

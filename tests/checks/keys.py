@@ -1,0 +1,37 @@
+"""Keeps the stored caps of the verifying keys equal to the circuits.
+
+Run as `python -m tests.checks.keys` to compare and with `--write` to compute them again; the digest that is
+printed then belongs into `proving.kinds`, if the change of the circuit was meant.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from proving.backends.reference import ReferenceBackend
+from proving.kinds import encode_cap, registered_kinds
+
+FOLDER = Path(__file__).resolve().parents[2] / "proving" / "keys"
+
+
+def main(arguments: list[str]) -> int:
+    """Compares or writes every key file; returns the exit code."""
+    status = 0
+    for kind in registered_kinds().kinds:
+        key = replace(kind, key_digest="").proving_key(ReferenceBackend()).verifying_key
+        path = FOLDER / f"{kind.name}.json"
+        text = encode_cap(key.preprocessed_cap)
+        if "--write" in arguments:
+            FOLDER.mkdir(exist_ok=True)
+            path.write_text(text, "ascii")
+            sys.stdout.write(f"{kind.name} {key.digest_hex}\n")
+        elif key.digest_hex != kind.key_digest or path.read_text("ascii") != text:
+            sys.stderr.write(f"{path.name} or its pinned digest is stale: run `make keys`\n")
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
