@@ -7,10 +7,13 @@ from operators.stage import Input
 from schemas.errors import WireError
 from schemas.tables import SCHEMA_HEADER, SchemaRegistry, Table
 
+MAX_FINGERPRINT = 64
+"""Characters kept of a record's fingerprint; ours have 32."""
+
 
 def input_of(record: StoredRecord, table: Table, registry: SchemaRegistry) -> Input:
     """Decodes a record as rows of a table; a record of another schema has no batch."""
-    fingerprint = record.header(SCHEMA_HEADER).decode("ascii", "replace")
+    fingerprint = record.header(SCHEMA_HEADER).decode("ascii", "replace")[:MAX_FINGERPRINT]
     batch, failure = None, ""
     try:
         batch = registry.decode(table, fingerprint, record.value)

@@ -34,14 +34,19 @@ class Branch:
     Attributes:
         ledger: Accounts, keys and roots.
         parent: Hash of the block before.
-        places: The block's transactions.
+        rows: The block's transactions in order.
         last_user_window: Window of the last block up to here that held transactions; -1 before the first.
     """
 
     ledger: Ledger
     parent: bytes
-    places: frozenset[Place]
+    rows: tuple[StoredTransaction, ...]
     last_user_window: int
+
+    @property
+    def places(self) -> set[Place]:
+        """Places of the block's transactions."""
+        return {(row.offset, row.row) for row in self.rows}
 
 
 @dataclass(slots=True)
@@ -109,9 +114,14 @@ class ShardApplication:
             chosen = [candidate for candidate in chosen if candidate.stored not in forged]
         if not chosen and not required and not self._wants_closing(parent, slot):
             return None
-        references = [candidate.stored.reference for candidate in chosen]
-        content = _content(references, effects)
-        branch = self._after(parent, parent_hash, ledger, slot, references)
+        rows = tuple(candidate.stored for candidate in chosen)
+        content = BlockContent(
+            encode_payload([row.reference for row in rows]),
+            effects.transactions_root,
+            effects.state_root,
+            len(rows),
+        )
+        branch = self._after(parent, parent_hash, ledger, slot, rows)
         self._built = {(parent_hash, slot, content.payload): (branch, effects)}
         return content
 
@@ -129,7 +139,7 @@ class ShardApplication:
         if isinstance(executed, Check):
             return executed
         branch, effects = executed
-        expected = (effects.transactions_root, effects.state_root, len(branch.places))
+        expected = (effects.transactions_root, effects.state_root, len(branch.rows))
         found = (content.transactions_root, content.post_state_root, content.count)
         for name, want, got in zip(
             ("transactions_root", "post_state_root", "count"), expected, found, strict=True
@@ -146,13 +156,13 @@ class ShardApplication:
             raise InvariantError(f"block {block_hash.hex()} is final without having been checked")
         branch.ledger.merge()
         base = self.final.ledger
-        self.final = Branch(base, branch.parent, branch.places, branch.last_user_window)
+        self.final = Branch(base, branch.parent, branch.rows, branch.last_user_window)
         self.final_hash = block_hash
         self._built = {}
         self.branches = {
             known: other for known, other in self.branches.items() if self._descends(other)
         }
-        self.mempool.settle(set(branch.places))
+        self.mempool.settle(branch.places)
         for place in branch.places:
             self._verified.pop(place, None)
         if not self.mempool.unseen:
@@ -208,7 +218,7 @@ class ShardApplication:
             return Check(CheckState.INVALID, str(effects.rejected[0][1]))
         if self._forged(ledger, stored, bodies):
             return Check(CheckState.INVALID, str(RejectionReason.BAD_SIGNATURE))
-        return self._after(parent, parent_hash, ledger, slot, references), effects
+        return self._after(parent, parent_hash, ledger, slot, tuple(stored)), effects
 
     def _look_up(
         self, references: Sequence[TransactionReference]
@@ -267,11 +277,10 @@ class ShardApplication:
         parent_hash: bytes,
         ledger: Ledger,
         slot: int,
-        references: Sequence[TransactionReference],
+        rows: tuple[StoredTransaction, ...],
     ) -> Branch:
-        places = frozenset((reference.offset, reference.row) for reference in references)
-        window = self.genesis.window_of(slot) if places else parent.last_user_window
-        return Branch(ledger, parent_hash, places, window)
+        window = self.genesis.window_of(slot) if rows else parent.last_user_window
+        return Branch(ledger, parent_hash, rows, window)
 
     def _branch(self, block_hash: bytes) -> Branch | None:
         return self.final if block_hash == self.final_hash else self.branches.get(block_hash)
@@ -292,12 +301,3 @@ class ShardApplication:
                 return False
             branch = above
         return True
-
-
-def _content(references: Sequence[TransactionReference], effects: BlockEffects) -> BlockContent:
-    return BlockContent(
-        encode_payload(references),
-        effects.transactions_root,
-        effects.state_root,
-        len(references),
-    )

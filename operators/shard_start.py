@@ -155,7 +155,7 @@ def _application(
     return ShardApplication(
         place.genesis,
         Mempool(place.fetch),
-        Branch(ledger, b"", frozenset(), last_user_window),
+        Branch(ledger, b"", (), last_user_window),
         final_hash,
         place.configuration.admission.max_transactions_per_block,
         place.signatures,

@@ -88,6 +88,7 @@ class NodeParts:
 
 def start_node(
     parts: NodeParts,
+    *,
     tip: FinalTip,
     recent: Sequence[FinalBlock],
     journal: VoteJournal | None,
@@ -164,7 +165,13 @@ class ShardValidator:
             f"validator-{index}/shard-{shard}",
         )
         self.node = start_node(
-            parts, tip, recent, journal, config, place.genesis.slot_at, self._on_final
+            parts,
+            tip=tip,
+            recent=recent,
+            journal=journal,
+            config=config,
+            slot_at=place.genesis.slot_at,
+            on_final=self._on_final,
         )
         self._since_snapshot = 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from proving.backends.reference import ReferenceBackend
 from proving.kinds import encode_cap, kind_named, proving_key, registered_kinds, verifying_key
-from proving.ledger.permutation import NumpyHasher
+from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.errors import InvariantError, ParameterError
 
 SEGMENT_DIGEST = "310cb34a9ec27c3d6fd98d0e0dd15e656a8382392ac06c413661553f172c7614"

@@ -1,0 +1,216 @@
+"""Follows a shard's consensus without a vote and writes down what is final: blocks and receipts, each once.
+
+A block, its receipts and the reader's positions are one commit. After a kill the last row of `blocks.<shard>` says
+where to go on; messages from before are read again and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from operators.consensus_messages import decode_message, encode_certificate
+from operators.consensus_node import message_topics
+from operators.event_log import Append, Record, StoredRecord
+from operators.final_history import replay, shard_blocks
+from operators.mempool import Candidate
+from operators.shard_start import MESSAGE_REWIND, ShardFeeds, ShardPlace, ShardState, open_shard
+from operators.validator import NodeParts, core_config, identity_of, start_node
+from schemas.block import Block, Certificate, Proposal
+from schemas.errors import WireError
+from schemas.receipt import ReceiptState
+from schemas.rejection import RejectionReason
+from schemas.tables import BLOCKS, RECEIPTS, REJECTED, TRANSACTIONS, Table, encode
+from schemas.topics import RECEIPTS as RECEIPTS_TOPIC
+from schemas.topics import REJECTED as REJECTED_TOPIC
+from schemas.topics import shard_topic
+
+SNAPSHOT_BLOCKS = 32
+"""Final blocks between two snapshots."""
+
+STAGE = "assembly"
+"""Stage named in dead letters of transactions that were admitted and can never be executed."""
+
+PROPOSALS_REMEMBERED = 1024
+
+
+class ShardObserver:
+    """Writes the final blocks of one shard.
+
+    Attributes:
+        node: The running node.
+        state: Application and what a restart needs.
+    """
+
+    def __init__(self, place: ShardPlace, directory: Path) -> None:
+        """Starts from the directory and the log.
+
+        Raises:
+            InvariantError: A final block on the log does not execute.
+        """
+        shard = place.shard
+        self._place = place
+        self._snapshot = directory / f"observer-{shard}.snapshot"
+        self.state: ShardState = open_shard(place, self._snapshot)
+        identity = identity_of(place.genesis, shard, None, None)
+        application = self.state.application
+        config = core_config(place.configuration)
+        blocks = shard_blocks(place.log, shard)
+        tip, recent = replay(application, identity, self.state.tip, blocks, config.retained_blocks)
+        application.take_dropped()
+        topics = message_topics(shard)
+        parts = NodeParts(
+            place.log,
+            identity,
+            topics,
+            application,
+            ShardFeeds(application, shard).topics,
+            self.state.positions,
+            f"observer-{shard}",
+        )
+        self.node = start_node(
+            parts,
+            tip=tip,
+            recent=recent,
+            journal=None,
+            config=config,
+            slot_at=place.genesis.slot_at,
+            on_final=self._on_final,
+        )
+        self.node.on_message = self._on_message
+        self._rewind(set(topics.values()))
+        self._outputs: list[Append] = []
+        self._proposed: dict[bytes, int] = {}
+        self._since_snapshot = 0
+
+    def pump(self, now_millis: int) -> bool:
+        """Takes in what the log has and writes what became final.
+
+        Raises:
+            FencedError: Another observer of the shard was started.
+            HaltedError: The core has raised an alarm.
+        """
+        is_busy = self.node.pump(now_millis)
+        dropped = self.state.application.take_dropped()
+        if dropped:
+            self._outputs += self._drop(dropped, now_millis)
+        if self._outputs:
+            outputs, self._outputs = self._outputs, []
+            self.node.reader.commit(outputs)
+        if self._since_snapshot >= SNAPSHOT_BLOCKS:
+            self.save()
+        return is_busy
+
+    def save(self) -> None:
+        """Writes a snapshot."""
+        positions = {topic: at for (topic, _), at in self.node.reader.positions().items()}
+        self.state.save(self._snapshot, self.node.core.tip, positions)
+        self._since_snapshot = 0
+
+    def close(self) -> None:
+        """Drains: writes a snapshot if anything is new."""
+        if self._since_snapshot:
+            self.save()
+        self.node.close()
+
+    def _rewind(self, topics: set[str]) -> None:
+        """Reads messages again from before the last commit, which may belong to blocks not final then."""
+        reader = self.node.reader
+        committed = reader.committed()
+        for topic in topics:
+            at = min(reader.positions()[topic, 0], committed[topic, 0])
+            reader.seek(topic, 0, max(0, at - MESSAGE_REWIND))
+
+    def _on_message(self, record: StoredRecord, message: bytes) -> None:
+        """Notes when a block's proposal was stored."""
+        if record.topic != shard_topic("proposals", self._place.shard):
+            return
+        try:
+            decoded = decode_message(message)
+        except WireError:
+            return
+        if isinstance(decoded, Proposal):
+            self._proposed.setdefault(decoded.block.hash, record.append_millis)
+            while len(self._proposed) > PROPOSALS_REMEMBERED:
+                del self._proposed[next(iter(self._proposed))]
+
+    def _on_final(self, block: Block, certificate: Certificate, at_millis: int) -> None:
+        self._since_snapshot += 1
+        header, genesis, shard = block.header, self._place.genesis, self._place.shard
+        window = genesis.window_of(header.slot)
+        row = {
+            "height": header.height,
+            "slot": header.slot,
+            "view": header.view,
+            "block_hash": block.hash,
+            "header": header.to_bytes(),
+            "payload": block.payload,
+            "certificate": encode_certificate(certificate),
+            "transactions": header.transaction_count,
+            "proposed_millis": self._proposed.get(block.hash, at_millis),
+            "certified_millis": at_millis,
+            "post_state_root": header.post_state_root,
+        }
+        self._outputs.append(_append(shard_topic("blocks", shard), BLOCKS, [row]))
+        receipts = [
+            {
+                "digest": stored.digest,
+                "state": ReceiptState.BFT_FINAL.value,
+                "shard": shard,
+                "at_millis": at_millis,
+                "submitted_millis": stored.submitted_millis,
+                "height": header.height,
+                "window": window,
+                "epoch": genesis.epoch_of(window),
+                "signers": list(certificate.signers),
+            }
+            for stored in self.state.application.final.rows
+        ]
+        if receipts:
+            self._outputs.append(_append(RECEIPTS_TOPIC, RECEIPTS, receipts))
+
+    def _drop(
+        self, dropped: Iterable[tuple[Candidate, RejectionReason]], now_millis: int
+    ) -> list[Append]:
+        """Returns the dead letters and receipts of transactions that can never be executed."""
+        topic = shard_topic("tx", self._place.shard)
+        letters: list[dict[str, Any]] = []
+        receipts: list[dict[str, Any]] = []
+        for candidate, reason in dropped:
+            stored = candidate.stored
+            letters.append(
+                {
+                    "stage": STAGE,
+                    "reason": reason.value,
+                    "detail": "admitted, but no block could hold it in time",
+                    "topic": topic,
+                    "partition": 0,
+                    "offset": stored.offset,
+                    "row": stored.row,
+                    "schema": TRANSACTIONS.fingerprint,
+                    "attempt": 1,
+                    "original": stored.body + stored.signature,
+                    "rejected_millis": now_millis,
+                    "digest": stored.digest,
+                }
+            )
+            receipts.append(
+                {
+                    "digest": stored.digest,
+                    "state": ReceiptState.REJECTED.value,
+                    "shard": self._place.shard,
+                    "at_millis": now_millis,
+                    "submitted_millis": stored.submitted_millis,
+                    "reason": reason.value,
+                }
+            )
+        return [
+            _append(REJECTED_TOPIC, REJECTED, letters),
+            _append(RECEIPTS_TOPIC, RECEIPTS, receipts),
+        ]
+
+
+def _append(topic: str, table: Table, rows: list[dict[str, Any]]) -> Append:
+    headers, body = encode(table, table.batch(rows))
+    return Append(topic, [Record(body, headers)])

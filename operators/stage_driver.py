@@ -1,0 +1,261 @@
+"""The loop driver of a stage: poll, step, and one commit of outputs and positions.
+
+A restart is the last snapshot and a replay of what was committed after it, with the outputs dropped. A record
+on which the stage breaks becomes a dead letter; the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from operators.event_log import Append, EventLog, LogReader, Place, Record, StoredRecord
+from operators.record_input import input_of
+from operators.snapshot_file import read_snapshot, write_snapshot
+from operators.stage import Input, Output, Stage
+from schemas.errors import EclipticaError, InvariantError, WireError
+from schemas.tables import REJECTED, SCHEMA_ENTRIES, SchemaRegistry, encode
+from schemas.topics import REJECTED as REJECTED_TOPIC
+from schemas.topics import SCHEMAS
+from schemas.wire import Reader, Writer
+
+S = TypeVar("S")
+
+POLL_RECORDS = 256
+SNAPSHOT_COMMITS = 64
+"""Commits between two snapshots."""
+
+OUTPUT_BYTES = 4 * 2**20
+"""Bytes of rows after which an output goes on in a further record."""
+
+MAX_UNKNOWN = 4096
+"""Foreign fingerprints remembered, so that each is looked up once."""
+
+POISON = "poison"
+"""Reason of dead letters that a stage broke on."""
+
+BREAKS = (EclipticaError, ValueError, ArithmeticError, LookupError, TypeError)
+"""What a stage may raise on a record it cannot take."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class StageDriver(Generic[S]):
+    """Runs one stage over one log; build it with `open_driver`.
+
+    Attributes:
+        stage: The stage.
+        log: The log.
+        reader: Fenced reader under the stage's name.
+        snapshot_path: Where its state is kept.
+        kind: Names chain and stage in the snapshot.
+        state: State after everything committed.
+    """
+
+    stage: Stage[S]
+    log: EventLog
+    reader: LogReader
+    snapshot_path: Path
+    kind: str
+    state: S
+    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    _pending: list[StoredRecord] = field(default_factory=list)
+    _commits: int = 0
+    _unknown: set[str] = field(default_factory=set)
+
+    def run_once(self, timeout_seconds: float, now_millis: int) -> int:
+        """Takes in what is there and commits what follows from it; returns the number of records.
+
+        Raises:
+            FencedError: The stage was started elsewhere.
+            LogError: The log does not take the outputs.
+            InvariantError: The stage found its own state broken.
+        """
+        records = self._pending or self.reader.poll(POLL_RECORDS, timeout_seconds)
+        self._pending = []
+        if not records:
+            return 0
+        try:
+            self.state, outputs = self.stage.step(
+                self.state, [self._input(record) for record in records], now_millis
+            )
+        except InvariantError:
+            raise
+        except BREAKS as error:
+            _logger.warning("%s broke on a batch: %s", self.stage.name, error)
+            outputs = self._one_by_one(records, now_millis)
+        self.reader.commit(_appends(outputs))
+        self._commits += 1
+        if self._commits >= SNAPSHOT_COMMITS:
+            self.save()
+        return len(records)
+
+    def save(self) -> None:
+        """Writes a snapshot of the state and the positions it was taken at."""
+        writer = Writer()
+        positions = self.reader.positions()
+        writer.u32(len(positions))
+        for (topic, partition), offset in sorted(positions.items()):
+            writer.sized(topic.encode()).u32(partition).u64(offset)
+        writer.sized(self.stage.snapshot(self.state))
+        write_snapshot(self.snapshot_path, self.kind, writer.finish())
+        self._commits = 0
+
+    def close(self) -> None:
+        """Drains: writes a snapshot if anything is new."""
+        if self._commits:
+            self.save()
+
+    def restart(self) -> None:
+        """Brings the state back to what is committed: snapshot, then replay without outputs."""
+        committed = self.reader.committed()
+        positions, self.state = self._restore()
+        for topic, partition in committed:
+            self.reader.seek(topic, partition, positions.get((topic, partition), 0))
+        self._pending = []
+        while any(self.reader.positions()[place] < at for place, at in committed.items()):
+            records = self.reader.poll(POLL_RECORDS)
+            if not records:
+                break  # retention removed the rest
+            old = [r for r in records if r.offset < committed[r.topic, r.partition]]
+            self._pending += [r for r in records if r.offset >= committed[r.topic, r.partition]]
+            self._replay(old)
+
+    def _replay(self, records: Sequence[StoredRecord]) -> None:
+        inputs = [self._input(record) for record in records]
+        try:
+            self.state, _ = self.stage.step(self.state, inputs, 0)
+        except InvariantError:
+            raise
+        except BREAKS:
+            for entry in inputs:
+                self._try(entry, 0)
+
+    def _one_by_one(self, records: Sequence[StoredRecord], now_millis: int) -> list[Output]:
+        """Takes records singly from the committed state on; those that break the stage are put aside."""
+        after = dict(self.reader.positions())
+        self.restart()
+        self._pending = []
+        for (topic, partition), offset in after.items():
+            self.reader.seek(topic, partition, offset)
+        outputs: list[Output] = []
+        for record in records:
+            outputs += self._try(self._input(record), now_millis)
+        return outputs
+
+    def _try(self, entry: Input, now_millis: int) -> list[Output]:
+        before = self.stage.snapshot(self.state)
+        try:
+            self.state, outputs = self.stage.step(self.state, [entry], now_millis)
+        except InvariantError:
+            raise
+        except BREAKS as error:
+            self.state = self.stage.restore(before)
+            return [
+                Output(
+                    REJECTED_TOPIC, REJECTED, [_poisoned(self.stage.name, entry, error, now_millis)]
+                )
+            ]
+        return outputs
+
+    def _restore(self) -> tuple[Mapping[Place, int], S]:
+        saved = read_snapshot(self.snapshot_path, self.kind)
+        if saved is None:
+            return {}, self.stage.initial()
+        try:
+            reader = Reader(saved, "snapshot")
+            positions = {
+                (reader.sized("topic", 256).decode(), reader.u32("partition")): reader.u64("offset")
+                for _ in range(reader.u32("positions"))
+            }
+            state = self.stage.restore(reader.sized("state", 2**31))
+            reader.finish()
+        except WireError as error:
+            _logger.warning("%s: %s: starting from the log", self.snapshot_path, error)
+            return {}, self.stage.initial()
+        return positions, state
+
+    def _input(self, record: StoredRecord) -> Input:
+        entry = input_of(record, self.stage.inputs[record.topic], self._registry)
+        if entry.batch is None and entry.fingerprint not in self._registry.known:
+            if entry.fingerprint not in self._unknown:
+                self._learn()
+                entry = input_of(record, self.stage.inputs[record.topic], self._registry)
+            if len(self._unknown) < MAX_UNKNOWN:
+                self._unknown.add(entry.fingerprint)
+        return entry
+
+    def _learn(self) -> None:
+        """Reads the schemas that writers of other versions have announced."""
+        for record in self.log.read(SCHEMAS, 0, 10_000):
+            entry = input_of(record, SCHEMA_ENTRIES, self._registry)
+            for row in [] if entry.batch is None else entry.batch.to_pylist():
+                learn_schema(self._registry, row)
+
+
+def learn_schema(registry: SchemaRegistry, row: Mapping[str, Any]) -> None:
+    """Takes in a row of topic `schemas`; one that is no evolution of our own schema is passed over."""
+    import pyarrow as pa  # noqa: PLC0415 - only when a foreign schema shows up
+
+    try:
+        registry.learn(row["table"], pa.ipc.read_schema(pa.py_buffer(row["schema"])))
+    except (EclipticaError, pa.ArrowException, OSError) as error:
+        _logger.warning("schema %s of %s is not used: %s", row["fingerprint"], row["table"], error)
+
+
+def open_driver(stage: Stage[S], log: EventLog, directory: Path, chain: int) -> StageDriver[S]:
+    """Starts a stage where its last commit ends.
+
+    Raises:
+        ParameterError: One of its topics does not exist.
+    """
+    reader = log.reader(stage.name, stage.inputs)
+    path = directory / f"{stage.name}.snapshot"
+    kind = f"stage/{chain}/{stage.name}"
+    driver = StageDriver(stage, log, reader, path, kind, stage.initial())
+    driver.restart()
+    return driver
+
+
+def _appends(outputs: Sequence[Output]) -> list[Append]:
+    found = []
+    for output in outputs:
+        for rows in _pieces(output.rows):
+            headers, body = encode(output.table, output.table.batch(rows))
+            found.append(Append(output.topic, [Record(body, headers, output.key)]))
+    return found
+
+
+def _pieces(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Cuts rows so that each record stays well below what the log takes."""
+    pieces: list[list[Mapping[str, Any]]] = [[]]
+    size = 0
+    for row in rows:
+        weight = sum(len(value) for value in row.values() if isinstance(value, bytes | str))
+        if pieces[-1] and size + weight > OUTPUT_BYTES:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(row)
+        size += weight
+    return [piece for piece in pieces if piece]
+
+
+def _poisoned(stage: str, entry: Input, error: BaseException, now_millis: int) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "reason": POISON,
+        "detail": f"{type(error).__name__}: {error}"[:1000],
+        "topic": entry.topic,
+        "partition": entry.partition,
+        "offset": entry.offset,
+        "row": -1,
+        "schema": entry.fingerprint,
+        "attempt": 1,
+        "original": entry.value[: 15 * 2**20],
+        "rejected_millis": now_millis,
+        "digest": None,
+    }
