@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
+from proving.arithmetic.ntt import geometric, root_of_unity
 from proving.backends.port import Backend, FieldArray
-from proving.commitments.domains import coset_points, geometric, root_of_unity
+from proving.commitments.domains import coset_points
 from proving.commitments.fri import commit_layers, open_layers
 from proving.errors import ProvingError
 from proving.kinds import proving_key, registered_kinds

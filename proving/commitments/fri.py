@@ -15,15 +15,11 @@ from functools import cache
 import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, P
+from proving.arithmetic.ntt import geometric, root_of_unity
 from proving.arithmetic.program import Program, Symbol, trace_program
+from proving.arithmetic.residues import invert_residues
 from proving.backends.port import Backend, FieldArray, Hasher
-from proving.commitments.domains import (
-    coset_points,
-    coset_shift,
-    geometric,
-    invert_residues,
-    root_of_unity,
-)
+from proving.commitments.domains import coset_points, coset_shift
 from proving.commitments.merkle import MerkleTree, climb, commit_rows, hash_opened_rows
 from proving.errors import ProofRejected, ProvingError, RejectionReason
 from proving.stark.challenge_field import Extension, Residues, columns_of, rejoin

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD
-from proving.arithmetic.program import Symbol
-from proving.ledger.buses import HASH, TREE
-from proving.ledger.layout import Lane
-from proving.ledger.permutation import (
+from proving.arithmetic.poseidon2 import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     cube,
     external_layer,
     internal_layer,
 )
+from proving.arithmetic.program import Symbol
+from proving.ledger.buses import HASH, TREE
+from proving.ledger.layout import Lane
 from proving.stark.air import Row
 
 

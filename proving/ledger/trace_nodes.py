@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD
-from proving.arithmetic.residues import Residues
-from proving.errors import ProvingError
-from proving.ledger.layout import COMPRESSION_COLUMNS, Layout
-from proving.ledger.permutation import (
+from proving.arithmetic.poseidon2 import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     cube,
     external_layer,
     internal_layer,
 )
+from proving.arithmetic.residues import Residues
+from proving.errors import ProvingError
+from proving.ledger.layout import COMPRESSION_COLUMNS, Layout
 from proving.ledger.trees import TreeTrace
 from proving.stark.air import FieldArray
 from schemas.units import Array

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from proving.arithmetic.ntt import root_of_unity
 from proving.backends.port import FieldArray, Hasher
-from proving.commitments.domains import coset_points, root_of_unity
+from proving.commitments.domains import coset_points
 from proving.commitments.fri import check_layers, check_paths
 from proving.errors import ProofRejected, RejectionReason
 from proving.stark.air import PublicMessage

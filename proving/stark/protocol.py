@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
+from proving.arithmetic.ntt import root_of_unity
 from proving.backends.port import FieldArray, Hasher
-from proving.commitments.domains import root_of_unity
 from proving.stark.air import PublicMessage
 from proving.stark.challenge_field import Extension, powers, unstack
 from proving.stark.key import VerifyingKey

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
+from proving.arithmetic.ntt import geometric, root_of_unity
+from proving.arithmetic.residues import invert_residues
 from proving.backends.port import Backend, FieldArray
-from proving.commitments.domains import geometric, invert_residues, root_of_unity
 from proving.stark.challenge_field import Extension, powers, stack
 from proving.stark.key import QUOTIENT_CHUNKS
 from proving.stark.protocol import LookupValues

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 
-from proving.ledger.permutation import NumpyHasher
+from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.rules import LedgerParameters
 from proving.ledger.state import Block, Ledger, genesis_ledger
 from schemas.transactions import Transaction, TransactionKind

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from proving.arithmetic.modulus import GENERATOR, P
+from proving.arithmetic.ntt import root_of_unity
+from proving.arithmetic.residues import invert_residues
 from proving.backends.port import FieldArray
-from proving.commitments.domains import coset_points, invert_residues, root_of_unity
+from proving.commitments.domains import coset_points
 from proving.commitments.fri import check_layers, commit_layers, fold_program, open_layers
 from proving.errors import ProofRejected, ProvingError, RejectionReason
 from proving.stark.challenge_field import Extension

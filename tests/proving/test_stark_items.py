@@ -263,7 +263,10 @@ def test_item_10_paths_bind_row_width_place_and_depth() -> None:
     wanted = tree.cap[indices >> 3]
 
     def tops(rows: FieldArray, where: FieldArray, paths: FieldArray) -> list[list[int]]:
-        return climb(BACKEND, hash_opened_rows(BACKEND, rows), where, paths).tolist()
+        found: list[list[int]] = climb(
+            BACKEND, hash_opened_rows(BACKEND, rows), where, paths
+        ).tolist()
+        return found
 
     assert tops(rows, indices, paths) == wanted.tolist()
     swapped = paths[:, ::-1]

@@ -1,0 +1,232 @@
+"""The backend in NumPy: readable, exact, on every machine; what all others are compared with.
+
+It needs no compiler. It is a few times slower than compiled code because every operation passes over
+memory, so each method works on blocks that stay in a core's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proving.arithmetic.lazy import Plan, Value, plan_program
+from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
+from proving.arithmetic.ntt import geometric, root_of_unity, transform
+from proving.arithmetic.poseidon2 import BLOCK_STATES, permute, permute_columns
+from proving.arithmetic.program import Program, Symbol, trace_program
+from proving.arithmetic.residues import invert_residues, reduced
+from proving.backends.port import Backend, FieldArray
+from proving.errors import ProvingError
+from proving.stark.challenge_field import Extension
+from proving.stark.coordinates import multiply
+from schemas.errors import ParameterError
+
+POINTS_PER_BLOCK = 4096
+"""Points of a program or a sum taken together: 32 KiB per uint64 value."""
+
+LIMB_BITS = 16
+"""A product of two limbs is below 2^32, so a float64 sum of 2^20 of them, and of two such, is exact."""
+
+LARGEST_GRINDING_BLOCK = 4096
+"""Nonces tried together."""
+
+
+class ReferenceBackend:
+    """NumPy on one core, BLAS for weighted sums."""
+
+    def __init__(self) -> None:
+        self._plans: dict[str, Plan] = {}
+
+    @property
+    def name(self) -> str:
+        """`reference`."""
+        return "reference"
+
+    def permute(self, states: FieldArray) -> FieldArray:
+        """Applies Poseidon2-16 to each row of (n, 16) states; returns a new array."""
+        return permute(states)
+
+    def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:
+        """Maps a program over points: (m, size).
+
+        Raises:
+            ParameterError: The number of inputs, or an array's length, is wrong.
+        """
+        if len(inputs) != program.num_inputs:
+            raise ParameterError(
+                f"{program.name} takes {program.num_inputs} inputs, got {len(inputs)}"
+            )
+        if any(isinstance(value, np.ndarray) and value.shape != (size,) for value in inputs):
+            raise ParameterError(f"{program.name} was given arrays that are not ({size},)")
+        plan = self._plans.get(program.fingerprint)
+        if plan is None:
+            plan = self._plans[program.fingerprint] = plan_program(program)
+        out = np.empty((len(program.outputs), size), dtype=np.uint32)
+        for start in range(0, size, POINTS_PER_BLOCK):
+            part = slice(start, start + POINTS_PER_BLOCK)
+            block: list[Value] = [
+                value[part].astype(np.uint64) if isinstance(value, np.ndarray) else int(value)
+                for value in inputs
+            ]
+            for row, value in zip(out, plan.evaluate(block), strict=True):
+                row[part] = value
+        return out
+
+    def interpolate(self, columns: FieldArray) -> FieldArray:
+        """Inverse NTT of each of (c, n) columns over the subgroup of size n."""
+        return transform(columns, inverse=True)
+
+    def evaluate_on_coset(self, coefficients: FieldArray, log_size: int, shift: int) -> FieldArray:
+        """Evaluates (c, n) coefficient columns on the coset shift * <w> of size 2^log_size >= n.
+
+        The coset is split into cosets of size n, so that no transform works on padding.
+
+        Raises:
+            ParameterError: The coset has fewer points than there are coefficients.
+        """
+        count, size = coefficients.shape
+        if size > 2**log_size:
+            raise ParameterError(f"{size} coefficients need more than 2^{log_size} points")
+        cosets = 2**log_size // size
+        root = root_of_unity(log_size)
+        out = np.empty((count, size, cosets), dtype=np.uint32)
+        for coset in range(cosets):
+            powers = geometric(1, shift * pow(root, coset, P) % P, size).astype(np.uint64)
+            for column in range(count):
+                scaled = reduced(coefficients[column] * powers).astype(np.uint32)
+                out[column, :, coset] = transform(scaled[None])[0]
+        return out.reshape(count, -1)
+
+    def hash_rows(self, columns: FieldArray) -> FieldArray:
+        """Hashes the n rows of a (c, n) matrix: (n, 8).
+
+        The sponge starts from a state whose last element is c; each block of eight elements replaces the
+        first ones of the state before a permutation.
+        """
+        count, size = columns.shape
+        digests = np.empty((size, WORD), dtype=np.uint32)
+        for start in range(0, size, BLOCK_STATES):
+            part = columns[:, start : start + BLOCK_STATES]
+            state = np.zeros((PERMUTATION_WIDTH, part.shape[1]), dtype=np.uint64)
+            state[-1] = count
+            for row in range(0, count, WORD):
+                block = part[row : row + WORD]
+                state[: len(block)] = block
+                state = permute_columns(state)
+            digests[start : start + BLOCK_STATES] = state[:WORD].T
+        return digests
+
+    def compress(self, digests: FieldArray) -> FieldArray:
+        """Compresses adjacent pairs of (2n, 8) digests to their (n, 8) parents."""
+        pairs = digests.reshape(-1, PERMUTATION_WIDTH)
+        permuted = self.permute(pairs)[:, :WORD].astype(np.uint64)
+        return reduced(permuted + pairs[:, :WORD]).astype(np.uint32)
+
+    def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
+        """Sums weight_j * column_j: (c, n) base columns, (c, 5) extension weights -> (5, n)."""
+        out = np.empty((EXTENSION_DEGREE, columns.shape[1]), dtype=np.uint32)
+        for start in range(0, columns.shape[1], POINTS_PER_BLOCK):
+            part = slice(start, start + POINTS_PER_BLOCK)
+            out[:, part] = matrix_product(weights.T, columns[:, part])
+        return out
+
+    def inner_products(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
+        """Returns sum_i columns[j, i] * weights[:, i]: (c, n) and (5, n) -> (c, 5)."""
+        total = np.zeros((len(columns), EXTENSION_DEGREE), dtype=np.uint64)
+        for start in range(0, columns.shape[1], POINTS_PER_BLOCK):
+            part = slice(start, start + POINTS_PER_BLOCK)
+            total += matrix_product(columns[:, part], weights[:, part].T)
+        return reduced(total).astype(np.uint32)
+
+    def batch_inverse(self, values: FieldArray) -> FieldArray:
+        """Inverts (5, n) extension elements: the product of the conjugates over the norm.
+
+        Raises:
+            ZeroDivisionError: One of them is zero.
+        """
+        size = values.shape[1]
+        *conjugates, norm = self.run(conjugates_program(), list(values), size)
+        if not norm.all():
+            raise ZeroDivisionError("zero has no inverse")
+        inverse = invert_residues(norm).astype(np.uint64)
+        return reduced(np.stack(conjugates) * inverse).astype(np.uint32)
+
+    def grind(self, state: FieldArray, position: int, bits: int) -> int:
+        """Finds the least nonce < P whose permutation ends in `bits` zero bits.
+
+        Raises:
+            ProvingError: No nonce below P does.
+        """
+        mask = np.uint64((1 << bits) - 1)
+        block = min(max(2**bits, WORD), LARGEST_GRINDING_BLOCK)
+        for start in range(0, P, block):
+            nonces = np.arange(start, min(start + block, P), dtype=np.uint64)
+            states = np.repeat(state.astype(np.uint64)[:, None], len(nonces), axis=1)
+            states[position] = nonces
+            passing = np.flatnonzero(permute_columns(states)[0] & mask == 0)
+            if len(passing):
+                return start + int(passing[0])
+        raise ProvingError(f"no nonce gives {bits} zero bits")
+
+
+def matrix_product(left: FieldArray, right: FieldArray) -> FieldArray:
+    """Multiplies (a, k) by (k, b) residues exactly, with float64 products of 16-bit limbs.
+
+    Raises:
+        ParameterError: k is above 2^20, where a sum of two limb products could pass 2^53.
+    """
+    if left.shape[1] > 2**20:
+        raise ParameterError(f"a sum of {left.shape[1]} products is not exact")
+    low, high = _limbs(left)
+    other_low, other_high = _limbs(right)
+    middle = _integers(low @ other_high + high @ other_low)
+    upper = _integers(high @ other_high) * np.uint64(2**LIMB_BITS) + middle
+    total = reduced(upper) * np.uint64(2**LIMB_BITS) + _integers(low @ other_low)
+    return reduced(total).astype(np.uint32)
+
+
+def _limbs(values: FieldArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    low = values & np.uint32(2**LIMB_BITS - 1)
+    return low.astype(np.float64), (values >> np.uint32(LIMB_BITS)).astype(np.float64)
+
+
+def _integers(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    return reduced(values.astype(np.uint64))
+
+
+@cache
+def conjugates_program() -> Program:
+    """Returns the program from a to a^(P + P^2 + P^3 + P^4), five coordinates, and the norm of a.
+
+    With f the Frobenius map, g = f(a) f(f(a)) and f(f(g)) are the two halves of the product.
+    """
+    images = [_power_of_variable(k * P).coordinates for k in range(EXTENSION_DEGREE)]
+
+    def frobenius(element: list[Symbol]) -> list[Symbol]:
+        sums: list[Symbol] = []
+        for k in range(EXTENSION_DEGREE):
+            terms = [x * image[k] for x, image in zip(element, images, strict=True) if image[k]]
+            total = terms[0]
+            for term in terms[1:]:
+                total = total + term
+            sums.append(total)
+        return sums
+
+    def body(element: list[Symbol]) -> list[Symbol]:
+        once = frobenius(element)
+        half = multiply(once, frobenius(once))
+        conjugates = multiply(half, frobenius(frobenius(half)))
+        return [*conjugates, multiply(element, conjugates)[0]]
+
+    return trace_program("conjugates", EXTENSION_DEGREE, body)
+
+
+def _power_of_variable(exponent: int) -> Extension:
+    """Returns X^exponent."""
+    return Extension((0, 1, 0, 0, 0)).power(exponent)
+
+
+_: type[Backend] = ReferenceBackend
