@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from operators.block_payload import TransactionReference, encode_payload
 from operators.stage import Input
-from proving.ledger.permutation import NumpyHasher
+from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.rules import LedgerParameters
 from proving.ledger.state import Ledger, genesis_ledger
 from schemas.block import BlockHeader, genesis_hash
