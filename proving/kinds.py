@@ -136,7 +136,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="310cb34a9ec27c3d6fd98d0e0dd15e656a8382392ac06c413661553f172c7614",
+                key_digest="7e7c5d57dd1a4a5c0e2738066a68d955177175786b23ad406b0e98509d2c241c",
             )
         ]
     )

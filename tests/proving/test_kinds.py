@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.reference import ReferenceBackend
 from proving.kinds import encode_cap, kind_named, proving_key, registered_kinds, verifying_key
-from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.errors import InvariantError, ParameterError
 
-SEGMENT_DIGEST = "310cb34a9ec27c3d6fd98d0e0dd15e656a8382392ac06c413661553f172c7614"
+SEGMENT_DIGEST = "7e7c5d57dd1a4a5c0e2738066a68d955177175786b23ad406b0e98509d2c241c"
 
 
 def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> None:

@@ -1,0 +1,75 @@
+"""Accepted proofs as files, named by what they prove: `DATA/proofs/<level>/<statement digest>.proof`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from operators.event_log import LogFull
+from schemas.errors import ParameterError
+from schemas.job import ProofLevel
+from schemas.units import WORD_BYTES
+
+SUFFIX = ".proof"
+
+
+def proof_path(data: Path, level: ProofLevel, statement_digest: bytes) -> Path:
+    """Returns where a proof lies.
+
+    Args:
+        data: The data directory.
+        level: Level of the pyramid.
+        statement_digest: Word that stands for the statement.
+
+    Raises:
+        ParameterError: The digest is not 32 bytes.
+    """
+    if len(statement_digest) != WORD_BYTES:
+        raise ParameterError(f"a statement digest has {WORD_BYTES} bytes")
+    return data / "proofs" / level.value / f"{statement_digest.hex()}{SUFFIX}"
+
+
+def write_proof(data: Path, level: ProofLevel, statement_digest: bytes, proof: bytes) -> Path:
+    """Writes a proof unless a file of its statement is there; whole or not at all.
+
+    Several proofs of one statement are equally good, so the first one written stays.
+
+    Returns:
+        The file.
+
+    Raises:
+        LogFull: The disk is full or the directory is read-only; no file was left.
+    """
+    path = proof_path(data, level, statement_digest)
+    if path.exists():
+        return path
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(proof)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise LogFull(
+            f"{path} cannot be written: {error.strerror}", "free disk space or check permissions"
+        ) from error
+    return path
+
+
+def proof_files(data: Path, level: ProofLevel) -> list[Path]:
+    """Returns the proofs of a level, sorted by name; unfinished files are left out."""
+    return sorted((data / "proofs" / level.value).glob(f"[!.]*{SUFFIX}"))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,151 @@
+"""The work of a proof worker: envelope bytes in, a verified proof with its measurements out.
+
+Importable by name, so that a Ray actor or a plain process loads it. The backend is chosen once per process
+from `ECLIPTICA_BACKEND` and is never replaced by another: a missing one is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+
+from proving.backends.port import Backend
+from proving.errors import ProvingError
+from proving.ledger.trace import statement_digest
+from proving.ledger.witness import decode_witness
+from proving.prover import PhaseSpan
+from proving.segment_proofs import prove_segment, verify_segment
+from schemas.errors import EnvironmentMissing, ParameterError
+from schemas.job import JobEnvelope, ProofLevel
+from schemas.statement import decode_statement
+from schemas.units import WORD_BYTES
+from schemas.wire import Reader, Writer
+
+BACKEND_VARIABLE = "ECLIPTICA_BACKEND"
+"""`cpu` (the default) or `reference`."""
+
+DEFAULT_BACKEND = "cpu"
+
+RESULT_VERSION = 1
+"""First byte of a result."""
+
+PROOF_LIMIT = 2**23
+"""No proof of any kind is longer, bytes."""
+
+PHASES_LIMIT = 2**16
+"""Bytes of the span list."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofResult:
+    """What a worker hands back.
+
+    Attributes:
+        proof: Canonical proof bytes.
+        statement_digest: Word that stands for the statement.
+        proven_bits: Soundness of the proof.
+        seconds: Wall time of proving, without the check.
+        phases: JSON list of `{name, seconds, cells}`.
+    """
+
+    proof: bytes
+    statement_digest: bytes
+    proven_bits: int
+    seconds: float
+    phases: str
+
+    def to_bytes(self) -> bytes:
+        """Returns canonical bytes."""
+        writer = Writer().u8(RESULT_VERSION).fixed(self.statement_digest, WORD_BYTES)
+        writer.u16(self.proven_bits).u64(round(self.seconds * 1e6))
+        return writer.sized(self.phases.encode()).sized(self.proof).finish()
+
+    @classmethod
+    def from_bytes(cls, encoded: bytes) -> ProofResult:
+        """Reads canonical bytes.
+
+        Raises:
+            WireError: They are not a result.
+        """
+        reader = Reader(encoded, "proof_result")
+        if reader.u8("version") != RESULT_VERSION:
+            raise reader.fail("version", f"expected {RESULT_VERSION}")
+        digest, bits = reader.word("statement_digest"), reader.u16("proven_bits")
+        seconds = reader.u64("micros") / 1e6
+        phases = reader.sized("phases", PHASES_LIMIT).decode("utf-8", "replace")
+        proof = reader.sized("proof", PROOF_LIMIT)
+        reader.finish()
+        return cls(proof, digest, bits, seconds, phases)
+
+
+def open_backend(name: str) -> Backend:
+    """Returns a backend by name.
+
+    Raises:
+        ParameterError: There is no backend of that name.
+        EnvironmentMissing: The backend cannot run here.
+    """
+    if name == "cpu":
+        try:
+            from proving.backends.cpu import CpuBackend  # noqa: PLC0415  - loads a compiler
+        except ImportError as error:
+            raise EnvironmentMissing(
+                f"the cpu backend cannot be loaded: {error}",
+                f"install llvmlite, or choose {BACKEND_VARIABLE}=reference (slow)",
+            ) from error
+        return CpuBackend()
+    if name == "reference":
+        from proving.backends.reference import ReferenceBackend  # noqa: PLC0415  - one is loaded
+
+        return ReferenceBackend()
+    raise ParameterError(f"there is no backend {name!r}", "say cpu or reference")
+
+
+@cache
+def process_backend() -> Backend:
+    """Returns the backend of this process, opened at the first call."""
+    return open_backend(os.environ.get(BACKEND_VARIABLE, DEFAULT_BACKEND))
+
+
+def prove_envelope(envelope: bytes) -> bytes:
+    """Proves a job and verifies the proof before it is handed back.
+
+    Args:
+        envelope: Canonical bytes of a `schemas.job.JobEnvelope`.
+
+    Returns:
+        Canonical bytes of a `ProofResult`.
+
+    Raises:
+        WireError: Envelope, statement or witness are not canonical.
+        ProvingError: The witness does not show the statement, or the level is not proven by this build.
+        ProofRejected: The proof that was made is not accepted; a defect of this machine.
+        EnvironmentMissing: The configured backend cannot run here.
+    """
+    return prove_job(JobEnvelope.from_bytes(envelope), process_backend()).to_bytes()
+
+
+def prove_job(job: JobEnvelope, backend: Backend) -> ProofResult:
+    """Like `prove_envelope`, decoded and on a given backend."""
+    if job.level is not ProofLevel.SEGMENT:
+        raise ProvingError(f"this build proves segments, not {job.level.value}")
+    statement = decode_statement(job.statement)
+    witness = decode_witness(job.witness)
+    place = (statement.shard, statement.window, statement.segment)
+    if witness.statement != statement or place != (job.shard, job.window, job.segment):
+        raise ProvingError("the job's witness, statement and place do not belong together")
+    spans: list[PhaseSpan] = []
+    started = time.perf_counter()
+    proof = prove_segment(witness, backend, spans.append)
+    seconds = time.perf_counter() - started
+    shown, verdict = verify_segment(proof.data, backend)
+    if shown != statement:
+        raise ProvingError("the proof shows another statement than the job's")
+    listed = [{"name": s.name, "seconds": round(s.seconds, 6), "cells": s.cells} for s in spans]
+    digest = statement_digest(statement, backend)
+    return ProofResult(
+        proof.data, digest, verdict.proven_bits, seconds, json.dumps(listed, separators=(",", ":"))
+    )
