@@ -1,0 +1,163 @@
+"""One process of a chain: `python -m pipelines.node ROLE --data DIR`; started and restarted by a supervisor.
+
+It says `ready` on its standard output when it takes part. SIGTERM, or the end of its standard input, makes it
+drain: finish the step, write its snapshot, exit 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from operators.event_log import EventLog, open_log
+from operators.shard_start import ShardPlace
+from pipelines.chain_setup import genesis_path
+from pipelines.node_plan import ROLES, read_node_configuration
+from pipelines.settings import Settings
+from pipelines.supervisor import READY
+from proving.arithmetic.poseidon2 import NumpyHasher
+from schemas.config import Configuration
+from schemas.errors import EclipticaError
+from schemas.genesis import Genesis, load_genesis
+
+IDLE_SECONDS = 0.05
+"""Longest wait for news of the log; a slot or a timer may be due without any."""
+
+SHARD = 0
+
+_logger = logging.getLogger("ecliptica.node")
+
+
+class Role(Protocol):
+    """What a process does, one step after the other."""
+
+    def pump(self, now_millis: int) -> bool:
+        """Does what can be done now; says whether anything was there."""
+        ...
+
+    def close(self) -> None:
+        """Drains."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlace:
+    """Where a process works.
+
+    Attributes:
+        data: Data directory.
+        configuration: Merged configuration.
+        genesis: The chain.
+        log: The log.
+        index: Index of the validator, for that role.
+    """
+
+    data: Path
+    configuration: Configuration
+    genesis: Genesis
+    log: EventLog
+    index: int
+
+    def shard(self) -> ShardPlace:
+        """Returns the shard that the process works on."""
+        return ShardPlace(self.log, self.genesis, SHARD, self.configuration, NumpyHasher())
+
+
+@dataclass(slots=True)
+class Roles:
+    """Several roles in one process, by turns."""
+
+    parts: Sequence[Role]
+
+    def pump(self, now_millis: int) -> bool:
+        """See `Role`."""
+        return sum(part.pump(now_millis) for part in self.parts) > 0
+
+    def close(self) -> None:
+        """See `Role`."""
+        for part in self.parts:
+            part.close()
+
+
+@dataclass(slots=True)
+class StopSignal:
+    """Raised by SIGTERM, SIGINT, or when the supervisor is gone."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self) -> None:
+        """Begins to listen."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.event.set())
+        threading.Thread(target=self._await_supervisor, daemon=True).start()
+
+    def _await_supervisor(self) -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        self.event.set()
+
+
+def build_role(name: str, place: NodePlace) -> Role:
+    """Returns a role, started from its directory and the log."""
+    from pipelines import node_roles  # noqa: PLC0415 - each process loads what its role needs
+
+    builders: dict[str, Callable[[NodePlace], Role]] = {
+        "admission": node_roles.admission,
+        "validator": node_roles.validator,
+        "chain": node_roles.chain,
+        "prover": node_roles.prover,
+    }
+    return builders[name](place)
+
+
+def run_role(role: Role, log: EventLog, is_stopped: Callable[[], bool]) -> None:
+    """Pumps a role until it is stopped, then drains it."""
+    try:
+        while not is_stopped():
+            if not role.pump(time.time_ns() // 1_000_000):
+                log.wait(IDLE_SECONDS)
+    finally:
+        role.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a role and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="pipelines.node", description=__doc__)
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--index", type=int, default=0)
+    given = parser.parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s"
+    )
+    stop = StopSignal()
+    stop.watch()
+    try:
+        configuration = read_node_configuration(given.data)
+        genesis = load_genesis(genesis_path(given.data))
+        url = Settings(configuration, {}).log_url
+        with closing(open_log(url)) as log:
+            place = NodePlace(given.data, configuration, genesis, log, given.index)
+            role = build_role(given.role, place)
+            sys.stdout.buffer.write(READY + b"\n")
+            sys.stdout.buffer.flush()
+            run_role(role, log, stop.event.is_set)
+    except EclipticaError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        sys.stderr.write(f"{type(error).__name__}: {error}{hint}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
