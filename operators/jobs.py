@@ -1,8 +1,9 @@
 """The job book: what every proof job has been through, folded from the `jobs` topic alone.
 
 A worker that dies loses its lease, not the job. The log's order decides races: of two leases on a free job
-the earlier record holds. Completion is by content: a job is its statement, so a second proof of it changes
-nothing.
+the earlier record holds. A worker's name stands for one process at a time (the log fences an older one), so a
+worker may lease again what it holds: that is how it goes on after a restart. Completion is by content: a job
+is its statement, so a second proof of it changes nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from schemas.errors import ParameterError
-from schemas.job import JobEvent
+from schemas.errors import ParameterError, WireError
+from schemas.job import JobEnvelope, JobEvent
 
 _EVENTS = {event.value: event for event in JobEvent}
 
@@ -130,6 +131,15 @@ class JobBook:
         ]
         return sorted(found, key=lambda job: job.order)[:limit]
 
+    def held_by(self, worker: str) -> list[Job]:
+        """Returns the jobs whose latest lease is this worker's and has no end yet, oldest plan first."""
+        found = [
+            job
+            for job in self.jobs.values()
+            if job.state is JobState.LEASED and job.worker == worker
+        ]
+        return sorted(found, key=lambda job: job.order)
+
     def holds(self, job_id: bytes, worker: str, attempt: int, now_millis: int) -> bool:
         """Says whether this worker's attempt still owns the job."""
         job = self.jobs.get(job_id)
@@ -164,21 +174,21 @@ class JobBook:
         return self._finish_or_extend(job, event, row)
 
     def _plan(self, row: Mapping[str, Any], job: Job | None) -> bool:
-        if row["envelope"] is None:
+        job_id, envelope = bytes(row["job_id"]), bytes(row["envelope"] or b"")
+        if (job is not None and job.state is not JobState.DEAD) or not _is_named(job_id, envelope):
             return False
         if job is None:
-            job_id = bytes(row["job_id"])
-            self.jobs[job_id] = Job(job_id, bytes(row["envelope"]), len(self.jobs))
+            self.jobs[job_id] = Job(job_id, envelope, len(self.jobs))
             return True
-        if job.state is not JobState.DEAD:
-            return False
+        job.envelope = envelope
         job.state, job.failures, job.not_before_millis = JobState.WAITING, 0, row["at_millis"]
         return True
 
     def _lease(self, job: Job, row: Mapping[str, Any]) -> bool:
         at = row["at_millis"]
         free = self.state_of(job.job_id, at) is JobState.WAITING and job.not_before_millis <= at
-        if not free or row["attempt"] != job.attempt + 1:
+        own = job.state is JobState.LEASED and job.worker == row["worker"]
+        if not (free or own) or row["attempt"] != job.attempt + 1:
             return False
         job.state, job.worker, job.attempt = JobState.LEASED, row["worker"], row["attempt"]
         job.lease_until_millis = at + self.policy.lease_millis
@@ -192,9 +202,11 @@ class JobBook:
         if event is JobEvent.PROVED:
             job.state = JobState.PROVED
             return True
-        if job.state is not JobState.LEASED or job.lease_until_millis <= at:
+        if job.state is not JobState.LEASED:
             return False
         if event is JobEvent.HEARTBEAT:
+            if job.lease_until_millis <= at:
+                return False
             job.lease_until_millis = at + self.policy.lease_millis
             return True
         job.failures += 1
@@ -203,3 +215,10 @@ class JobBook:
         dead = job.failures >= self.policy.max_attempts
         job.state = JobState.DEAD if dead else JobState.WAITING
         return True
+
+
+def _is_named(job_id: bytes, envelope: bytes) -> bool:
+    try:
+        return JobEnvelope.from_bytes(envelope).job_id == job_id
+    except WireError:
+        return False

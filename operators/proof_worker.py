@@ -18,16 +18,16 @@ from proving.ledger.trace import statement_digest
 from proving.ledger.witness import decode_witness
 from proving.prover import PhaseSpan
 from proving.segment_proofs import prove_segment, verify_segment
-from schemas.errors import EnvironmentMissing, ParameterError
+from schemas.errors import ParameterError
 from schemas.job import JobEnvelope, ProofLevel
 from schemas.statement import decode_statement
 from schemas.units import WORD_BYTES
 from schemas.wire import Reader, Writer
 
 BACKEND_VARIABLE = "ECLIPTICA_BACKEND"
-"""`cpu` (the default) or `reference`."""
+"""Names the backend; `reference` is the default."""
 
-DEFAULT_BACKEND = "cpu"
+DEFAULT_BACKEND = "reference"
 
 RESULT_VERSION = 1
 """First byte of a result."""
@@ -86,22 +86,12 @@ def open_backend(name: str) -> Backend:
 
     Raises:
         ParameterError: There is no backend of that name.
-        EnvironmentMissing: The backend cannot run here.
     """
-    if name == "cpu":
-        try:
-            from proving.backends.cpu import CpuBackend  # noqa: PLC0415  - loads a compiler
-        except ImportError as error:
-            raise EnvironmentMissing(
-                f"the cpu backend cannot be loaded: {error}",
-                f"install llvmlite, or choose {BACKEND_VARIABLE}=reference (slow)",
-            ) from error
-        return CpuBackend()
     if name == "reference":
         from proving.backends.reference import ReferenceBackend  # noqa: PLC0415  - one is loaded
 
         return ReferenceBackend()
-    raise ParameterError(f"there is no backend {name!r}", "say cpu or reference")
+    raise ParameterError(f"there is no backend {name!r}", "say reference")
 
 
 @cache

@@ -136,7 +136,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="7e7c5d57dd1a4a5c0e2738066a68d955177175786b23ad406b0e98509d2c241c",
+                key_digest="ec16c3055912484934b34d5473e4ee0e7394a127135ccf44fbb87142ef11981c",
             )
         ]
     )

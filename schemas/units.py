@@ -46,6 +46,12 @@ ARRAY_DEPTH = 30
 INDEX_LIMIT: int = 1 << ARRAY_DEPTH
 """Indices, nonces, slots, heights and counters are below 2^30."""
 
+SPAN_LIMIT = 2**29
+"""Distances added to an index or a slot are below 2^29: 2^30 + 2^29 < MODULUS, so the sum cannot wrap.
+
+It bounds the accounts of a registry, and the slots between two blocks.
+"""
+
 EXPIRY_SPAN = 2**15
 """A transaction is valid while `expiry - slot` is in [0, 2^15)."""
 

@@ -148,7 +148,7 @@ def permute(states: NDArray[np.uint32]) -> NDArray[np.uint32]:
     out = np.empty(states.shape, dtype=np.uint32)
     for start in range(0, len(states), BLOCK_STATES):
         block = states[start : start + BLOCK_STATES]
-        out[start : start + BLOCK_STATES] = permute_columns(block.T.astype(np.uint64)).T
+        out[start : start + BLOCK_STATES] = permute_columns(block.T.astype(np.uint64, order="C")).T
     return out
 
 

@@ -6,7 +6,7 @@ memory, so each method works on blocks that stay in a core's cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -25,7 +25,16 @@ from proving.stark.coordinates import multiply
 from schemas.errors import ParameterError
 
 POINTS_PER_BLOCK = 4096
-"""Points of a program or a sum taken together: 32 KiB per uint64 value."""
+"""Points of a program taken together: 32 KiB per uint64 value."""
+
+VALUES_PER_BATCH = 2**16
+"""Points of a coset, over all columns taken together."""
+
+ELEMENTS_PER_PRODUCT = 2**16
+"""Elements of a matrix multiplied together: 512 KiB per limb."""
+
+LEAST_POINTS_PER_PRODUCT = 64
+"""Below this many points the overhead of a call outweighs the cache."""
 
 LIMB_BITS = 16
 """A product of two limbs is below 2^32, so a float64 sum of 2^20 of them, and of two such, is exact."""
@@ -92,13 +101,16 @@ class ReferenceBackend:
             raise ParameterError(f"{size} coefficients need more than 2^{log_size} points")
         cosets = 2**log_size // size
         root = root_of_unity(log_size)
-        out = np.empty((count, size, cosets), dtype=np.uint32)
-        for coset in range(cosets):
-            powers = geometric(1, shift * pow(root, coset, P) % P, size).astype(np.uint64)
-            for column in range(count):
-                scaled = reduced(coefficients[column] * powers).astype(np.uint32)
-                out[column, :, coset] = transform(scaled[None])[0]
-        return out.reshape(count, -1)
+        shifts = [shift * pow(root, coset, P) % P for coset in range(cosets)]
+        powers = np.stack([geometric(1, first, size) for first in shifts]).astype(np.uint64)
+        out = np.empty((count, 2**log_size), dtype=np.uint32)
+        batch = max(1, VALUES_PER_BATCH >> log_size)
+        for start in range(0, count, batch):
+            part = coefficients[start : start + batch, None]
+            scaled = reduced(part * powers).astype(np.uint32)
+            values = transform(scaled.reshape(-1, size)).reshape(-1, cosets, size)
+            out[start : start + batch] = values.transpose(0, 2, 1).reshape(len(part), -1)
+        return out
 
     def hash_rows(self, columns: FieldArray) -> FieldArray:
         """Hashes the n rows of a (c, n) matrix: (n, 8).
@@ -128,16 +140,14 @@ class ReferenceBackend:
     def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
         """Sums weight_j * column_j: (c, n) base columns, (c, 5) extension weights -> (5, n)."""
         out = np.empty((EXTENSION_DEGREE, columns.shape[1]), dtype=np.uint32)
-        for start in range(0, columns.shape[1], POINTS_PER_BLOCK):
-            part = slice(start, start + POINTS_PER_BLOCK)
+        for part in _product_parts(columns):
             out[:, part] = matrix_product(weights.T, columns[:, part])
         return out
 
     def inner_products(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
         """Returns sum_i columns[j, i] * weights[:, i]: (c, n) and (5, n) -> (c, 5)."""
         total = np.zeros((len(columns), EXTENSION_DEGREE), dtype=np.uint64)
-        for start in range(0, columns.shape[1], POINTS_PER_BLOCK):
-            part = slice(start, start + POINTS_PER_BLOCK)
+        for part in _product_parts(columns):
             total += matrix_product(columns[:, part], weights[:, part].T)
         return reduced(total).astype(np.uint32)
 
@@ -170,6 +180,14 @@ class ReferenceBackend:
             if len(passing):
                 return start + int(passing[0])
         raise ProvingError(f"no nonce gives {bits} zero bits")
+
+
+def _product_parts(columns: FieldArray) -> Iterator[slice]:
+    """Cuts the points of (c, n) columns so that a part of the matrix stays in the cache."""
+    count, size = columns.shape
+    step = max(LEAST_POINTS_PER_PRODUCT, ELEMENTS_PER_PRODUCT // max(count, 1))
+    for start in range(0, size, step):
+        yield slice(start, start + step)
 
 
 def matrix_product(left: FieldArray, right: FieldArray) -> FieldArray:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from proving.arithmetic.modulus import WORD
 from proving.arithmetic.program import Symbol
 from proving.ledger.buses import HASH, MEMORY, RANGE, TREE
-from proving.ledger.layout import COUNTER_NAMES, Lane
+from proving.ledger.layout import COUNTER_NAMES, SPAN_WEIGHT, Lane
 from proving.stark.air import Row
 from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET
 from schemas.steps import (
@@ -74,6 +74,10 @@ class StepRow:
         """Returns two limbs as one number below 2^30."""
         return self.cell(field, start) + LIMB_LIMIT * self.cell(field, start + 1)
 
+    def span(self, field: str) -> Symbol:
+        """Returns two limbs as a distance below 2^29 + 2^15, which cannot wrap when added to an index."""
+        return self.cell(field) + SPAN_WEIGHT * self.cell(field, 1)
+
     def weigh(self, weight: Callable[[Step], int]) -> Symbol:
         """Returns the sum of selectors, each times its step's weight."""
         total = self.cell("padding") * 0
@@ -135,7 +139,7 @@ def _cells(row: Row, step: StepRow) -> None:
     credits_next = step.weigh(lambda s: not s.tail and s.amount_sign < 0)
     row.zero_on_transition("step.recipient.cell", credits_next * recipient)
     above = cell - FIRST_ACCOUNT - step.pair("above_first")
-    below = keys - 1 - cell - step.pair("below_last")
+    below = keys - 1 - cell - step.span("below_last")
     is_account = step.weigh(lambda s: s.existence is Existence.ACCOUNT)
     may_be_reserve = step.weigh(lambda s: s.existence is Existence.ACCOUNT_OR_RESERVE)
     row.zero("step.account.above", is_account * above)
@@ -229,7 +233,7 @@ def _counters(row: Row, step: StepRow) -> None:
             "slot",
             step.cell("slot")
             + step.following("slot_advance")
-            + LIMB_LIMIT * step.following("slot_advance", 1),
+            + SPAN_WEIGHT * step.following("slot_advance", 1),
         ),
     )
     for name, expected in steps_up:
@@ -249,7 +253,7 @@ def _boundaries(row: Row, step: StepRow) -> None:
         value = step.cell(name, j)
         before = row.publics[BEFORE_OFFSET + position]
         if name == "slot":
-            before = before + step.pair("slot_advance")
+            before = before + step.span("slot_advance")
         row.zero_on_first(f"step.first.{name}[{j}]", value - before)
         after = row.publics[AFTER_OFFSET + position]
         row.zero_on_last(f"step.last.{name}[{j}]", value - after)

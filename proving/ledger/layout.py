@@ -9,7 +9,7 @@ from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD
 from schemas.errors import ParameterError
 from schemas.statement import FEE_SUM_LIMBS
 from schemas.steps import STEPS
-from schemas.units import AMOUNT_LIMBS, LIMB_LIMIT
+from schemas.units import AMOUNT_LIMBS, LIMB_BITS, LIMB_LIMIT, SPAN_LIMIT
 
 FULL_ROUNDS_STORED = 7
 """Full rounds whose S-box outputs have columns: all eight but the last, whose row holds the digest."""
@@ -19,6 +19,9 @@ PARTIAL_ROUNDS = 20
 
 COMPRESSION_COLUMNS = PERMUTATION_WIDTH * (1 + FULL_ROUNDS_STORED) + PARTIAL_ROUNDS + WORD
 """Input, S-box outputs and digest of one compression: 156 columns."""
+
+SPAN_WEIGHT = 1 << (LIMB_BITS - 1)
+"""Weight of the upper limb of a span: two limbs in range then stay below 2^29 + 2^15, see `span_limbs`."""
 
 NODE_FIELDS = (
     ("is_node", 1),
@@ -125,6 +128,20 @@ class Layout:
     def num_fixed(self) -> int:
         """Preprocessed columns: the clock and the strips of the range table."""
         return 1 + len(self.ranges)
+
+
+def span_limbs(value: int) -> tuple[int, int]:
+    """Cuts a distance into two limbs below 2^15 with `value = low + SPAN_WEIGHT * high`.
+
+    Were the weight 2^15, a number below 2^30 plus the distance could pass the modulus and come out small:
+    an account far past the registry would count as registered, and a slot could run back.
+
+    Raises:
+        ParameterError: The distance is negative or not below `SPAN_LIMIT`.
+    """
+    if not 0 <= value < SPAN_LIMIT:
+        raise ParameterError(f"a distance of {value} is not within 0 .. {SPAN_LIMIT - 1}")
+    return value % SPAN_WEIGHT, value // SPAN_WEIGHT
 
 
 def _lane(name: str, start: int, fields: Iterable[tuple[str, int]]) -> Lane:

@@ -26,6 +26,7 @@ from schemas.units import (
     INDEX_LIMIT,
     LIMB_LIMIT,
     PUBLIC_KEY_BYTES,
+    SPAN_LIMIT,
     ReservedCell,
     limbs_of,
     value_of,
@@ -247,7 +248,7 @@ def _check_expiry(transaction: Transaction, slot: int) -> RejectionReason | None
 
 
 def _check_registration(view: LedgerView, transaction: Transaction) -> RejectionReason | None:
-    if view.num_keys >= INDEX_LIMIT - 1:
+    if view.num_keys >= SPAN_LIMIT:
         return RejectionReason.REGISTRY_FULL
     if view.has_address(transaction.address):
         return RejectionReason.DUPLICATE_ADDRESS

@@ -37,6 +37,7 @@ from schemas.units import (
     FIRST_ACCOUNT,
     INDEX_LIMIT,
     PUBLIC_KEY_BYTES,
+    SPAN_LIMIT,
     STATE_ARRAYS,
     SUPPLY_CAP,
     ZERO_WORD,
@@ -269,7 +270,8 @@ class Ledger:
         drop them; a validator refuses a block that has any. Signatures are not checked here.
 
         Raises:
-            ParameterError: The height is not the next one, or slot or window run backwards.
+            ParameterError: The height is not the next one, slot or window run backwards, or the slot lies
+                2^29 or more past the last block's.
         """
         self.open_block(height, slot, window)
         accepted: list[int] = []
@@ -301,11 +303,12 @@ class Ledger:
         """Begins a block; its transactions follow through `execute`.
 
         Raises:
-            ParameterError: The height is not the next one, or slot or window run backwards.
+            ParameterError: The height is not the next one, slot or window run backwards, or the slot lies
+                2^29 or more past the last block's.
         """
         if height != self.height + 1 or height >= INDEX_LIMIT:
             raise ParameterError(f"block {height} does not follow block {self.height}")
-        if not self.slot <= slot < INDEX_LIMIT:
+        if not self.slot <= slot < min(INDEX_LIMIT, self.slot + SPAN_LIMIT):
             raise ParameterError(f"slot {slot} does not follow slot {self.slot}")
         self.open_window(window)
         self.slot = slot

@@ -8,7 +8,7 @@ import numpy as np
 
 from proving.backends.port import Hasher
 from proving.errors import ProvingError
-from proving.ledger.layout import Layout
+from proving.ledger.layout import Layout, span_limbs
 from proving.ledger.rules import (
     Account,
     Elements,
@@ -31,6 +31,7 @@ from schemas.units import (
     FIRST_ACCOUNT,
     LIMB_BITS,
     LIMB_LIMIT,
+    SPAN_LIMIT,
     ZERO_WORD,
     Array,
     limbs_of,
@@ -167,7 +168,7 @@ class SegmentRun:
                     "fee": fee,
                     "word": word,
                     "time_left": (transaction.expiry - entry.slot,),
-                    "slot_advance": limbs_of(advance, 2),
+                    "slot_advance": span_limbs(advance),
                     "place": (self._sequence,),
                     "fee_carry": self._fee_carry(fee),
                 }
@@ -184,7 +185,7 @@ class SegmentRun:
 
     def _advance(self, slot: int) -> int:
         advance = slot - self._slot
-        if advance < 0 or (advance and self._count):
+        if not 0 <= advance < SPAN_LIMIT or (advance and self._count):
             raise ProvingError(f"slot {slot} does not follow slot {self._slot}")
         self._slot = slot
         return advance
@@ -198,7 +199,7 @@ class SegmentRun:
             "amount": (*limbs_of(slot, 2), self._count, fees[2]),
             "fee": fees[:2],
             "word": word,
-            "slot_advance": limbs_of(advance, 2),
+            "slot_advance": span_limbs(advance),
             "place": (self._sequence,),
         }
         self._touch(touch, [*(FEE_UNIT * fee for fee in fees), 0], fields)
@@ -242,7 +243,7 @@ class SegmentRun:
         if touch.step.existence is not Existence.UNCHECKED:
             if touch.cell >= FIRST_ACCOUNT:
                 fields["above_first"] = limbs_of(touch.cell - FIRST_ACCOUNT, 2)
-            fields["below_last"] = limbs_of(self._keys - 1 - touch.cell, 2)
+            fields["below_last"] = span_limbs(self._keys - 1 - touch.cell)
         self._write_row(fields)
         self.accounts[touch.cell] = touch.new
         self._last_time[touch.cell] = now

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from operators.jobs import JobBook, JobState, RetryPolicy
 from schemas.errors import ParameterError
+from schemas.job import JobEnvelope, ProofLevel
 
-JOB = b"\x01" * 32
+WORK = JobEnvelope(ProofLevel.SEGMENT, 0, 1, 0, b"statement", b"witness")
+OTHER = JobEnvelope(ProofLevel.SEGMENT, 0, 0, 0, b"statement", b"witness")
+JOB = WORK.job_id
 POLICY = RetryPolicy(lease_millis=100, backoff_millis=10, backoff_limit_millis=40, max_attempts=3)
 
 
@@ -20,8 +23,9 @@ def event(
     return {**base, "lease_until_millis": 0, "envelope": None, "detail": None, **more}
 
 
-def planned(at: int = 0, job: bytes = JOB) -> dict[str, Any]:
-    return event("planned", at, worker="", attempt=0, job=job, envelope=b"work")
+def planned(at: int = 0, work: JobEnvelope = WORK) -> dict[str, Any]:
+    envelope = work.to_bytes()
+    return event("planned", at, worker="", attempt=0, job=work.job_id, envelope=envelope)
 
 
 def book(*rows: dict[str, Any]) -> JobBook:
@@ -31,8 +35,8 @@ def book(*rows: dict[str, Any]) -> JobBook:
 
 
 def test_a_planned_job_is_ready_in_the_order_of_planning() -> None:
-    second = b"\x00" * 32
-    assert [job.job_id for job in book(planned(), planned(job=second)).ready(0, 9)] == [JOB, second]
+    jobs = book(planned(), planned(work=OTHER))
+    assert [job.job_id for job in jobs.ready(0, 9)] == [JOB, OTHER.job_id]
 
 
 def test_the_first_lease_on_the_log_wins_the_race() -> None:
@@ -87,8 +91,33 @@ def test_an_accepted_job_is_final_and_drops_its_envelope() -> None:
 
 def test_garbage_events_change_nothing() -> None:
     jobs = book(planned(), event("exploded", 1), event("leased", 1, job=b"\x09" * 32))
-    jobs.apply([{**planned(job=b"\x08" * 32), "envelope": None}])
-    assert (len(jobs.jobs), jobs.ignored) == (1, 3)
+    jobs.apply([{**planned(work=OTHER), "envelope": None}])
+    jobs.apply([{**planned(work=OTHER), "envelope": b"noise"}])
+    jobs.apply([{**planned(work=OTHER), "job_id": b"\x08" * 32}])
+    assert (len(jobs.jobs), jobs.ignored) == (1, 5)
+
+
+def test_a_worker_that_was_started_again_leases_what_it_still_holds() -> None:
+    jobs = book(planned(), event("leased", 0, "w", 1), event("leased", 5, "w", 2))
+    assert jobs.holds(JOB, "w", 2, 104)
+    assert [job.attempt for job in jobs.held_by("w")] == [2]
+    jobs.apply([event("failed", 6, "w", 1)])
+    assert (jobs.ignored, jobs.held_by("other")) == (1, [])
+
+
+def test_a_failure_after_the_lease_ran_out_counts_all_the_same() -> None:
+    jobs = book(planned(), event("leased", 0), event("failed", 500))
+    assert (jobs.jobs[JOB].failures, jobs.ready(505, 1)) == (1, [])
+
+
+def test_a_dead_job_is_requeued_with_the_new_envelope() -> None:
+    jobs = book(planned())
+    for attempt in range(1, 4):
+        at = 1000 * attempt
+        jobs.apply([event("leased", at, attempt=attempt), event("failed", at, attempt=attempt)])
+    better = JobEnvelope(ProofLevel.SEGMENT, 0, 1, 0, b"statement", b"another witness")
+    jobs.apply([planned(5000, better)])
+    assert jobs.ready(5000, 1)[0].envelope == better.to_bytes()
 
 
 def test_an_unknown_job_is_refused_by_name() -> None:

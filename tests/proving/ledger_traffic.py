@@ -53,7 +53,7 @@ def issue(recipient: int, amount: int, nonce: int, fee: int = 0) -> Transaction:
 
 
 def transfer(
-    sender: int, recipient: int, amount: int, nonce: int, fee: int = 1000, expiry: int = 100
+    sender: int, recipient: int, amount: int, nonce: int, fee: int = 1000, *, expiry: int = 100
 ) -> Transaction:
     return transaction(
         TransactionKind.TRANSFER,
@@ -78,12 +78,13 @@ def random_transaction(rng: random.Random, ledger: Ledger) -> Transaction:
     balance = ledger.account(sender).balance
     amount = rng.choice([0, 1, balance // 3, rng.randrange(balance // 2 + 1), 2**30 - 1, 2**15])
     fee = rng.choice([1000, 1001, 32767, 40000, 2**20])
+    nonce = ledger.account(sender).nonce
     fields: dict[str, object] = {
         "sender": sender,
         "recipient": recipient,
         "amount": amount,
         "fee": fee,
-        "nonce": ledger.account(sender).nonce,
+        "nonce": nonce,
         "expiry": ledger.slot + rng.choice([0, 5, 32767]),
     }
     if kind is TransactionKind.REGISTER:
@@ -101,8 +102,8 @@ def random_transaction(rng: random.Random, ledger: Ledger) -> Transaction:
                 ("sender", 1000),
                 ("recipient", 1),
                 ("recipient", 999),
-                ("nonce", fields["nonce"] + 1),  # type: ignore[operator]
-                ("nonce", max(0, fields["nonce"] - 1)),  # type: ignore[call-overload]
+                ("nonce", nonce + 1),
+                ("nonce", max(0, nonce - 1)),
                 ("fee", 0),
                 ("amount", 2**60 - 1),
                 ("expiry", max(0, ledger.slot - 1)),

@@ -32,7 +32,7 @@ class NaiveLedger:
             self.balance[r] = self.balance.get(r, 0) + t.amount  # type: ignore[attr-defined]
         return None
 
-    def refuse(self, t: object, kind: str, slot: int) -> str | None:  # noqa: PLR0911, PLR0912, C901
+    def refuse(self, t: object, kind: str, slot: int) -> str | None:  # noqa: PLR0911, PLR0912
         s, r, amount, fee = t.sender, t.recipient, t.amount, t.fee  # type: ignore[attr-defined]
         if kind not in ("TRANSFER", "REGISTER", "ISSUE"):
             return "kind_not_supported"

@@ -10,7 +10,7 @@ from proving.backends.reference import ReferenceBackend
 from proving.kinds import encode_cap, kind_named, proving_key, registered_kinds, verifying_key
 from schemas.errors import InvariantError, ParameterError
 
-SEGMENT_DIGEST = "7e7c5d57dd1a4a5c0e2738066a68d955177175786b23ad406b0e98509d2c241c"
+SEGMENT_DIGEST = "ec16c3055912484934b34d5473e4ee0e7394a127135ccf44fbb87142ef11981c"
 
 
 def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> None:

