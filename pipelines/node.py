@@ -35,6 +35,9 @@ IDLE_SECONDS = 0.05
 
 SHARD = 0
 
+NICENESS = {"beacon": 5, "prover": 10}
+"""Finality comes first where processes share cores: proofs are checked and made with what is left."""
+
 _logger = logging.getLogger("ecliptica.node")
 
 
@@ -114,6 +117,7 @@ def build_role(name: str, place: NodePlace) -> Role:
     builders: dict[str, Callable[[NodePlace], Role]] = {
         "admission": node_roles.admission,
         "validator": node_roles.validator,
+        "beacon": node_roles.beacon,
         "chain": node_roles.chain,
         "prover": node_roles.prover,
     }
@@ -143,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignal()
     stop.watch()
     try:
+        os.nice(NICENESS.get(given.role, 0))
         configuration = read_node_configuration(given.data)
         genesis = load_genesis(genesis_path(given.data))
         url = Settings(configuration, {}).log_url

@@ -9,13 +9,16 @@ from pipelines.supervisor import ProcessPlan
 from schemas.config import Configuration
 from schemas.errors import ParameterError
 
-ROLES = ("admission", "validator", "chain", "prover")
-"""admission: checks transactions. validator: votes. chain: final blocks, windows, accepted proofs.
-prover: proves segments."""
+ROLES = ("admission", "validator", "beacon", "chain", "prover")
+"""admission: checks transactions. validator: votes on blocks. beacon: votes on proofs. chain: writes down final
+blocks, windows and accepted proofs. prover: proves segments."""
+
+VALIDATOR_ROLES = ("validator", "beacon")
+"""Roles with one process per validator."""
 
 SERVICE_ROLES = {
     "admission": ("admission",),
-    "consensus": ("validator", "chain"),
+    "consensus": ("validator", "beacon", "chain"),
     "proving": ("prover",),
     "all": ROLES,
 }
@@ -56,11 +59,11 @@ def node_plans(
     plans = []
     for role in roles:
         arguments = ["-m", "pipelines.node", role, "--data", str(data)]
-        if role != "validator":
+        if role not in VALIDATOR_ROLES:
             plans.append(ProcessPlan(role, arguments))
             continue
         plans += [
-            ProcessPlan(f"validator-{index}", [*arguments, "--index", str(index)])
+            ProcessPlan(f"{role}-{index}", [*arguments, "--index", str(index)])
             for index in range(configuration.chain.validators)
         ]
     return plans

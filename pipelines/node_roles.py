@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from operators.admission import Admission
 from operators.admission_view import AdmissionView
+from operators.beacon_node import BeaconObserver, BeaconValidator
+from operators.beacon_start import BeaconPlace
 from operators.chain_observer import ShardObserver
+from operators.jobs import RetryPolicy
+from operators.proof_worker import prove_envelope
+from operators.prover_pool import DirectPool, ProverPool, RayPool
+from operators.prover_role import ProverRole
 from operators.stage_driver import StageDriver, open_driver
 from operators.validator import ShardValidator
 from operators.windows import WindowsStage, WindowsState
 from pipelines.chain_setup import validator_directory, validator_key
+from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles
+from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.state import genesis_ledger
 from proving.segment_proofs import segment_layout
-from schemas.errors import EnvironmentMissing
 
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
+
+TURN_SECONDS = 0.25
+"""Longest wait of a prover for its pool."""
 
 
 @dataclass(slots=True)
@@ -42,10 +53,10 @@ def admission(place: NodePlace) -> Role:
 
 
 def validator(place: NodePlace) -> Role:
-    """Returns a validator of the shard and the beacon."""
+    """Returns a validator of the shard."""
     directory = validator_directory(place.data, place.index)
     pair = validator_key(place.data, place.index)
-    return Roles([ShardValidator(place.shard(), place.index, pair, directory)])
+    return ShardValidator(place.shard(), place.index, pair, directory)
 
 
 def chain(place: NodePlace) -> Role:
@@ -63,11 +74,56 @@ def chain(place: NodePlace) -> Role:
     return Roles(
         [
             ShardObserver(shard, directory),
+            BeaconObserver(beacon_place(place), directory, place.data),
             StageRole(open_driver(windows, place.log, directory, place.genesis.chain)),
         ]
     )
 
 
+def beacon(place: NodePlace) -> Role:
+    """Returns a validator of the beacon."""
+    directory = validator_directory(place.data, place.index)
+    pair = validator_key(place.data, place.index)
+    return BeaconValidator(beacon_place(place), place.index, pair, directory)
+
+
+def beacon_place(place: NodePlace) -> BeaconPlace:
+    """Returns the beacon that a process works on."""
+    return BeaconPlace(place.log, place.genesis, place.configuration, NumpyHasher())
+
+
+@dataclass(slots=True)
+class ProvingRole:
+    """A prover under the loop of a process."""
+
+    prover: ProverRole
+
+    def pump(self, now_millis: int) -> bool:
+        """See `Role`; waits inside, for the pool or the log."""
+        self.prover.turn(TURN_SECONDS)
+        return True
+
+    def close(self) -> None:
+        """See `Role`; proofs in the making are left, and leased again at the next start."""
+        self.prover.pool.close()
+
+
 def prover(place: NodePlace) -> Role:
-    """Returns a prover with its pool of workers."""
-    raise EnvironmentMissing("not yet")
+    """Returns the prover with its pool of workers."""
+    proving = place.configuration.proving
+    policy = RetryPolicy(
+        lease_millis=proving.lease_seconds * 1000, max_attempts=proving.max_attempts
+    )
+    workers = proving.workers or usable_cores()
+    pool: ProverPool
+    if proving.pool == "process":
+        pool = DirectPool(prove_envelope)
+    else:
+        pool = RayPool(prove_envelope, workers)
+    name = f"prover-{place.index}"
+    return ProvingRole(ProverRole(place.log, pool, name, now_millis, NumpyHasher(), policy))
+
+
+def now_millis() -> int:
+    """UTC milliseconds."""
+    return time.time_ns() // 1_000_000

@@ -35,6 +35,19 @@ class ProofLevel(StrEnum):
     DAY = "day"
 
 
+def job_id_of(level: ProofLevel, place: tuple[int, int, int], statement: bytes) -> bytes:
+    """Returns the id of the job that proves a statement.
+
+    Args:
+        level: Level of the pyramid.
+        place: Shard, window and segment.
+        statement: Canonical statement bytes.
+    """
+    shard, window, segment = place
+    prefix = f"ecliptica.job/{level.value}/{shard}/{window}/{segment}/".encode()
+    return hashlib.sha256(prefix + statement).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class JobEnvelope:
     """One unit of proving.
@@ -58,8 +71,8 @@ class JobEnvelope:
     @property
     def job_id(self) -> bytes:
         """SHA-256 of level, place and statement: equal work has an equal id."""
-        place = f"{self.level.value}/{self.shard}/{self.window}/{self.segment}/".encode()
-        return hashlib.sha256(b"ecliptica.job/" + place + self.statement).digest()
+        place = (self.shard, self.window, self.segment)
+        return job_id_of(self.level, place, self.statement)
 
     def to_bytes(self) -> bytes:
         """Returns the canonical bytes.

@@ -148,7 +148,12 @@ def publics_of(
     return elements
 
 
-def _read_boundary(reader: Reader, name: str) -> Boundary:
+def read_boundary(reader: Reader, name: str) -> Boundary:
+    """Reads what `Boundary.write` wrote.
+
+    Raises:
+        WireError: A field is missing or outside its range.
+    """
     height, slot, sequence, keys = (
         reader.u32(f"{name}.{field}", INDEX_LIMIT)
         for field in ("height", "slot", "sequence", "keys")
@@ -173,8 +178,8 @@ def decode_statement(data: bytes) -> SegmentStatement:
     shard = reader.u32("shard", 1 << 16)
     window = reader.u32("window", INDEX_LIMIT)
     segment = reader.u32("segment", INDEX_LIMIT)
-    before = _read_boundary(reader, "before")
-    after = _read_boundary(reader, "after")
+    before = read_boundary(reader, "before")
+    after = read_boundary(reader, "after")
     reader.finish()
     return SegmentStatement(chain, shard, window, segment, before, after)
 

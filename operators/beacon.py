@@ -1,0 +1,271 @@
+"""The beacon's state machine: which windows of which shards are proven, agreed by the same consensus as a block.
+
+A window is accepted when the proofs of all its segments hold, when the first begins where the last accepted
+window of the shard ended, each follows the one before, and the last ends in the state and the transaction list
+that the header of the window's last final block names. So a proof counts only for the history that the shard's
+quorum has made final; the signatures of transactions, which a proof does not cover, are what that quorum stands
+for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from operators.application import BlockContent, Check, CheckState
+from operators.beacon_evidence import FinalHeaders, ProofShelf, Segment, VerifiedProof
+from operators.beacon_payload import (
+    MAX_SEGMENTS,
+    MAX_WINDOWS,
+    WindowAcceptance,
+    accepted_root,
+    decode_acceptances,
+    encode_acceptances,
+)
+from proving.backends.port import Hasher
+from proving.ledger.state import WINDOW_ARRAYS
+from proving.segment_proofs import boundary_state_root
+from schemas.block import BlockHeader
+from schemas.errors import InvariantError, WireError
+from schemas.statement import Boundary
+from schemas.units import ZERO_WORD, Array
+
+MAX_SEARCH = 4096
+"""Steps in looking for the proofs of one window; honest proofs of a window need one step per segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTip:
+    """How far a shard is accepted.
+
+    Attributes:
+        height: Height of the last proven block.
+        block_hash: Its hash.
+        window: The last accepted window, or -1.
+        boundary: Where the ledger stands after it.
+    """
+
+    height: int
+    block_hash: bytes
+    window: int
+    boundary: Boundary
+
+
+@dataclass(frozen=True, slots=True)
+class BeaconBranch:
+    """The state after a beacon block.
+
+    Attributes:
+        parent: Hash of the block before.
+        root: Root over everything accepted.
+        tips: How far each shard is accepted.
+        accepted: The proofs of this block.
+    """
+
+    parent: bytes
+    root: bytes
+    tips: Mapping[int, ShardTip]
+    accepted: tuple[VerifiedProof, ...] = ()
+
+
+Found = tuple[ShardTip, tuple[VerifiedProof, ...]]
+
+
+@dataclass(slots=True)
+class BeaconApplication:
+    """The beacon as an `operators.application.Application`.
+
+    Attributes:
+        final: State after the last final block.
+        final_hash: Its hash.
+        headers: Certified headers of each shard.
+        shelf: Proofs on the log.
+        window_of: Window of a slot.
+        hasher: Poseidon2.
+        branches: Valid blocks above the final one, by hash.
+    """
+
+    final: BeaconBranch
+    final_hash: bytes
+    headers: Mapping[int, FinalHeaders]
+    shelf: ProofShelf
+    window_of: Callable[[int], int]
+    hasher: Hasher
+    branches: dict[bytes, BeaconBranch] = field(default_factory=dict)
+
+    def has_work(self, parent_hash: bytes, slot: int) -> bool:
+        """See `Application`; verifies at most one proof per call, so that a node's loop stays short."""
+        branch = self._branch(parent_hash)
+        if branch is None:
+            return False
+        return any(self._next_window(branch.tips[shard], shard, 1) for shard in branch.tips)
+
+    def build(
+        self, parent_hash: bytes, height: int, slot: int, *, required: bool
+    ) -> BlockContent | None:
+        """See `Application`; takes what is verified already."""
+        branch = self._branch(parent_hash)
+        if branch is None:
+            raise InvariantError("a block is asked for above one that was never found valid")
+        windows: list[WindowAcceptance] = []
+        segments = 0
+        for shard, first in sorted(branch.tips.items()):
+            tip = first
+            while len(windows) < MAX_WINDOWS and (found := self._next_window(tip, shard, 0)):
+                tip, proofs = found
+                if segments + len(proofs) > MAX_SEGMENTS:
+                    break
+                segments += len(proofs)
+                references = tuple(proof.reference for proof in proofs)
+                windows.append(WindowAcceptance(shard, tip.window, references))
+        if not windows and not required:
+            return None
+        payload = encode_acceptances(windows)
+        return BlockContent(payload, ZERO_WORD, accepted_root(branch.root, payload), segments)
+
+    def check(
+        self, block_hash: bytes, parent_hash: bytes, height: int, slot: int, content: BlockContent
+    ) -> Check:
+        """See `Application`; verifies every proof that is not known yet."""
+        if block_hash in self.branches or block_hash == self.final_hash:
+            return Check(CheckState.VALID)
+        parent = self._branch(parent_hash)
+        if parent is None:
+            return Check(CheckState.MISSING, "parent")
+        try:
+            windows = decode_acceptances(content.payload)
+        except WireError:
+            return Check(CheckState.INVALID, "malformed_payload")
+        tips = dict(parent.tips)
+        accepted: list[VerifiedProof] = []
+        for window in windows:
+            found = self._judge(tips, window)
+            if isinstance(found, Check):
+                return found
+            tips[window.shard], proofs = found
+            accepted += proofs
+        root = accepted_root(parent.root, content.payload)
+        said = (content.transactions_root, content.post_state_root, content.count)
+        if said != (ZERO_WORD, root, len(accepted)):
+            return Check(CheckState.INVALID, "wrong_root")
+        self.branches[block_hash] = BeaconBranch(parent_hash, root, tips, tuple(accepted))
+        return Check(CheckState.VALID)
+
+    def finalize(self, block_hash: bytes) -> None:
+        """See `Application`."""
+        branch = self.branches.pop(block_hash, None)
+        if branch is None or branch.parent != self.final_hash:
+            raise InvariantError("a beacon block becomes final that was never found valid")
+        self.final, self.final_hash = branch, block_hash
+        kept = {name: known for name, known in self.branches.items() if self._descends(known)}
+        self.branches = kept
+        for shard, tip in branch.tips.items():
+            self.headers[shard].forget(tip.height)
+            self.shelf.forget(shard, tip.window)
+
+    def _judge(  # noqa: PLR0911 - one return per check
+        self, tips: Mapping[int, ShardTip], window: WindowAcceptance
+    ) -> Found | Check:
+        tip = tips.get(window.shard)
+        if tip is None:
+            return Check(CheckState.INVALID, "no_such_shard")
+        last = self._last_header(tip, window.shard)
+        if last is None:
+            return Check(CheckState.MISSING, f"blocks.{window.shard}")
+        if self.window_of(last.slot) != window.window:
+            return Check(CheckState.INVALID, "wrong_window")
+        proofs: list[VerifiedProof] = []
+        at = tip.boundary
+        for position, reference in enumerate(window.proofs):
+            if reference.offset >= self.shelf.end:
+                return Check(CheckState.MISSING, f"proofs/{reference.offset}")
+            proof = self.shelf.verified((reference.offset, reference.row))
+            if proof is None or proof.reference != reference:
+                return Check(CheckState.INVALID, "proof_not_accepted")
+            if not self._follows(proof, tip, at, (window.shard, window.window, position)):
+                return Check(CheckState.INVALID, "does_not_follow")
+            proofs.append(proof)
+            at = proof.statement.after
+        if not self._ends_at(at, last):
+            return Check(CheckState.INVALID, "not_the_final_state")
+        return _tip_at(last, window.window, at), tuple(proofs)
+
+    def _next_window(self, tip: ShardTip, shard: int, budget: int) -> Found | None:
+        """Returns the shard's next window with its proofs, verifying at most `budget` new ones."""
+        last = self._last_header(tip, shard)
+        if last is None:
+            return None
+        window = self.window_of(last.slot)
+        paths: list[tuple[Boundary, tuple[VerifiedProof, ...]]] = [(tip.boundary, ())]
+        for _ in range(MAX_SEARCH):
+            if not paths:
+                return None
+            at, proofs = paths.pop()
+            if proofs and self._ends_at(at, last):
+                return _tip_at(last, window, at), proofs
+            for place in reversed(self.shelf.claims.get((shard, window, len(proofs)), ())):
+                if not self.shelf.is_known(place):
+                    if budget == 0:
+                        continue
+                    budget -= 1
+                proof = self.shelf.verified(place)
+                if proof is not None and self._follows(
+                    proof, tip, at, (shard, window, len(proofs))
+                ):
+                    paths.append((proof.statement.after, (*proofs, proof)))
+        return None
+
+    def _last_header(self, tip: ShardTip, shard: int) -> BlockHeader | None:
+        """Returns the last header of the window after a tip, once a later window has a final block."""
+        headers = self.headers[shard].headers
+        last = headers.get(tip.height + 1)
+        while last is not None:
+            following = headers.get(last.height + 1)
+            if following is None:
+                return None
+            if self.window_of(following.slot) != self.window_of(last.slot):
+                return last
+            last = following
+        return None
+
+    def _follows(self, proof: VerifiedProof, tip: ShardTip, at: Boundary, place: Segment) -> bool:
+        """Whether a proof goes on where the ledger stands; a window's first segment begins with empty lists."""
+        statement, before = proof.statement, proof.statement.before
+        shard = self.headers.get(statement.shard)
+        if shard is None or shard.committee.chain != statement.chain:
+            return False
+        if (statement.shard, statement.window, statement.segment) != place:
+            return False
+        if statement.segment == 0 and statement.window > tip.window:
+            # The verifier has shown that the lists are empty and no block is open.
+            at = replace(at, sequence=before.sequence, roots=_with_lists_of(at, before))
+        return before == at
+
+    def _ends_at(self, boundary: Boundary, last: BlockHeader) -> bool:
+        found = (
+            boundary.height,
+            boundary.slot,
+            boundary.block_transactions,
+            boundary.root(Array.TXS),
+            boundary_state_root(boundary, self.hasher),
+        )
+        return found == (last.height, last.slot, 0, last.transactions_root, last.post_state_root)
+
+    def _branch(self, block_hash: bytes) -> BeaconBranch | None:
+        return self.final if block_hash == self.final_hash else self.branches.get(block_hash)
+
+    def _descends(self, branch: BeaconBranch) -> bool:
+        while branch.parent != self.final_hash:
+            above = self.branches.get(branch.parent)
+            if above is None:
+                return False
+            branch = above
+        return True
+
+
+def _with_lists_of(at: Boundary, other: Boundary) -> tuple[bytes, ...]:
+    return tuple(other.root(array) if array in WINDOW_ARRAYS else at.root(array) for array in Array)
+
+
+def _tip_at(last: BlockHeader, window: int, boundary: Boundary) -> ShardTip:
+    return ShardTip(last.height, last.block_hash(), window, boundary)

@@ -1,0 +1,211 @@
+"""What the beacon judges by: final blocks of the shards, certificates checked, and proofs, verified once each.
+
+Both come from the log, which is trusted with nothing. A proof is looked at only when it is the next of its
+window; its bytes are read then and not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.beacon_payload import ProofReference
+from operators.consensus_messages import decode_certificate
+from operators.consensus_ports import Verifier
+from operators.consensus_votes import CertificateRejected, Committee, check_certificate
+from operators.event_log import StoredRecord
+from operators.record_input import input_of
+from proving.backends.port import Hasher
+from proving.errors import ProofError
+from proving.segment_proofs import verify_segment
+from schemas.block import BlockHeader, Phase, genesis_hash, header_from_bytes
+from schemas.errors import WireError
+from schemas.job import ProofLevel, job_id_of
+from schemas.statement import SegmentStatement, decode_statement
+from schemas.tables import BLOCKS, PROOFS, SchemaRegistry
+
+_logger = logging.getLogger(__name__)
+
+Segment = tuple[int, int, int]
+"""Shard, window, position."""
+
+Place = tuple[int, int]
+"""Offset and row on the topic `proofs`."""
+
+
+@dataclass(slots=True)
+class FinalHeaders:
+    """Certified headers of one shard above the last accepted window.
+
+    Attributes:
+        committee: Who must have signed.
+        verifier: Checks their signatures.
+        height: Height of the last row taken.
+        tip: Its block hash.
+        headers: Certified headers by height.
+        offsets: Offset of the record of each header.
+    """
+
+    committee: Committee
+    verifier: Verifier
+    height: int = 0
+    tip: bytes = b""
+    headers: dict[int, BlockHeader] = field(default_factory=dict)
+    offsets: dict[int, int] = field(default_factory=dict)
+    _run: list[tuple[BlockHeader, int]] = field(default_factory=list)
+    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+
+    def __post_init__(self) -> None:
+        """Begins at the genesis unless told otherwise."""
+        if not self.tip:
+            self.tip = genesis_hash(self.committee.chain, self.committee.shard)
+
+    def take(self, record: StoredRecord) -> None:
+        """Takes a record of `blocks.<shard>`; rows that do not follow are passed over."""
+        batch = input_of(record, BLOCKS, self._registry).batch
+        for row in [] if batch is None else batch.to_pylist():
+            try:
+                self._take_row(row, record.offset)
+            except (WireError, CertificateRejected) as error:
+                _logger.warning("%s/%d passed over: %s", record.topic, record.offset, error)
+
+    def forget(self, height: int) -> None:
+        """Drops headers up to a height."""
+        for old in [known for known in self.headers if known <= height]:
+            del self.headers[old], self.offsets[old]
+
+    def _take_row(self, row: Mapping[str, Any], offset: int) -> None:
+        header = header_from_bytes(row["header"])
+        if (header.height, header.parent_hash) == (self.height + 1, self.tip):
+            self._run = []  # whatever claimed this height before had no certificate
+        last, last_hash = self.height, self.tip
+        if self._run:
+            last, last_hash = self._run[-1][0].height, self._run[-1][0].block_hash()
+        if (header.height, header.parent_hash) != (last + 1, last_hash):
+            if header.height > self.height:
+                raise WireError("blocks.height", f"{header.height} does not follow {last}")
+            return
+        certificate = decode_certificate(row["certificate"])
+        own_hash = header.block_hash()
+        self._run.append((header, offset))
+        if certificate.ballot.block_hash != own_hash:
+            return
+        run, self._run = self._run, []
+        if certificate.ballot.phase is not Phase.FINALIZE:
+            raise WireError("blocks.certificate", "does not make the block final")
+        check_certificate(certificate, self.committee, self.verifier)
+        for certified, at in run:
+            self.headers[certified.height] = certified
+            self.offsets[certified.height] = at
+        self.height, self.tip = header.height, own_hash
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedProof:
+    """A proof that holds.
+
+    Attributes:
+        reference: Where it is.
+        statement: What it shows.
+        proven_bits: Soundness.
+    """
+
+    reference: ProofReference
+    statement: SegmentStatement
+    proven_bits: int
+
+    @property
+    def job_id(self) -> bytes:
+        """The job that the proof ends, whatever its record says."""
+        shown = self.statement
+        place = (shown.shard, shown.window, shown.segment)
+        return job_id_of(ProofLevel.SEGMENT, place, shown.preimage())
+
+
+@dataclass(slots=True)
+class ProofShelf:
+    """Proofs of the log, found by the segment that they claim to show.
+
+    Attributes:
+        fetch: Reads the record at an offset of `proofs`, or None.
+        hasher: Poseidon2.
+        minimum_bits: Proven bits that a proof needs.
+        end: Offset after the last record taken.
+        claims: Places of the proofs of each segment, in log order.
+    """
+
+    fetch: Callable[[int], StoredRecord | None]
+    hasher: Hasher
+    minimum_bits: int
+    end: int = 0
+    claims: dict[Segment, list[Place]] = field(default_factory=dict)
+    _verdicts: dict[Place, VerifiedProof | None] = field(default_factory=dict)
+    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+
+    def take(self, record: StoredRecord) -> None:
+        """Takes a record of `proofs`; rows that claim nothing sensible are passed over."""
+        self.end = record.offset + 1
+        for position, row in enumerate(self._rows(record)):
+            if row["level"] != ProofLevel.SEGMENT:
+                continue
+            try:
+                claim = decode_statement(row["statement"])
+            except WireError as error:
+                _logger.warning("proofs/%d passed over: %s", record.offset, error)
+                continue
+            segment = (claim.shard, claim.window, claim.segment)
+            places = self.claims.setdefault(segment, [])
+            if (record.offset, position) not in places:
+                places.append((record.offset, position))
+
+    def is_known(self, place: Place) -> bool:
+        """Whether a place's verdict is known."""
+        return place in self._verdicts
+
+    def verified(self, place: Place) -> VerifiedProof | None:
+        """Returns the proof at a place, verified at the first call; None when it does not hold."""
+        if place not in self._verdicts:
+            self._verdicts[place] = self._verify(place)
+        return self._verdicts[place]
+
+    def forget(self, shard: int, window: int) -> None:
+        """Drops the proofs of a shard's windows up to one."""
+        for segment in [s for s in self.claims if s[0] == shard and s[1] <= window]:
+            for place in self.claims.pop(segment):
+                self._verdicts.pop(place, None)
+
+    def first_needed(self) -> int:
+        """Returns the lowest offset of a proof that is not dropped."""
+        offsets = [place[0] for places in self.claims.values() for place in places]
+        return min(offsets, default=self.end)
+
+    def proof_bytes(self, reference: ProofReference) -> bytes | None:
+        """Reads a proof's bytes from the log."""
+        row = self._row((reference.offset, reference.row))
+        return None if row is None else bytes(row["proof"])
+
+    def _verify(self, place: Place) -> VerifiedProof | None:
+        row = self._row(place)
+        if row is None:
+            return None
+        try:
+            statement, verdict = verify_segment(row["proof"], self.hasher, self.minimum_bits)
+        except ProofError as error:
+            _logger.warning("the proof at proofs/%d/%d does not hold: %s", *place, error)
+            return None
+        digest = hashlib.sha256(row["proof"]).digest()
+        reference = ProofReference(*place, digest)
+        return VerifiedProof(reference, statement, verdict.proven_bits)
+
+    def _row(self, place: Place) -> dict[str, Any] | None:
+        record = self.fetch(place[0])
+        rows = [] if record is None else self._rows(record)
+        return rows[place[1]] if place[1] < len(rows) else None
+
+    def _rows(self, record: StoredRecord) -> list[dict[str, Any]]:
+        batch = input_of(record, PROOFS, self._registry).batch
+        rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
+        return rows

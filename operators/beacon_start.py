@@ -1,0 +1,161 @@
+"""How a node of the beacon starts: snapshot, final beacon blocks above it, then the log since.
+
+The snapshot is a short cut: without it every certificate and proof is checked again from the first record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from operators.beacon import BeaconApplication, BeaconBranch, ShardTip
+from operators.beacon_evidence import FinalHeaders, ProofShelf
+from operators.consensus_chain import FinalTip, genesis_tip
+from operators.event_log import EventLog, StoredRecord
+from operators.snapshot_file import read_snapshot, write_snapshot
+from operators.validator import identity_of
+from proving.backends.port import Hasher
+from proving.ledger.rules import LedgerParameters
+from proving.ledger.state import genesis_ledger
+from schemas.block import genesis_hash
+from schemas.config import Configuration
+from schemas.errors import WireError
+from schemas.genesis import Genesis
+from schemas.statement import read_boundary
+from schemas.topics import BEACON_SHARD, PROOFS, shard_topic
+from schemas.units import ZERO_WORD
+from schemas.wire import Reader, Writer
+
+SNAPSHOT_VERSION = 1
+NO_WINDOW = 0xFFFFFFFF
+
+Feeds = Mapping[str, Callable[[StoredRecord], None]]
+
+
+@dataclass(frozen=True, slots=True)
+class BeaconPlace:
+    """The beacon that a node works on, and with what.
+
+    Attributes:
+        log: The log.
+        genesis: The chain.
+        configuration: Limits and times.
+        hasher: Poseidon2 permutation.
+    """
+
+    log: EventLog
+    genesis: Genesis
+    configuration: Configuration
+    hasher: Hasher
+
+    def fetch(self, offset: int) -> StoredRecord | None:
+        """Reads a record of `proofs` from the log."""
+        found = self.log.read(PROOFS, offset, 1)
+        return found[0] if found and found[0].offset == offset else None
+
+
+@dataclass(slots=True)
+class BeaconState:
+    """An application with what a restart needs.
+
+    Attributes:
+        application: Accepted windows and the evidence for more.
+        tip: The beacon block it stands at.
+        positions: Where to read each feed from.
+        kind: Names the chain in the snapshot file.
+    """
+
+    application: BeaconApplication
+    tip: FinalTip
+    positions: dict[str, int]
+    kind: str
+
+    def feeds(self) -> Feeds:
+        """Returns the topics of the application and what takes their records."""
+        shards = self.application.headers.items()
+        return {
+            PROOFS: self.application.shelf.take,
+            **{shard_topic("blocks", shard): headers.take for shard, headers in shards},
+        }
+
+    def save(self, path: Path, tip: FinalTip, read: Mapping[str, int]) -> None:
+        """Writes a snapshot of the application at its final block; `read` are the reader's positions."""
+        application = self.application
+        writer = Writer().u8(SNAPSHOT_VERSION).fixed(tip.hash, 32)
+        writer.u64(tip.height).u64(tip.slot).u64(tip.view).fixed(application.final.root, 32)
+        writer.u64(application.shelf.first_needed()).u32(len(application.final.tips))
+        for shard, at in sorted(application.final.tips.items()):
+            offsets = application.headers[shard].offsets
+            first = min(offsets.values(), default=read[shard_topic("blocks", shard)])
+            writer.u32(shard).u64(first).u64(at.height).fixed(at.block_hash, 32)
+            writer.u32(NO_WINDOW if at.window < 0 else at.window)
+            at.boundary.write(writer)
+        write_snapshot(path, self.kind, writer.finish())
+
+
+def open_beacon(place: BeaconPlace, snapshot: Path) -> BeaconState:
+    """Returns the beacon's application as of its snapshot, or as of the genesis."""
+    kind = f"beacon/{place.genesis.chain}"
+    saved = read_snapshot(snapshot, kind)
+    if saved is not None:
+        return _restore(place, kind, saved)
+    genesis = place.genesis
+    fee = place.configuration.admission.min_fee_micros
+    tips = {}
+    for shard in range(genesis.shards):
+        parameters = LedgerParameters(genesis.chain, shard, fee)
+        ledger = genesis_ledger(parameters, place.hasher, genesis.issuer_key)
+        tips[shard] = ShardTip(0, genesis_hash(genesis.chain, shard), -1, ledger.boundary())
+    tip = genesis_tip(genesis.chain, BEACON_SHARD)
+    return _state(place, kind, tip=tip, root=ZERO_WORD, tips=tips, positions={})
+
+
+def _state(
+    place: BeaconPlace,
+    kind: str,
+    *,
+    tip: FinalTip,
+    root: bytes,
+    tips: Mapping[int, ShardTip],
+    positions: dict[str, int],
+) -> BeaconState:
+    headers = {}
+    for shard, at in tips.items():
+        identity = identity_of(place.genesis, shard, None, None)
+        headers[shard] = FinalHeaders(
+            identity.committee, identity.verifier, at.height, at.block_hash
+        )
+    minimum = place.configuration.proving.minimum_proven_bits
+    shelf = ProofShelf(place.fetch, place.hasher, minimum, positions.get(PROOFS, 0))
+    application = BeaconApplication(
+        BeaconBranch(b"", root, tips),
+        tip.hash,
+        headers,
+        shelf,
+        place.genesis.window_of,
+        place.hasher,
+    )
+    return BeaconState(application, tip, positions, kind)
+
+
+def _restore(place: BeaconPlace, kind: str, data: bytes) -> BeaconState:
+    reader = Reader(data, "beacon snapshot")
+    if reader.u8("version") != SNAPSHOT_VERSION:
+        raise WireError("beacon snapshot.version", f"expected {SNAPSHOT_VERSION}")
+    tip = FinalTip(
+        reader.fixed("hash", 32), reader.u64("height"), reader.u64("slot"), reader.u64("view")
+    )
+    root = reader.fixed("root", 32)
+    positions = {PROOFS: reader.u64("proofs")}
+    tips = {}
+    for _ in range(reader.u32("shards")):
+        shard = reader.u32("shard")
+        positions[shard_topic("blocks", shard)] = reader.u64("blocks")
+        height, block_hash = reader.u64("height"), reader.fixed("block_hash", 32)
+        window = reader.u32("window")
+        boundary = read_boundary(reader, "boundary")
+        known = -1 if window == NO_WINDOW else window
+        tips[shard] = ShardTip(height, block_hash, known, boundary)
+    reader.finish()
+    return _state(place, kind, tip=tip, root=root, tips=tips, positions=positions)
