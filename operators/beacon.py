@@ -10,7 +10,7 @@ for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from operators.application import BlockContent, Check, CheckState
 from operators.beacon_evidence import FinalHeaders, ProofShelf, Segment, VerifiedProof
@@ -22,13 +22,12 @@ from operators.beacon_payload import (
     decode_acceptances,
     encode_acceptances,
 )
+from operators.proof_chain import ends_at, follows
 from proving.backends.port import Hasher
-from proving.ledger.state import WINDOW_ARRAYS
-from proving.segment_proofs import boundary_state_root
 from schemas.block import BlockHeader
 from schemas.errors import InvariantError, WireError
 from schemas.statement import Boundary
-from schemas.units import ZERO_WORD, Array
+from schemas.units import ZERO_WORD
 
 MAX_SEARCH = 4096
 """Steps in looking for the proofs of one window; honest proofs of a window need one step per segment."""
@@ -186,7 +185,7 @@ class BeaconApplication:
                 return Check(CheckState.INVALID, "does_not_follow")
             proofs.append(proof)
             at = proof.statement.after
-        if not self._ends_at(at, last):
+        if not ends_at(at, last, self.hasher):
             return Check(CheckState.INVALID, "not_the_final_state")
         return _tip_at(last, window.window, at), tuple(proofs)
 
@@ -201,7 +200,7 @@ class BeaconApplication:
             if not paths:
                 return None
             at, proofs = paths.pop()
-            if proofs and self._ends_at(at, last):
+            if proofs and ends_at(at, last, self.hasher):
                 return _tip_at(last, window, at), proofs
             for place in reversed(self.shelf.claims.get((shard, window, len(proofs)), ())):
                 if not self.shelf.is_known(place):
@@ -229,27 +228,14 @@ class BeaconApplication:
         return None
 
     def _follows(self, proof: VerifiedProof, tip: ShardTip, at: Boundary, place: Segment) -> bool:
-        """Whether a proof goes on where the ledger stands; a window's first segment begins with empty lists."""
-        statement, before = proof.statement, proof.statement.before
+        """Whether a proof is of this chain and place, and goes on where the ledger stands."""
+        statement = proof.statement
         shard = self.headers.get(statement.shard)
         if shard is None or shard.committee.chain != statement.chain:
             return False
         if (statement.shard, statement.window, statement.segment) != place:
             return False
-        if statement.segment == 0 and statement.window > tip.window:
-            # The verifier has shown that the lists are empty and no block is open.
-            at = replace(at, sequence=before.sequence, roots=_with_lists_of(at, before))
-        return before == at
-
-    def _ends_at(self, boundary: Boundary, last: BlockHeader) -> bool:
-        found = (
-            boundary.height,
-            boundary.slot,
-            boundary.block_transactions,
-            boundary.root(Array.TXS),
-            boundary_state_root(boundary, self.hasher),
-        )
-        return found == (last.height, last.slot, 0, last.transactions_root, last.post_state_root)
+        return statement.window > tip.window and follows(statement, at)
 
     def _branch(self, block_hash: bytes) -> BeaconBranch | None:
         return self.final if block_hash == self.final_hash else self.branches.get(block_hash)
@@ -261,10 +247,6 @@ class BeaconApplication:
                 return False
             branch = above
         return True
-
-
-def _with_lists_of(at: Boundary, other: Boundary) -> tuple[bytes, ...]:
-    return tuple(other.root(array) if array in WINDOW_ARRAYS else at.root(array) for array in Array)
 
 
 def _tip_at(last: BlockHeader, window: int, boundary: Boundary) -> ShardTip:

@@ -39,7 +39,7 @@ def register(root: typer.Typer) -> None:
         shard: Shard = None,
     ) -> Work:
         """Write sealed epochs as Parquet."""
-        return Work("epoch:export_epochs", {"epoch": epoch, "out": out, "shard": shard})
+        return Work("epoch:export_epochs_action", {"epoch": epoch, "out": out, "shard": shard})
 
     @command(
         app,
@@ -56,7 +56,7 @@ def register(root: typer.Typer) -> None:
         ] = None,
     ) -> Work:
         """Query the exported epochs in DuckDB."""
-        return Work("epoch:query_epochs", {"sql": sql, "named": named})
+        return Work("epoch:query_epochs_action", {"sql": sql, "named": named})
 
     @command(app, "check", example="ecliptica epoch check")
     def check(epoch: SomeEpoch = None, shard: Shard = None) -> Work:
