@@ -107,7 +107,7 @@ def plan_traffic(
         if invalid is Invalidity.REPLAY and not valid:
             invalid = None  # nothing was sent yet that could be sent again
         needed = fee_units + workload.amounts.minimum
-        sender = senders.draw() if invalid else _solvent(senders, accounts, needed)
+        sender = _solvent(senders, accounts, needed)  # an invalid one has one fault, not two
         recipient = recipients.draw()
         while recipient == sender:
             recipient = recipients.draw()

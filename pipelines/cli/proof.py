@@ -28,9 +28,7 @@ def register(root: typer.Typer) -> None:
     def create(
         window: Annotated[int, typer.Option(help="Window to prove.")],
         shard: Annotated[int, typer.Option(help="Shard of the window.")] = 0,
-        out: Annotated[
-            Path | None, typer.Option(help="Folder.", show_default="DATA/proofs/window")
-        ] = None,
+        out: Annotated[Path | None, typer.Option(help="Folder.", show_default="DATA")] = None,
     ) -> Work:
         """Prove a closed window again from the log."""
         return Work("proof:create_proof", {"window": window, "shard": shard, "out": out})
@@ -41,9 +39,11 @@ def register(root: typer.Typer) -> None:
         example="ecliptica proof verify ecliptica-data/proofs/segment/1f.proof",
         settings=("minimum_bits",),
     )
-    def verify(file: ProofFile) -> Work:
-        """Verify a proof; prints what was proven and at how many bits."""
-        return Work("proof:verify_proof", {"file": file})
+    def verify(
+        files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Proof files.")],
+    ) -> Work:
+        """Verify proofs; prints what was proven and at how many bits."""
+        return Work("proof:verify_proof", {"files": files})
 
     @command(
         app, "explain", example="ecliptica proof explain ecliptica-data/proofs/segment/1f.proof"

@@ -1,0 +1,106 @@
+"""Action of `ecliptica demo`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines import day_report
+from pipelines.chain_setup import genesis_path
+from pipelines.cli.actions.epoch import export_epochs_action
+from pipelines.cli.contract import Call, Document
+from pipelines.day import DayOutcome, PhaseTimer, build
+from pipelines.settings import Settings
+from schemas.genesis import load_genesis
+
+
+def run_demo(call: Call) -> Document:
+    """Plays a day, exports its epochs, and verifies every proof in a fresh process.
+
+    Raises:
+        EclipticaError: A process cannot run, or nothing moves any more.
+    """
+    settings = call.settings()
+    outcome = build(settings).run(call.report, lambda: call.stop.is_requested)
+    if outcome.stopped:
+        note = f"stopped; `ecliptica demo --data {settings.data}` goes on"
+        return Document(note, {"stopped": True, "data": settings.data}, exit_code=1)
+    timer = PhaseTimer(dict(outcome.phase_seconds))
+    with timer.phase("export"):
+        export_epochs_action(call, epoch=None, out=None, shard=None)
+    files = day_report.all_proof_files(settings.data)
+    call.report.phase("proofs verified in a fresh process", len(files))
+    with timer.phase("verify"):
+        minimum = settings.configuration.proving.minimum_proven_bits
+        verified = day_report.verify_in_fresh_process(files, minimum)
+    call.report.advance(int(verified["accepted"]))
+    fields = _fields(settings, outcome, verified)
+    fields["phase_seconds"] = timer.seconds
+    problems = _problems(fields, verified, outcome, len(files))
+    fields["problems"] = problems
+    return Document(_text(fields), fields, exit_code=1 if problems else 0)
+
+
+def _fields(settings: Settings, outcome: DayOutcome, verified: Any) -> dict[str, Any]:
+    genesis = load_genesis(genesis_path(settings.data))
+    chain = outcome.chain
+    return {
+        "transactions": day_report.transaction_counts(outcome),
+        "latency_ms": day_report.latencies(settings, outcome),
+        "blocks": {"height": chain.height, "validators": len(genesis.validators)},
+        "windows": {"closed": len(chain.window_segments), "segments": chain.segments},
+        "proofs": day_report.proof_levels(settings, verified),
+        "beacon": None,
+        "supply": day_report.supply(settings.data),
+        "final_root": chain.state_root.hex(),
+        "epochs": day_report.epochs(settings.data),
+        "restarts": dict(outcome.restarts),
+        "data": settings.data,
+    }
+
+
+def _problems(
+    fields: dict[str, Any], verified: Any, outcome: DayOutcome, num_files: int
+) -> list[str]:
+    """Returns why the demo has not reached its goal; empty when it has."""
+    counts = fields["transactions"]
+    found = []
+    if counts["bft_final"] != counts["admitted"] or outcome.verdicts.unresolved:
+        found.append(f"{counts['admitted'] - counts['bft_final']} admitted are not bft_final")
+    if counts["differs_from_expected"]:
+        found.append("verdicts differ from what the traffic was made to get")
+    if not outcome.chain.is_proven:
+        found.append("a closed window is not proven")
+    if verified["accepted"] != num_files or num_files != outcome.chain.segments:
+        found.append(
+            f"{verified['accepted']} of {outcome.chain.segments} segment proofs hold in a fresh process"
+        )
+    if fields["supply"] is None or not fields["supply"]["holds"]:
+        found.append("the supply does not hold")
+    return found
+
+
+def _text(fields: dict[str, Any]) -> str:
+    counts, supply = fields["transactions"], fields["supply"] or {}
+    segment = fields["proofs"][0]
+    lines = [
+        f"transactions   {counts['submitted']} submitted = {counts['admitted']} admitted "
+        f"+ {counts['rejected']} rejected",
+        f"final          {counts['bft_final']} in {fields['blocks']['height']} blocks of "
+        f"{fields['blocks']['validators']} validators",
+        *(
+            f"latency        {name.replace('_', ' ')}: p50 {found['p50']:g} ms, p99 {found['p99']:g} ms"
+            for name, found in fields["latency_ms"].items()
+            if found is not None
+        ),
+        f"windows        {fields['windows']['closed']} closed, {segment['count']} segment proofs "
+        f"verified in a fresh process at {segment['proven_bits_min']} proven bits",
+        f"proofs         {segment['bytes_max']} bytes at most, {segment['verify_ms_max']} ms to verify, "
+        f"{segment['prove_seconds']} s to make",
+        f"supply         {supply.get('issued')} units issued, holds: {supply.get('holds')}",
+        f"final root     {fields['final_root']}",
+        f"epochs         {len(fields['epochs'])} exported to {fields['data']}/epochs",
+        f"not built yet  {day_report.WHY_NOT_FINAL}",
+        *(f"PROBLEM        {problem}" for problem in fields["problems"]),
+        "next           ecliptica epoch check; ecliptica epoch query --named latency",
+    ]
+    return "\n".join(lines)
