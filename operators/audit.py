@@ -21,6 +21,7 @@ from operators.export_files import (
     Manifest,
     epoch_folder,
     exported_epochs,
+    num_rows,
     read_manifest,
     sha256_of,
     table_names,
@@ -177,8 +178,12 @@ def check_files(
         yield Finding("files", odd, "missing or not part of an export")
     for name, entry in manifest.files.items():
         path = folder / name
-        if name in found and sha256_of(path) != entry.sha256:
+        if name not in found:
+            continue
+        if (sha256_of(path), path.stat().st_size) != (entry.sha256, entry.bytes):
             yield Finding("files", name, "its bytes are not those the manifest names")
+        elif num_rows(path) != entry.rows:
+            yield Finding("files", name, "does not hold as many rows as the manifest says")
 
 
 def _canonical(manifest: Manifest) -> bytes:

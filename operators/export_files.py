@@ -158,6 +158,14 @@ def read_table(folder: Path, table: Table) -> pa.Table:
     return found
 
 
+def num_rows(path: Path) -> int:
+    """Returns the number of rows of a Parquet file, -1 if it is none."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return -1
+
+
 def table_names() -> list[str]:
     """Returns the names of the files of an epoch, without the manifest."""
     return [f"{table.name}.parquet" for table in EXPORTS]

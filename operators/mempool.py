@@ -42,7 +42,7 @@ class Mempool:
     """What waits, and the rows that blocks refer to.
 
     Attributes:
-        fetch: Reads a record that is held no more.
+        fetch: Reads a record that is held no more, or not yet.
         store: Rows that are not settled.
         candidates: Admitted and not final, by place, in log order.
         unseen: (verdict bitmap, offset of the verdict) of records that have not arrived, by offset.
@@ -76,11 +76,11 @@ class Mempool:
                 self._admit(offset, verdicts, record.offset)
 
     def find(self, place: Place) -> StoredTransaction | None:
-        """Returns a row, from the log if it is held no more; None when it does not exist."""
+        """Returns a row, from the log if it is not held; None when it is not there."""
         held = self.store.rows.get(place)
         if held is not None:
             return held
-        record = self.fetch(place[0]) if place[0] < self.store.end else None
+        record = self.fetch(place[0])
         rows = () if record is None else rows_of(record)
         return next((stored for stored in rows if stored.row == place[1]), None)
 

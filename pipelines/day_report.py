@@ -24,6 +24,7 @@ from pipelines.day import DayOutcome
 from pipelines.latency import NANOS_PER_MILLI, LatencyRecorder, LatencySummary
 from pipelines.settings import Settings
 from schemas.job import ProofLevel
+from schemas.tables import ADMITTED as ADMITTED_TABLE
 from schemas.tables import BLOCKS, PROOFS
 from schemas.topics import PROOFS as PROOFS_TOPIC
 from schemas.topics import shard_topic
@@ -60,7 +61,14 @@ def verify_in_fresh_process(files: list[Path], minimum_bits: int) -> Mapping[str
     return {"proofs": [], "accepted": 0, **found, "exit_code": finished.returncode}
 
 
-def transaction_counts(outcome: DayOutcome) -> dict[str, Any]:
+def count_admitted(settings: Settings) -> int:
+    """Counts the verdict bits that admit a transaction."""
+    with closing(open_log(settings.log_url)) as log:
+        rows = TopicView(log).rows(shard_topic("admitted", 0), ADMITTED_TABLE)
+        return sum(int.from_bytes(row["verdicts"], "little").bit_count() for row in rows)
+
+
+def transaction_counts(settings: Settings, outcome: DayOutcome) -> dict[str, Any]:
     """Returns the counts of the traffic; rejected ones by reason."""
     verdicts = outcome.verdicts
     rejected = {name: n for name, n in verdicts.observed.items() if name != ADMITTED}
@@ -71,7 +79,7 @@ def transaction_counts(outcome: DayOutcome) -> dict[str, Any]:
     )
     return {
         "submitted": submitted,
-        "admitted": submitted - sum(rejected.values()),
+        "admitted": count_admitted(settings),
         "rejected": sum(rejected.values()),
         "bft_final": final,
         "window_proven": window_proven,

@@ -23,6 +23,7 @@ from pipelines.node import NodePlace, Role, Roles
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.state import genesis_ledger
 from proving.segment_proofs import segment_layout
+from schemas.errors import EclipticaError, EnvironmentMissing
 
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
@@ -100,7 +101,10 @@ class ProvingRole:
 
     def pump(self, now_millis: int) -> bool:
         """See `Role`; waits inside, for the pool or the log."""
-        self.prover.turn(TURN_SECONDS)
+        try:
+            self.prover.turn(TURN_SECONDS)
+        except EnvironmentMissing as error:  # it was there at the start, so a new start helps
+            raise EclipticaError(f"the pool of workers is lost: {error}") from error
         return True
 
     def close(self) -> None:

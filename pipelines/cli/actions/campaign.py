@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.campaign_byzantine import DEFAULT_RUNS, run_byzantine
+from pipelines import campaign_byzantine, campaign_chaos
+from pipelines.campaign_byzantine import run_byzantine
 from pipelines.cli.contract import Call, Document
 from pipelines.forge import usable_cores
 from schemas.errors import EnvironmentMissing, ParameterError
@@ -31,7 +32,10 @@ def run_campaign(call: Call, *, name: str, runs: int | None, seconds: int | None
     """
     if runs is not None and runs < 1:
         raise ParameterError(f"--runs is at least 1, got {runs}")
-    campaigns: dict[str, Callable[[Call, int | None], dict[str, Any]]] = {"byzantine": _byzantine}
+    campaigns: dict[str, Callable[[Call, int | None], dict[str, Any]]] = {
+        "byzantine": _byzantine,
+        "chaos": _chaos,
+    }
     if name not in campaigns:
         raise EnvironmentMissing(
             f"not built yet: campaign {name} needs {WAITS_FOR[name]}",
@@ -50,5 +54,15 @@ def run_campaign(call: Call, *, name: str, runs: int | None, seconds: int | None
 def _byzantine(call: Call, runs: int | None) -> dict[str, Any]:
     seed = call.settings().configuration.demo.seed
     return run_byzantine(
-        seed, runs or DEFAULT_RUNS, usable_cores(), call.report, lambda: call.stop.is_requested
+        seed,
+        runs or campaign_byzantine.DEFAULT_RUNS,
+        usable_cores(),
+        call.report,
+        lambda: call.stop.is_requested,
     )
+
+
+def _chaos(call: Call, runs: int | None) -> dict[str, Any]:
+    seed = call.settings().configuration.demo.seed
+    budget = runs or campaign_chaos.DEFAULT_RUNS
+    return campaign_chaos.run_chaos(seed, budget, call.report, lambda: call.stop.is_requested)

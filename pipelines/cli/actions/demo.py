@@ -44,7 +44,7 @@ def _fields(settings: Settings, outcome: DayOutcome, verified: Any) -> dict[str,
     genesis = load_genesis(genesis_path(settings.data))
     chain = outcome.chain
     return {
-        "transactions": day_report.transaction_counts(outcome),
+        "transactions": day_report.transaction_counts(settings, outcome),
         "latency_ms": day_report.latencies(settings, outcome),
         "blocks": {"height": chain.height, "validators": len(genesis.validators)},
         "windows": {"closed": len(chain.window_segments), "segments": chain.segments},
@@ -64,6 +64,8 @@ def _problems(
     """Returns why the demo has not reached its goal; empty when it has."""
     counts = fields["transactions"]
     found = []
+    if counts["submitted"] != counts["admitted"] + counts["rejected"]:
+        found.append("submitted transactions are not all admitted or rejected")
     if counts["bft_final"] != counts["admitted"] or outcome.verdicts.unresolved:
         found.append(f"{counts['admitted'] - counts['bft_final']} admitted are not bft_final")
     if counts["differs_from_expected"]:

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from operators.audit import EpochAudit, audit_export, check_files
+from operators.audit_views import named_queries, query_epochs
+from operators.export import ExportSource, export_epochs
+from operators.export_files import (
+    MANIFEST,
+    FileEntry,
+    epoch_folder,
+    exported_epochs,
+    read_manifest,
+    sha256_of,
+)
+from operators.proof_files import proof_files
+from pipelines.chain_setup import genesis_path
+from proving.arithmetic.poseidon2 import NumpyHasher
+from schemas.errors import ParameterError
+from schemas.job import ProofLevel
+from schemas.tables import TRANSACTIONS
+from tests.e2e.dictionary_executor import execute_log
+from tests.suites.mini_chain import MiniChain
+
+HASHER = NumpyHasher()
+Rows = list[dict[str, Any]]
+
+
+def _audit(root: Path) -> list[EpochAudit]:
+    return audit_export(root, 1000, HASHER)
+
+
+def _copy(day: MiniChain, to: Path) -> Path:
+    to.mkdir()
+    for name in ("epochs", "proofs"):
+        shutil.copytree(day.data / name, to / name)
+    shutil.copy(day.data / "genesis.json", to)
+    return to
+
+
+def _rewrite(root: Path, name: str, change: Callable[[Rows], None]) -> None:
+    """Changes a table of epoch 0 as a forger does who also mends the manifests."""
+    folder = epoch_folder(root, 0, 0)
+    path = folder / f"{name}.parquet"
+    table = pq.read_table(path, partitioning=None)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path, compression="zstd")
+    previous = None
+    for place in exported_epochs(root):
+        where = epoch_folder(root, *place)
+        manifest = read_manifest(where)
+        files = {
+            file: FileEntry(
+                rows=pq.read_metadata(where / file).num_rows,
+                bytes=(where / file).stat().st_size,
+                sha256=sha256_of(where / file),
+            )
+            for file in manifest.files
+        }
+        mended = manifest.model_copy(update={"files": files, "previous": previous})
+        (where / MANIFEST).write_text(mended.model_dump_json(indent=2) + "\n")
+        previous = sha256_of(where / MANIFEST)
+
+
+def test_a_true_export_has_no_finding(proven_day: MiniChain) -> None:
+    audits = _audit(proven_day.data)
+    assert [audit.findings for audit in audits] == [()] * len(audits)
+    assert all(audit.complete and (audit.proven_bits or 0) >= 100 for audit in audits)
+    view = proven_day.view()
+    assert sum(audit.proofs for audit in audits) == view.segments == len(view.accepted)
+    books = execute_log(proven_day.log())
+    assert sum(audit.transactions for audit in audits) == books.executed
+    last = query_epochs(proven_day.data, named_queries()["supply"].sql).rows[-1]
+    columns = query_epochs(proven_day.data, named_queries()["supply"].sql).columns
+    supply = dict(zip(columns, last, strict=True))
+    assert supply["holds"]
+    assert supply["proposer_pool"] == books.balances[1]
+
+
+def test_exporting_again_changes_no_byte(proven_day: MiniChain, tmp_path: Path) -> None:
+    source = ExportSource(proven_day.log(), genesis_path(proven_day.data), 1000, HASHER)
+    assert not any(epoch.written for epoch in export_epochs(source, proven_day.data, [0]))
+    assert all(epoch.written for epoch in export_epochs(source, tmp_path, [0]))
+    for path in (proven_day.data / "epochs").rglob("*.*"):
+        other = tmp_path / path.relative_to(proven_day.data)
+        assert other.read_bytes() == path.read_bytes(), path.name
+    with pytest.raises(ParameterError, match="not sealed"):
+        export_epochs(source, tmp_path, [0], 99)
+
+
+def test_any_changed_byte_of_a_file_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    folder = epoch_folder(root, 0, 0)
+    genesis = sha256_of(root / "genesis.json")
+    place = (proven_day.genesis.chain, 0, 0)
+    assert list(check_files(folder, place, None, genesis)) == []
+    rng = random.Random(1)  # noqa: S311 - a reproducible choice
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        for at in {0, len(data) - 1, *(rng.randrange(len(data)) for _ in range(20))}:
+            changed = bytearray(data)
+            changed[at] ^= 1 << rng.randrange(8)
+            path.write_bytes(changed)
+            is_found = bool(list(check_files(folder, place, None, genesis)))
+            assert is_found or any(audit.findings for audit in _audit(root)), (path.name, at)
+        path.write_bytes(data)
+    assert list(check_files(folder, place, None, genesis)) == []
+    (folder / "votes.parquet").unlink()
+    assert list(check_files(folder, place, None, genesis))
+
+
+def test_any_changed_byte_of_a_proof_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    path = proof_files(root, ProofLevel.SEGMENT)[0]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    findings = [finding for audit in _audit(root) for finding in audit.findings]
+    assert {finding.check for finding in findings} == {"proofs"}
+    path.unlink()
+    assert any("cannot be read" in f.detail for audit in _audit(root) for f in audit.findings)
+
+
+def _flip(column: str) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        value = bytearray(rows[-1][column])
+        value[-1] ^= 1
+        rows[-1][column] = bytes(value)
+
+    return change
+
+
+def _add(column: str) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        rows[-1][column] += 1
+
+    return change
+
+
+def _drop(rows: Rows) -> None:
+    del rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "check"),
+    [
+        ("transactions", _flip("signature"), "signatures"),
+        ("transactions", _flip("body"), "transactions"),
+        ("transactions", _add("amount"), "transactions"),
+        ("transactions", _drop, "roots"),
+        ("registrations", _add("account"), "registrations"),
+        ("blocks", _flip("payload"), "blocks"),
+        ("blocks", _add("height"), "blocks"),
+        ("certificates", _flip("certificate"), "certificates"),
+        ("certificates", _add("height"), "certificates"),
+        ("votes", _flip("message"), "votes"),
+        ("votes", _add("view"), "votes"),
+        ("windows", _flip("post_state_root"), "windows"),
+        ("windows", _add("segments"), "proofs"),
+        ("proofs", _flip("statement"), "proofs"),
+        ("proofs", _add("proven_bits"), "proofs"),
+        ("proofs", _drop, "proofs"),
+        ("supply", _add("accounts"), "supply"),
+        ("receipts", _drop, "receipts"),
+        ("rejected", lambda rows: rows[-1].update(reason="because"), "rejected"),
+    ],
+)
+def test_a_forger_who_mends_the_manifest_is_found(
+    proven_day: MiniChain, tmp_path: Path, table: str, change: Callable[[Rows], None], check: str
+) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    _rewrite(root, table, change)
+    found = {finding.check for audit in _audit(root) for finding in audit.findings}
+    assert check in found
+
+
+def test_the_rewriting_itself_is_not_what_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    _rewrite(root, "transactions", lambda rows: None)
+    assert not any(audit.findings for audit in _audit(root))
+
+
+def test_queries_read_the_export_and_nothing_else(proven_day: MiniChain, tmp_path: Path) -> None:
+    for query in named_queries().values():
+        result = query_epochs(proven_day.data, query.sql)
+        if query.name in ("double-spend", "equivocation", "unproven-windows"):
+            assert result.rows == []
+    with pytest.raises(ParameterError, match="only SELECT"):
+        query_epochs(proven_day.data, f"copy (select 1) to '{tmp_path / 'x'}'")
+    with pytest.raises(ParameterError, match="query failed"):
+        query_epochs(proven_day.data, "select * from read_csv('/etc/passwd')")
+    with pytest.raises(ParameterError, match="holds no epochs"):
+        query_epochs(tmp_path, "select 1")
+    assert TRANSACTIONS.name == "transactions"

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from operators.application import BlockContent, CheckState
+from operators.beacon import BeaconApplication
+from operators.beacon_payload import (
+    MAX_WINDOWS,
+    ProofReference,
+    WindowAcceptance,
+    accepted_root,
+    decode_acceptances,
+    encode_acceptances,
+)
+from operators.beacon_start import BeaconPlace, BeaconState, open_beacon
+from operators.event_log import Append
+from operators.final_history import beacon_blocks
+from operators.prover_role import record_of
+from operators.topic_view import TopicView
+from proving.arithmetic.poseidon2 import NumpyHasher
+from schemas.errors import InvariantError, WireError
+from schemas.tables import PROOFS
+from schemas.units import ZERO_WORD
+from tests.suites.mini_chain import MiniChain
+
+Windows = list[WindowAcceptance]
+
+
+def _open(day: MiniChain, folder: Path) -> BeaconState:
+    place = BeaconPlace(day.log(), day.genesis, day.configuration, NumpyHasher())
+    return open_beacon(place, folder / "beacon.snapshot")
+
+
+def _feed(day: MiniChain, state: BeaconState, *topics: str) -> None:
+    log = day.log()
+    for topic, take in state.feeds().items():
+        if topic in topics:
+            for record in log.read(topic, 0, 10_000):
+                take(record)
+
+
+@pytest.fixture
+def application(proven_day: MiniChain, tmp_path: Path) -> BeaconApplication:
+    state = _open(proven_day, tmp_path)
+    _feed(proven_day, state, "proofs", "blocks.0")
+    return state.application
+
+
+def _built(application: BeaconApplication) -> BlockContent:
+    for _ in range(20):  # each call verifies one proof more
+        if application.has_work(application.final_hash, 0):
+            break
+    for places in application.shelf.claims.values():
+        for place in places:
+            application.shelf.verified(place)
+    content = application.build(application.final_hash, 1, 0, required=False)
+    assert content is not None
+    return content
+
+
+def _check(application: BeaconApplication, windows: Windows) -> tuple[CheckState, str]:
+    payload = encode_acceptances(windows)
+    root = accepted_root(application.final.root, payload)
+    count = sum(len(window.proofs) for window in windows)
+    content = BlockContent(payload, ZERO_WORD, root, count)
+    found = application.check(b"x" * 32, application.final_hash, 1, 0, content)
+    return found.state, found.reason
+
+
+def test_what_is_built_is_valid_and_becomes_final(application: BeaconApplication) -> None:
+    content = _built(application)
+    windows = decode_acceptances(content.payload)
+    assert windows
+    assert application.check(b"b" * 32, application.final_hash, 1, 0, content).state == "valid"
+    application.finalize(b"b" * 32)
+    assert application.final.tips[0].window == windows[-1].window
+    assert len(application.final.accepted) == content.count
+    with pytest.raises(InvariantError):
+        application.finalize(b"c" * 32)
+
+
+CHANGES: list[tuple[str, Callable[[Windows], Windows], str]] = [
+    ("other shard", lambda w: [replace(w[0], shard=1)], "no_such_shard"),
+    ("other window", lambda w: [replace(w[0], window=w[0].window + 1)], "wrong_window"),
+    ("window twice", lambda w: [w[0], w[0]], "wrong_window"),
+    ("first window left out", lambda w: w[1:], "wrong_window"),
+    (
+        "proof of another window",
+        lambda w: [replace(w[0], proofs=w[1].proofs)],
+        "does_not_follow",
+    ),
+    (
+        "one proof too many",
+        lambda w: [replace(w[0], proofs=w[0].proofs + w[1].proofs)],
+        "does_not_follow",
+    ),
+    (
+        "other bytes than named",
+        lambda w: [replace(w[0], proofs=(replace(w[0].proofs[0], sha256=bytes(32)),))],
+        "proof_not_accepted",
+    ),
+    (
+        "no such row",
+        lambda w: [replace(w[0], proofs=(replace(w[0].proofs[0], row=7),))],
+        "proof_not_accepted",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "reason"), CHANGES, ids=[c[0] for c in CHANGES])
+def test_a_block_that_accepts_what_it_must_not_is_invalid(
+    application: BeaconApplication, name: str, change: Callable[[Windows], Windows], reason: str
+) -> None:
+    windows = list(decode_acceptances(_built(application).payload))
+    assert len(windows) > 1
+    assert _check(application, windows)[0] == "valid"
+    application.branches.clear()
+    assert _check(application, change(windows)) == ("invalid", reason), name
+
+
+def test_a_root_or_count_that_is_not_the_payloads_is_refused(
+    application: BeaconApplication,
+) -> None:
+    content = _built(application)
+    for wrong in (
+        replace(content, post_state_root=bytes(32)),
+        replace(content, transactions_root=b"\x01" * 32),
+        replace(content, count=content.count + 1),
+        replace(content, payload=content.payload[:-1]),
+    ):
+        found = application.check(b"x" * 32, application.final_hash, 1, 0, wrong)
+        assert found.state == "invalid"
+
+
+def test_what_has_not_arrived_yet_is_missing_not_invalid(
+    proven_day: MiniChain, tmp_path: Path, application: BeaconApplication
+) -> None:
+    windows = list(decode_acceptances(_built(application).payload))
+    state = _open(proven_day, tmp_path)
+    assert _check(state.application, windows) == ("missing", "blocks.0")
+    _feed(proven_day, state, "blocks.0")
+    assert _check(state.application, windows)[0] == "missing"
+    _feed(proven_day, state, "proofs")
+    assert _check(state.application, windows)[0] == "valid"
+
+
+def test_a_proof_that_does_not_hold_is_never_proposed(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    """A forged proof before the good one of the same segment changes nothing."""
+    forged = MiniChain(tmp_path / "forged")  # only for its log
+    log = forged.log()
+    good = list(TopicView(proven_day.log()).rows("proofs", PROOFS))
+    for row in good:
+        proof = bytearray(row["proof"])
+        proof[5000] ^= 1
+        for one in ({**row, "proof": bytes(proof)}, row):
+            append = record_of(PROOFS, [one])
+            log.append(append.topic, append.records)
+    place = BeaconPlace(log, proven_day.genesis, proven_day.configuration, NumpyHasher())
+    state = open_beacon(place, tmp_path / "none.snapshot")
+    _feed(proven_day, state, "blocks.0")
+    for record in log.read("proofs", 0, 10_000):
+        state.application.shelf.take(record)
+    windows = decode_acceptances(_built(state.application).payload)
+    assert all(proof.offset % 2 == 1 for window in windows for proof in window.proofs)
+    assert isinstance(append, Append)
+
+
+def test_a_restart_from_the_snapshot_stands_where_it_stood(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    observer = proven_day.roles["chain"].parts[1]  # type: ignore[attr-defined]
+    path = tmp_path / "beacon.snapshot"
+    read = {"blocks.0": proven_day.log().end_offset("blocks.0")}
+    observer.state.save(path, observer.node.core.tip, read)
+    restored = _open(proven_day, tmp_path)
+    assert restored.application.final.tips == observer.state.application.final.tips
+    assert restored.application.final.root == observer.state.application.final.root
+    assert restored.tip == observer.node.core.tip
+
+
+def test_the_observer_wrote_every_beacon_block_with_its_certificate(proven_day: MiniChain) -> None:
+    blocks = list(beacon_blocks(proven_day.log()))
+    assert [block.header.height for block, _ in blocks] == list(range(1, len(blocks) + 1))
+    accepted = [w for block, _ in blocks for w in decode_acceptances(block.payload)]
+    assert [w.window for w in accepted] == sorted(proven_day.view().window_segments)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\x02\x00\x00",
+        b"\x01\x01\x00",
+        b"\x01\x00\x00\x00",
+        encode_acceptances([WindowAcceptance(0, 1, ())]),
+        encode_acceptances(
+            [WindowAcceptance(0, 1, (ProofReference(0, 0, bytes(32)),))] * (MAX_WINDOWS + 1)
+        ),
+    ],
+)
+def test_payloads_that_are_not_canonical_are_refused(payload: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_acceptances(payload)
