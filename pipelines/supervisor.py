@@ -55,7 +55,7 @@ class _Child:
     plan: ProcessPlan
     log_path: Path
     process: subprocess.Popen[bytes] | None = None
-    is_ready: bool = False
+    was_ready: bool = False
     restarts: int = 0
     quick_deaths: int = 0
     started_at: float = 0.0
@@ -107,13 +107,13 @@ class Supervisor:
 
     @property
     def are_ready(self) -> bool:
-        """Whether every child has said that it is ready since its last start."""
-        return all(child.is_ready for child in self._children)
+        """Whether every child has been ready at least once."""
+        return all(child.was_ready for child in self._children)
 
     @property
     def waiting_for(self) -> list[str]:
-        """Names of the children that are not ready."""
-        return [child.plan.name for child in self._children if not child.is_ready]
+        """Names of the children that have never been ready."""
+        return [child.plan.name for child in self._children if not child.was_ready]
 
     @property
     def restarts(self) -> dict[str, int]:
@@ -163,7 +163,7 @@ class Supervisor:
         if child.process.stdout is not None:
             os.set_blocking(child.process.stdout.fileno(), False)
         child.started_at = time.monotonic()
-        child.is_ready, child.heard = False, b""
+        child.heard = b""
 
     def _listen(self, timeout_seconds: float) -> None:
         with selectors.DefaultSelector() as selector:
@@ -180,7 +180,7 @@ class Supervisor:
             return
         code = process.returncode
         _close(process)
-        child.process, child.is_ready = None, False
+        child.process = None
         is_quick = now - child.started_at < CALM_SECONDS
         child.quick_deaths = child.quick_deaths + 1 if is_quick else 0
         if code in HOPELESS_CODES or child.quick_deaths > MAX_QUICK_DEATHS:
@@ -197,7 +197,7 @@ def _hear(child: _Child, stream: IO[bytes]) -> None:
     data = stream.read()
     if data:
         child.heard = (child.heard + data)[-256:]
-        child.is_ready = child.is_ready or READY in child.heard.split()
+        child.was_ready = child.was_ready or READY in child.heard.split()
     elif data == b"":
         stream.close()
 
