@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pipelines import campaign_byzantine, campaign_chaos
+from pipelines import campaign_byzantine, campaign_chaos, campaign_proofs
 from pipelines.campaign_byzantine import run_byzantine
 from pipelines.cli.contract import Call, Document
 from pipelines.forge import usable_cores
@@ -35,6 +35,7 @@ def run_campaign(call: Call, *, name: str, runs: int | None, seconds: int | None
     campaigns: dict[str, Callable[[Call, int | None], dict[str, Any]]] = {
         "byzantine": _byzantine,
         "chaos": _chaos,
+        "mutate-proofs": _mutate_proofs,
     }
     if name not in campaigns:
         raise EnvironmentMissing(
@@ -66,3 +67,11 @@ def _chaos(call: Call, runs: int | None) -> dict[str, Any]:
     seed = call.settings().configuration.demo.seed
     budget = runs or campaign_chaos.DEFAULT_RUNS
     return campaign_chaos.run_chaos(seed, budget, call.report, lambda: call.stop.is_requested)
+
+
+def _mutate_proofs(call: Call, runs: int | None) -> dict[str, Any]:
+    seed = call.settings().configuration.demo.seed
+    budget = runs or campaign_proofs.DEFAULT_RUNS
+    return campaign_proofs.run_mutations(
+        seed, budget, usable_cores(), call.report, lambda: call.stop.is_requested
+    )

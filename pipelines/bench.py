@@ -1,0 +1,269 @@
+"""`ecliptica bench`: what this machine does per second, each figure from a median of repeats after a warm-up.
+
+A bench that makes proofs verifies every one of them; with a proof that does not hold it reports no figure.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from operators.proof_worker import process_backend
+from pipelines.forge import usable_cores
+from pipelines.progress import Progress
+from pipelines.sample_window import sample_window
+from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.backends.port import FieldArray
+from proving.kinds import verifying_key
+from proving.ledger.air import LedgerAir
+from proving.ledger.trace import build_trace
+from proving.prover import PhaseSpan
+from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
+from proving.signatures import KeyPair, default_backend, verify_many
+from schemas.errors import EnvironmentMissing, InvariantError
+from schemas.transactions import SIGNATURE_CONTEXT
+from schemas.units import MODULUS, ZERO_WORD
+
+DEFAULT_TRANSACTIONS = {"batch": 64, "verify": 64, "witness": 64, "signatures": 2000}
+KERNEL_STATES = 1 << 14
+NOT_BUILT = {
+    "compress": "the recursive proofs",
+    "stream": "the stream runners beside the loop; `ecliptica demo` reports the whole chain",
+    "finality": "a bench of its own; `ecliptica demo --json` reports finality under traffic",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchWork:
+    """What a bench is asked for.
+
+    Attributes:
+        transactions: Size of the work.
+        repeat: Measured runs after the warm-up.
+        seed: Of whatever is random.
+        report: Progress, one step per run.
+    """
+
+    transactions: int
+    repeat: int
+    seed: int
+    report: Progress
+
+    def timed(self, run: Callable[[], Any]) -> list[float]:
+        """Runs once to warm up and then `repeat` times; returns the seconds of each."""
+        run()
+        found = []
+        for _ in range(self.repeat):
+            started = time.perf_counter()
+            run()
+            found.append(time.perf_counter() - started)
+            self.report.advance(1)
+        return found
+
+
+def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
+    """Runs a bench by name.
+
+    Raises:
+        EnvironmentMissing: It is not built yet.
+        ProofError: A proof that was made does not hold.
+    """
+    benches: Mapping[str, Callable[[BenchWork], dict[str, Any]]] = {
+        "kernels": kernels,
+        "witness": witness,
+        "batch": batch,
+        "verify": verify,
+        "signatures": signatures,
+    }
+    if name not in benches:
+        raise EnvironmentMissing(
+            f"not built yet: bench {name} needs {NOT_BUILT[name]}",
+            f"benches: {', '.join(sorted(benches))}",
+        )
+    work.report.phase(name, None)
+    return {**benches[name](work), **environment()}
+
+
+def kernels(work: BenchWork) -> dict[str, Any]:
+    """Poseidon2 permutations and hashed cells per second on one thread."""
+    backend = process_backend()
+    rng = np.random.default_rng(work.seed)
+    states: FieldArray = rng.integers(0, MODULUS, (KERNEL_STATES, 16), dtype=np.uint32)
+    seconds = work.timed(lambda: backend.permute(states))
+    columns: FieldArray = rng.integers(0, MODULUS, (64, KERNEL_STATES), dtype=np.uint32)
+    rows = work.timed(lambda: backend.hash_rows(columns))
+    extended = work.timed(lambda: backend.evaluate_on_coset(columns, 16, 3))
+    return {
+        "name": "kernels",
+        "permutations": KERNEL_STATES,
+        **_seconds(seconds),
+        "permutations_per_second": round(KERNEL_STATES / statistics.median(seconds)),
+        "hashed_cells_per_second": round(columns.size / statistics.median(rows)),
+        "evaluated_cells_per_second": round(64 * 2**16 / statistics.median(extended)),
+        "proof_bytes": None,
+        "proven_bits": None,
+        "verified": None,
+        "parameters": {"backend": backend.name, "columns": 64},
+    }
+
+
+def witness(work: BenchWork) -> dict[str, Any]:
+    """Time from a window's transactions to the traces of its segments."""
+    backend, hasher = process_backend(), NumpyHasher()
+    air = verifying_key(SEGMENT_KIND, hasher).air
+    if not isinstance(air, LedgerAir):
+        raise InvariantError(f"{SEGMENT_KIND} is no circuit of the ledger")
+    cut = work.timed(lambda: sample_window(work.transactions, work.seed))
+    segments = sample_window(work.transactions, work.seed)
+    built = work.timed(lambda: [build_trace(air, one, backend, ZERO_WORD) for one in segments])
+    return {
+        "name": "witness",
+        "transactions": work.transactions,
+        **_seconds([a + b for a, b in zip(cut, built, strict=True)]),
+        "execute_and_cut_seconds": round(statistics.median(cut), 4),
+        "trace_seconds": round(statistics.median(built), 4),
+        "segments": len(segments),
+        "proof_bytes": None,
+        "proven_bits": None,
+        "verified": None,
+        "parameters": {"backend": backend.name, "kind": SEGMENT_KIND},
+    }
+
+
+def batch(work: BenchWork) -> dict[str, Any]:
+    """Proving a window's segments one after the other in this process, and verifying every proof."""
+    backend, hasher = process_backend(), NumpyHasher()
+    segments = sample_window(work.transactions, work.seed)
+    spans: list[PhaseSpan] = []
+    proofs: list[bytes] = []
+
+    def prove() -> None:
+        spans.clear()
+        proofs.clear()
+        proofs.extend(prove_segment(one, backend, spans.append).data for one in segments)
+
+    seconds = work.timed(prove)
+    verdicts = [verify_segment(proof, hasher)[1] for proof in proofs]
+    phases: dict[str, dict[str, float]] = {}
+    for span in spans:
+        entry = phases.setdefault(span.name, {"seconds": 0.0, "cells": 0})
+        entry["seconds"] += span.seconds
+        entry["cells"] += span.cells
+    for entry in phases.values():
+        entry["cells_per_second"] = round(entry["cells"] / max(entry["seconds"], 1e-9))
+        entry["seconds"] = round(entry["seconds"], 4)
+    key = verifying_key(SEGMENT_KIND, hasher)
+    return {
+        "name": "batch",
+        "transactions": work.transactions,
+        **_seconds(seconds),
+        "transactions_per_second": round(work.transactions / statistics.median(seconds), 2),
+        "segments": len(segments),
+        "phases": phases,
+        "proof_bytes": max(map(len, proofs)),
+        "proven_bits": min(verdict.proven_bits for verdict in verdicts),
+        "verified": len(verdicts) == len(segments),
+        "parameters": {
+            "backend": backend.name,
+            "kind": SEGMENT_KIND,
+            "rows": 1 << key.log_height,
+            "queries": key.parameters.num_queries,
+            "log_blowup": key.parameters.log_blowup,
+        },
+    }
+
+
+def verify(work: BenchWork) -> dict[str, Any]:
+    """Verifying one segment proof, the verifying key at hand."""
+    backend, hasher = process_backend(), NumpyHasher()
+    proof = prove_segment(sample_window(work.transactions, work.seed)[0], backend).data
+    seconds = work.timed(lambda: verify_segment(proof, hasher))
+    _, verdict = verify_segment(proof, hasher)
+    return {
+        "name": "verify",
+        "transactions": work.transactions,
+        **_seconds(seconds),
+        "proof_bytes": len(proof),
+        "proven_bits": verdict.proven_bits,
+        "verified": True,
+        "parameters": {"hasher": "numpy", "kind": SEGMENT_KIND},
+    }
+
+
+def signatures(work: BenchWork) -> dict[str, Any]:
+    """ML-DSA-44 verification in one batch over all threads."""
+    pairs = [KeyPair.from_seed(bytes([number]) * 32) for number in range(16)]
+    messages = [number.to_bytes(8, "little") * 16 for number in range(work.transactions)]
+    signers = [pairs[number % len(pairs)] for number in range(work.transactions)]
+    signed = [p.sign(m, SIGNATURE_CONTEXT) for p, m in zip(signers, messages, strict=True)]
+    keys = [pair.public_key for pair in signers]
+    good: list[bool] = []
+
+    def check() -> None:
+        good[:] = [bool(one) for one in verify_many(keys, messages, signed, SIGNATURE_CONTEXT)]
+
+    seconds = work.timed(check)
+    return {
+        "name": "signatures",
+        "transactions": work.transactions,
+        **_seconds(seconds),
+        "verifications_per_second": round(work.transactions / statistics.median(seconds)),
+        "proof_bytes": None,
+        "proven_bits": None,
+        "verified": all(good),
+        "parameters": {"backend": default_backend().name, "threads": usable_cores()},
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Returns machine, commit and peak memory of this process."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "peak_memory_bytes": peak,
+        "machine": {
+            "cpu": _cpu_name(),
+            "cores": usable_cores(),
+            "load_1min": round(os.getloadavg()[0], 2),
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+        "commit": commit(),
+    }
+
+
+def commit() -> str | None:
+    """Returns the commit that the code runs from, or None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    found = subprocess.run(  # noqa: S603 - constant arguments
+        ["git", "-C", str(root), "rev-parse", "HEAD"],  # noqa: S607 - the user's own git
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _seconds(found: list[float]) -> dict[str, float]:
+    return {
+        "seconds_median": round(statistics.median(found), 6),
+        "seconds_min": round(min(found), 6),
+    }

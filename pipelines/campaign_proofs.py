@@ -1,0 +1,246 @@
+"""`campaign mutate-proofs`: proofs with one thing changed, and bytes that never were proofs; none may be accepted.
+
+Every mutant starts from a real segment proof that is accepted unchanged. Anything but a named refusal, such as
+another exception, counts as a failure of the verifier too.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+from operators.proof_worker import process_backend
+from pipelines.progress import Progress
+from pipelines.sample_window import sample_window
+from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.errors import ProofError
+from proving.kinds import verifying_key
+from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
+from proving.stark.encoding import HEADER_BYTES, proof_sections
+from schemas.units import MODULUS
+
+DEFAULT_RUNS = 10_000
+CHUNK = 50
+ELEMENT_BYTES = 4
+
+Mutation = Callable[[bytes, bytes, random.Random], bytes]
+
+
+def flip_bit(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One bit anywhere."""
+    return _with(proof, at := rng.randrange(len(proof)), bytes([proof[at] ^ 1 << rng.randrange(8)]))
+
+
+def change_element(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One field element becomes another canonical one."""
+    at = _element_at(proof, rng)
+    old = int.from_bytes(proof[at : at + ELEMENT_BYTES], "little")
+    new = (old + rng.randrange(1, MODULUS)) % MODULUS
+    return _with(proof, at, new.to_bytes(ELEMENT_BYTES, "little"))
+
+
+def wrap_element(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One field element is written with the modulus added: the same residue, not canonical."""
+    at = _element_at(proof, rng)
+    old = int.from_bytes(proof[at : at + ELEMENT_BYTES], "little")
+    return _with(proof, at, ((old + MODULUS) % 2**32).to_bytes(ELEMENT_BYTES, "little"))
+
+
+def swap_words(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Two different runs of 32 bytes change places."""
+    first, second = sorted(_element_at(proof, rng, 32) for _ in range(2))
+    if second < first + 32 or proof[first : first + 32] == proof[second : second + 32]:
+        return change_element(proof, other, rng)
+    swapped = _with(proof, first, proof[second : second + 32])
+    return _with(swapped, second, proof[first : first + 32])
+
+
+def splice_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One section comes from a proof of another statement."""
+    sections = _section_bounds()
+    for _ in range(64):
+        start, end = rng.choice(sections)
+        if proof[start:end] != other[start:end]:
+            return _with(proof, start, other[start:end])
+    return change_element(proof, other, rng)
+
+
+def zero_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One section becomes zeros."""
+    sections = _section_bounds()
+    for _ in range(64):
+        start, end = rng.choice(sections)
+        if any(proof[start:end]):
+            return _with(proof, start, bytes(end - start))
+    return change_element(proof, other, rng)
+
+
+def change_header(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One byte of the header."""
+    at = rng.randrange(HEADER_BYTES)
+    return _with(proof, at, bytes([(proof[at] + rng.randrange(1, 256)) % 256]))
+
+
+def truncate(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Any shorter length."""
+    return proof[: rng.randrange(len(proof))]
+
+
+def extend(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Up to 64 bytes too many."""
+    return proof + rng.randbytes(rng.randrange(1, 65))
+
+
+def random_bytes(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Bytes that never were a proof, of any length or with a true header."""
+    if rng.random() < 0.5:
+        return rng.randbytes(rng.randrange(2 * len(proof)))
+    return proof[:HEADER_BYTES] + rng.randbytes(len(proof) - HEADER_BYTES)
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "flip_bit": flip_bit,
+    "change_element": change_element,
+    "wrap_element": wrap_element,
+    "swap_words": swap_words,
+    "splice_section": splice_section,
+    "zero_section": zero_section,
+    "change_header": change_header,
+    "truncate": truncate,
+    "extend": extend,
+    "random_bytes": random_bytes,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MutationShift:
+    """A piece of a campaign for one process.
+
+    Attributes:
+        seed: Seed of the campaign.
+        first: Number of its first mutant.
+        count: Mutants.
+        proof: What is mutated.
+        other: A proof of another statement.
+    """
+
+    seed: int
+    first: int
+    count: int
+    proof: bytes
+    other: bytes
+
+    def run(self) -> dict[str, Any]:
+        """Makes the mutants and verifies each; returns counts by mutation and reason, and what was accepted."""
+        reasons: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
+        accepted: list[str] = []
+        hasher = NumpyHasher()
+        names = list(MUTATIONS)
+        for number in range(self.first, self.first + self.count):
+            rng = random.Random(f"{self.seed}/{number}")  # noqa: S311 - reproducible, no secret
+            name = names[number % len(names)]
+            mutant = MUTATIONS[name](self.proof, self.other, rng)
+            kinds[name] += 1
+            if mutant in (self.proof, self.other):
+                reasons["unchanged"] += 1
+                continue
+            try:
+                verify_segment(mutant, hasher)
+            except ProofError as error:
+                reasons[error.reason.value] += 1
+            except Exception as error:
+                accepted.append(f"mutant {number} {name}: {type(error).__name__}: {error}")
+            else:
+                accepted.append(f"mutant {number} {name}: accepted")
+        return {"reasons": reasons, "kinds": kinds, "accepted": accepted}
+
+
+def run_mutations(
+    seed: int, runs: int, processes: int, report: Progress, is_stopped: Callable[[], bool]
+) -> dict[str, Any]:
+    """Runs the campaign.
+
+    Args:
+        seed: Of the mutations.
+        runs: Mutants.
+        processes: Processes side by side.
+        report: Progress.
+        is_stopped: Ends the campaign after the present pieces.
+
+    Returns:
+        The campaign's evidence; `ok` when every mutant was refused by name.
+    """
+    started = time.monotonic()
+    report.phase("two proofs to start from", 2)
+    proofs = []
+    for number in range(2):
+        witness = sample_window(8, seed + number)[0]
+        proofs.append(prove_segment(witness, process_backend()).data)
+        verify_segment(proofs[-1], NumpyHasher())
+        report.advance(1)
+    report.phase("mutants", runs)
+    reasons: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    accepted: list[str] = []
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        shifts = [
+            MutationShift(seed, first, min(CHUNK, runs - first), *proofs)
+            for first in range(0, runs, CHUNK)
+        ]
+        waiting = [pool.submit(shift.run) for shift in shifts]
+        for future in as_completed(waiting):
+            if is_stopped():
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
+            found = future.result()
+            reasons += found["reasons"]
+            kinds += found["kinds"]
+            accepted += found["accepted"]
+            report.advance(sum(found["kinds"].values()))
+    done = kinds.total()
+    return {
+        "name": "mutate-proofs",
+        "seed": seed,
+        "runs": done,
+        "accepted": len(accepted),
+        "evidence": {
+            "mutations": dict(sorted(kinds.items())),
+            "refused": dict(sorted(reasons.items())),
+            "accepted": accepted[:20],
+            "proof_bytes": len(proofs[0]),
+            "seconds": round(time.monotonic() - started, 1),
+        },
+        "ok": not accepted and done == runs and not reasons["unchanged"],
+    }
+
+
+def _with(data: bytes, at: int, piece: bytes) -> bytes:
+    return data[:at] + piece + data[at + len(piece) :]
+
+
+def _element_at(proof: bytes, rng: random.Random, room: int = ELEMENT_BYTES) -> int:
+    count = (len(proof) - HEADER_BYTES - room) // ELEMENT_BYTES
+    return HEADER_BYTES + ELEMENT_BYTES * rng.randrange(count + 1)
+
+
+def _section_bounds() -> list[tuple[int, int]]:
+    """Returns (first byte, end) of every section that holds anything."""
+    return list(_bounds())
+
+
+def _bounds() -> Iterator[tuple[int, int]]:
+    start = HEADER_BYTES
+    for section in proof_sections(verifying_key(SEGMENT_KIND, NumpyHasher())):
+        size = ELEMENT_BYTES
+        for length in section.shape:
+            size *= length
+        if size:
+            yield start, start + size
+        start += size
