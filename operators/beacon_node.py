@@ -24,7 +24,7 @@ from operators.final_history import beacon_blocks, replay
 from operators.proof_files import write_proof
 from operators.prover_role import record_of
 from operators.shard_start import MESSAGE_REWIND
-from operators.validator import NodeParts, core_config, identity_of, start_node
+from operators.validator import NodeParts, core_config, identity_of, observer_config, start_node
 from operators.vote_journal import VoteJournal
 from proving.ledger.trace import statement_digest
 from proving.signatures import KeyPair
@@ -173,7 +173,8 @@ def _start(
     reader: str,
 ) -> tuple[BeaconState, ConsensusNode]:
     state = open_beacon(place, snapshot)
-    config = core_config(place.configuration)
+    is_observer = identity.own_index is None
+    config = (observer_config if is_observer else core_config)(place.configuration)
     feeds = state.feeds()
     _read_feeds(place.log, state, feeds)
     tip, recent = replay(

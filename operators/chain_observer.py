@@ -16,7 +16,7 @@ from operators.event_log import Append, Record, StoredRecord
 from operators.final_history import replay, shard_blocks
 from operators.mempool import Candidate
 from operators.shard_start import MESSAGE_REWIND, ShardFeeds, ShardPlace, ShardState, open_shard
-from operators.validator import NodeParts, core_config, identity_of, start_node
+from operators.validator import NodeParts, identity_of, observer_config, start_node
 from schemas.block import Block, Certificate, Proposal
 from schemas.errors import WireError
 from schemas.receipt import ReceiptState
@@ -55,7 +55,7 @@ class ShardObserver:
         self.state: ShardState = open_shard(place, self._snapshot)
         identity = identity_of(place.genesis, shard, None, None)
         application = self.state.application
-        config = core_config(place.configuration)
+        config = observer_config(place.configuration)
         blocks = shard_blocks(place.log, shard)
         tip, recent = replay(application, identity, self.state.tip, blocks, config.retained_blocks)
         application.take_dropped()

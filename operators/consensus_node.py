@@ -45,6 +45,10 @@ from schemas.topics import BEACON, FAULTS, shard_topic
 POLL_RECORDS = 512
 """Records taken in per pump."""
 
+STEP_EVENTS = 32
+"""Events per step of the core: it takes only messages of views near its own, and moves on with each step, so
+that a long backlog must not be shown to it all at once."""
+
 MAX_MESSAGE_BYTES = 4 * 2**20
 """Longer consensus messages are not looked at."""
 
@@ -181,7 +185,10 @@ class ConsensusNode:
             waiting, self._waiting = self._waiting, {}
             for request in waiting.values():
                 events += self._check(request)
-        self._run(events, now_millis)
+        for first in range(0, len(events), STEP_EVENTS):
+            self._run(events[first : first + STEP_EVENTS], now_millis)
+        if not events:
+            self._run(events, now_millis)
         return bool(records)
 
     def next_tick(self) -> int | None:

@@ -7,7 +7,7 @@ from the log, and never contradicts what it has signed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from operators.application import Application
@@ -36,6 +36,9 @@ from schemas.genesis import Genesis
 SNAPSHOT_BLOCKS = 32
 """Final blocks between two snapshots."""
 
+OBSERVER_LOOKAHEAD = 1024
+"""Views ahead of its own for which an observer keeps votes and proposals; more than one read can hold."""
+
 FIRST_EPOCH = 0
 """Epoch of the genesis validator set; sets do not change yet."""
 
@@ -50,6 +53,11 @@ def core_config(configuration: Configuration) -> ConsensusConfig:
         max_timeout_millis=consensus.max_timeout_millis,
         block_interval_millis=configuration.admission.min_block_interval_millis,
     )
+
+
+def observer_config(configuration: Configuration) -> ConsensusConfig:
+    """Returns the same for a node without a vote, which cannot ask for what it has dropped."""
+    return replace(core_config(configuration), view_lookahead=OBSERVER_LOOKAHEAD)
 
 
 def identity_of(

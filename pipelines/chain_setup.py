@@ -22,6 +22,9 @@ from schemas.topics import all_topics
 VALIDATOR_KEY = "validator"
 """Name of a validator's key in its own directory."""
 
+ISSUER_WALLET = "issuer"
+"""Wallet of the chain's issuer: it registers accounts free of charge and issues units."""
+
 
 def genesis_path(data: Path) -> Path:
     """Returns where a data directory keeps its genesis document."""
@@ -116,6 +119,8 @@ def _make(
         if not key_path(directory, VALIDATOR_KEY).exists():
             create_key(directory, VALIDATOR_KEY)
         validators.append(encode_key(validator_key(data, index).public_key))
+    if not key_path(data, ISSUER_WALLET).exists():
+        create_key(data, ISSUER_WALLET, issuer_pair(seed).seed)
     genesis = Genesis(
         **_constants(configuration),
         start_millis=now_millis(),

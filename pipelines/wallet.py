@@ -193,7 +193,7 @@ def register_wallet(log: TopicLog, genesis: Genesis, options: RegisterOptions) -
 
 
 def send_payment(log: TopicLog, genesis: Genesis, options: SendOptions) -> Sent:
-    """Signs a transfer and appends it to the shard's topic.
+    """Signs a transfer, or an issue when the issuer pays, and appends it to the shard's topic.
 
     Raises:
         ParameterError: Unknown wallet or recipient, or a value outside its range.
@@ -206,15 +206,16 @@ def send_payment(log: TopicLog, genesis: Genesis, options: SendOptions) -> Sent:
         raise ParameterError(f"an amount is in [0, 2^60) units, got {options.amount}")
     key = load_key(options.data, options.wallet)
     reader = read_ledger(log, options.shard)
-    sender = _own_index(reader, key)
+    is_issuer = key.pair.public_key == genesis.issuer_key
+    sender = int(ReservedCell.RESERVE) if is_issuer else _own_index(reader, key)
     transaction = Transaction(
-        kind=TransactionKind.TRANSFER,
+        kind=TransactionKind.ISSUE if is_issuer else TransactionKind.TRANSFER,
         chain=genesis.chain,
         shard=options.shard,
         sender=sender,
         recipient=resolve_recipient(reader, options.to),
         amount=options.amount,
-        fee=options.fee,
+        fee=0 if is_issuer else options.fee,
         nonce=reader.next_nonce(sender) if options.nonce is None else options.nonce,
         expiry=genesis.slot_at(options.now_millis) + options.lifetime_slots,
     )

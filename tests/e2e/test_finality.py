@@ -100,3 +100,18 @@ def test_one_crashed_validator_of_four_does_not_stop_finality(tmp_path: Path) ->
     chain.send(rows)
     wanted = sum(row.expected == ADMITTED for row in rows)
     chain.run_until(lambda: len(_final(chain)) == wanted, 60)
+
+
+def test_an_observer_that_starts_late_writes_every_block(tmp_path: Path) -> None:
+    """It is shown a backlog of many views at once, and cannot ask for what it drops."""
+    chain = MiniChain(tmp_path / "data")
+    rows = small_traffic(tmp_path, chain.genesis, Workload(accounts=6, funding=10**12), 60)
+    chain.start(*(name for name in ROLES if name != "chain"))
+    for row in rows:
+        chain.send([row])
+        for _ in range(4):
+            chain.step()
+    height = chain.roles["validator-0"].node.core.tip.height  # type: ignore[attr-defined]
+    assert height > 40
+    chain.start("chain")
+    chain.run_until(lambda: chain.view().height >= height, 5)

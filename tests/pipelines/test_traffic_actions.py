@@ -10,7 +10,8 @@ from pipelines.cli.actions.traffic import chain_terms, generate, import_
 from pipelines.cli.actions.wallet import new, scan
 from pipelines.cli.contract import Call, StopFlag
 from pipelines.corpus import read_corpus_info
-from pipelines.key_store import list_keys
+from pipelines.key_store import key_path, list_keys
+from pipelines.wallet import NewWallet
 from schemas.config import Configuration
 from schemas.errors import EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis, encode_key
@@ -80,8 +81,8 @@ def test_import_then_generate_give_one_corpus(tmp_path: Path) -> None:
 
 def test_wallet_new_makes_a_key_and_what_needs_a_log_says_so(tmp_path: Path) -> None:
     made = new(_call(tmp_path), name="alice", register_with=None, shard=0)
-    assert (made.name, list_keys(tmp_path)) == ("alice", ("alice",))
-    with pytest.raises(EnvironmentMissing, match="registering with 'bob' on shard 0"):
+    assert made == NewWallet("alice", made.address, str(key_path(tmp_path, "alice")))  # type: ignore[union-attr]
+    with pytest.raises(ParameterError, match="does not exist"):
         new(_call(tmp_path), name="carol", register_with="bob", shard=0)
     with pytest.raises(EnvironmentMissing, match="no notes to scan for"):
         scan(_call(tmp_path), wallet="alice")

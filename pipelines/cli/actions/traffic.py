@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from operators.event_log import open_log
+from operators.topic_view import TopicView
 from pipelines.account_keys import issuer_pair
 from pipelines.cli.contract import Call
+from pipelines.latency import SystemClock, parse_rate
 from pipelines.traffic_generate import GenerateOptions, GenerateResult, generate_traffic
 from pipelines.traffic_import import ImportResult, import_traffic
+from pipelines.traffic_replay import Pace, ReplayOptions, ReplayResult, replay_traffic
 from pipelines.traffic_survey import ImportOptions
 from schemas.config import Configuration
 from schemas.errors import ParameterError
@@ -79,3 +84,22 @@ def chain_terms(data: Path, configuration: Configuration, seed: int) -> tuple[in
             "give the --seed that the chain was made with, or another --data",
         )
     return genesis.chain, genesis.slot_at(time.time_ns() // 1_000_000) + lifetime
+
+
+def replay(call: Call, *, source: str, rate: str, shard: int, wait: bool) -> ReplayResult:
+    """Sends a corpus onto the log.
+
+    Raises:
+        ParameterError: The source is no corpus file, or the rate has no meaning for it.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise ParameterError(
+            f"{source} is no corpus file",
+            "make one with `ecliptica traffic import` or `generate`; a topic cannot be replayed yet",
+        )
+    options = ReplayOptions(path, Pace(parse_rate(rate)), shard, wait)
+    with closing(open_log(call.settings().log_url)) as log:
+        return replay_traffic(
+            options, TopicView(log), SystemClock(), call.report, lambda: call.stop.is_requested
+        )

@@ -2,23 +2,79 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from operators.event_log import open_log
+from operators.topic_view import TopicView
+from pipelines.chain_setup import genesis_path
 from pipelines.cli.contract import Call
-from pipelines.wallet import NewWallet, new_wallet, scan_notes
+from pipelines.wallet import (
+    NewWallet,
+    RegisterOptions,
+    SendOptions,
+    Sent,
+    check_tier,
+    new_wallet,
+    parse_amount,
+    read_receipt,
+    register_wallet,
+    scan_notes,
+    send_payment,
+)
+from pipelines.wallet_view import Receipt
 from schemas.errors import EnvironmentMissing
+from schemas.genesis import load_genesis
 
 
-def new(call: Call, *, name: str, register_with: str | None, shard: int) -> NewWallet:
-    """Makes a key pair.
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """A wallet and its registration on the way.
 
-    Raises:
-        EnvironmentMissing: A registration is asked for, which needs the event log.
+    Attributes:
+        wallet: The key pair.
+        registration: The transaction; the wallet can be paid when it is final.
     """
-    if register_with is not None:
-        raise EnvironmentMissing(
-            f"not built yet: registering with {register_with!r} on shard {shard} from the command",
-            "make the key without --register-with",
+
+    wallet: NewWallet
+    registration: Sent
+
+
+def new(call: Call, *, name: str, register_with: str | None, shard: int) -> NewWallet | NewAccount:
+    """Makes a key pair, and registers it if a payer is named."""
+    data = call.settings().data
+    if register_with is None:
+        return new_wallet(data, name)
+    genesis = load_genesis(genesis_path(data))
+    with _open(call) as view:
+        wallet = new_wallet(data, name)
+        options = RegisterOptions(data, name, register_with, _now_millis(), shard)
+        return NewAccount(wallet, register_wallet(view, genesis, options))
+
+
+def send(
+    call: Call,
+    *,
+    wallet: str,
+    recipient: str,
+    amount: str,
+    tier: str,
+    shard: int,
+    nonce: int | None,
+) -> Sent:
+    """Signs a payment and appends it to the log."""
+    check_tier(tier)
+    data = call.settings().data
+    genesis = load_genesis(genesis_path(data))
+    units = parse_amount(amount)
+    with _open(call) as view:
+        options = SendOptions(
+            data, wallet, recipient, units, _now_millis(), shard=shard, tier=tier, nonce=nonce
         )
-    return new_wallet(call.settings().data, name)
+        return send_payment(view, genesis, options)
 
 
 def scan(call: Call, *, wallet: str) -> None:
@@ -28,3 +84,28 @@ def scan(call: Call, *, wallet: str) -> None:
         EnvironmentMissing: Always: the private tiers are not built yet.
     """
     scan_notes()
+
+
+def receipt(call: Call, *, transaction: str, shard: int, inclusion: Path | None) -> Receipt:
+    """Tells how certain a transaction is.
+
+    Raises:
+        EnvironmentMissing: The path to a day's statement is asked for, which needs the recursive proofs.
+    """
+    if inclusion is not None:
+        raise EnvironmentMissing(
+            "not built yet: the path to the day's statement needs the recursive proofs",
+            "leave --inclusion out",
+        )
+    with _open(call) as view:
+        return read_receipt(view, transaction, shard)
+
+
+@contextmanager
+def _open(call: Call) -> Iterator[TopicView]:
+    with closing(open_log(call.settings().log_url)) as log:
+        yield TopicView(log)
+
+
+def _now_millis() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,183 @@
+"""A pipeline as a long-lived service: `ecliptica run`. Its processes are kept running until it is told to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.event_log import EventLog, open_log
+from operators.export import ExportSource, export_epochs
+from operators.topic_view import TopicView
+from pipelines.chain_setup import create_topics, genesis_path, prepare_chain
+from pipelines.chain_view import ChainView
+from pipelines.flows import stages_of
+from pipelines.node_plan import SERVICE_ROLES, node_plans, write_node_configuration
+from pipelines.progress import Progress
+from pipelines.settings import Settings
+from pipelines.supervisor import ProcessPlan, Supervisor
+from proving.arithmetic.poseidon2 import NumpyHasher
+from schemas.errors import EnvironmentMissing, ParameterError
+from schemas.genesis import Genesis
+from schemas.tables import BLOCKS, JOBS
+from schemas.topics import JOBS as JOBS_TOPIC
+from schemas.topics import shard_topic
+
+POLL_SECONDS = 0.25
+EXPORT = "export"
+RUNNERS_BUILT = ("loop",)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOutcome:
+    """What a service did until it was stopped.
+
+    Attributes:
+        pipeline: Its name.
+        seconds: How long it ran.
+        height: Height of the last final block on the log.
+        sealed_epoch: Last sealed epoch with blocks, or None.
+        exported: Epochs written.
+        restarts: How often each process was started again.
+    """
+
+    pipeline: str
+    seconds: float
+    height: int
+    sealed_epoch: int | None
+    exported: int
+    restarts: dict[str, int]
+
+
+@dataclass(slots=True)
+class Service:
+    """A pipeline of one data directory.
+
+    Attributes:
+        settings: Merged configuration.
+        pipeline: Name in `flows.SERVICES`, or `all`.
+        until_epoch: Stop when this epoch is sealed and, if proving, proven; None to go on.
+    """
+
+    settings: Settings
+    pipeline: str
+    until_epoch: int | None = None
+    _read: dict[str, int] = field(default_factory=dict)
+    _sealed: int | None = None
+    _has_news: bool = False
+
+    def plan(self) -> list[ProcessPlan]:
+        """Returns the processes that a run starts.
+
+        Raises:
+            EnvironmentMissing: The pipeline is not built yet.
+        """
+        stages_of(self.pipeline, self.settings.configuration)
+        roles = SERVICE_ROLES.get(self.pipeline, ())
+        return node_plans(self.settings.data, self.settings.configuration, roles)
+
+    def run(self, report: Progress, is_stopped: Callable[[], bool]) -> ServiceOutcome:
+        """Runs until stopped, or until the epoch.
+
+        Raises:
+            EclipticaError: A process cannot run.
+        """
+        started = time.monotonic()
+        settings = self.settings
+        plans = self.plan()
+        genesis = prepare_chain(
+            settings.data, settings.configuration, settings.configuration.demo.seed, _now_millis
+        )
+        write_node_configuration(settings)
+        exported = 0
+        with closing(open_log(settings.log_url)) as log:
+            create_topics(log, genesis)
+            supervisor = Supervisor(plans, settings.data / "run")
+            view = ChainView(genesis)
+            supervisor.start()
+            report.phase(f"{self.pipeline}: {len(plans)} processes", None)
+            try:
+                while not is_stopped() and not self._is_done():
+                    supervisor.poll(POLL_SECONDS)
+                    self._follow(log, view, genesis)
+                    if self._has_news and self.pipeline in (EXPORT, "all"):
+                        exported += self._export(log, genesis)
+                        self._has_news = False
+                restarts = supervisor.restarts
+            finally:
+                supervisor.stop()
+        return ServiceOutcome(
+            self.pipeline,
+            round(time.monotonic() - started, 1),
+            view.height,
+            self._sealed,
+            exported,
+            restarts,
+        )
+
+    def _is_done(self) -> bool:
+        return (
+            self.until_epoch is not None
+            and self._sealed is not None
+            and self._sealed >= self.until_epoch
+        )
+
+    def _follow(self, log: EventLog, view: ChainView, genesis: Genesis) -> None:
+        """Reads blocks and ended jobs; notes when an epoch was sealed or proven further."""
+        topics = TopicView(log)
+        blocks = shard_topic("blocks", 0)
+        for topic, table in ((blocks, BLOCKS), (JOBS_TOPIC, JOBS)):
+            start, end = self._read.get(topic, 0), topics.end(topic)
+            for row in topics.rows(topic, table, start) if end > start else ():
+                if topic == blocks:
+                    before = genesis.epoch_of(view.tip_window) if view.height else None
+                    view.add_block(row)
+                    if before is not None and genesis.epoch_of(view.tip_window) > before:
+                        self._sealed, self._has_news = before, True
+                else:
+                    known = len(view.accepted)
+                    view.add_job(row)
+                    self._has_news |= len(view.accepted) > known
+            self._read[topic] = end
+
+    def _export(self, log: EventLog, genesis: Genesis) -> int:
+        fee = self.settings.configuration.admission.min_fee_micros
+        source = ExportSource(log, genesis_path(self.settings.data), fee, NumpyHasher())
+        done = export_epochs(source, self.settings.data, range(genesis.shards))
+        return sum(epoch.written for epoch in done)
+
+
+def check_runner(runner: str, shard: int | None, settings: Settings) -> None:
+    """Checks that a runner is built and the shard exists.
+
+    Raises:
+        EnvironmentMissing: Another runner than `loop`.
+        ParameterError: No such shard.
+    """
+    if runner not in RUNNERS_BUILT:
+        raise EnvironmentMissing(
+            f"not built yet: runner {runner}", f"runners: {', '.join(RUNNERS_BUILT)}"
+        )
+    shards = settings.configuration.chain.shards
+    if shard is not None and not 0 <= shard < shards:
+        raise ParameterError(f"there is no shard {shard}", f"shards: 0 to {shards - 1}")
+
+
+def plan_fields(pipeline: str, plans: list[ProcessPlan], settings: Settings) -> dict[str, Any]:
+    """Returns a plan as fields."""
+    stages = stages_of(pipeline, settings.configuration)
+    return {
+        "pipeline": pipeline,
+        "log": settings.log_url,
+        "data": settings.data,
+        "processes": [{"name": p.name, "arguments": list(p.arguments)} for p in plans],
+        "stages": [
+            {"name": s.name, "reads": list(s.reads), "writes": list(s.writes)} for s in stages
+        ],
+    }
+
+
+def _now_millis() -> int:
+    return time.time_ns() // 1_000_000
