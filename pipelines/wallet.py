@@ -17,6 +17,7 @@ from pipelines.key_store import StoredKey, create_key, key_path, load_key
 from pipelines.topic_log import TopicLog
 from pipelines.wallet_view import LedgerReader, Receipt
 from proving.ledger.rules import PUBLIC_FEE
+from schemas.config import AdmissionConfig
 from schemas.errors import EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis
 from schemas.tables import RECEIPTS, TRANSACTIONS, encode
@@ -34,8 +35,8 @@ from schemas.units import (
 UNITS_PER_COIN = 10**9
 """Units of 1e-9 in one ECLIPT."""
 
-DEFAULT_LIFETIME_SLOTS = EXPIRY_SPAN // 2
-"""Slots for which a sent transaction stays valid: two hours of 15/32 s slots, half of what is allowed."""
+DEFAULT_LIFETIME_SLOTS = AdmissionConfig().max_expiry_slots // 2
+"""Slots for which a sent transaction stays valid: half of what admission allows by default."""
 
 PUBLIC_TIER = "public"
 TIERS = (PUBLIC_TIER, "private", "max-private")
@@ -96,6 +97,7 @@ class RegisterOptions:
         payer: Name of the wallet that signs and pays; the issuer's registers free of charge.
         now_millis: Current UTC time.
         shard: Shard.
+        lifetime_slots: Slots from now for which it stays valid.
     """
 
     data: Path
@@ -103,6 +105,7 @@ class RegisterOptions:
     payer: str
     now_millis: int
     shard: int = 0
+    lifetime_slots: int = DEFAULT_LIFETIME_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def register_wallet(log: TopicLog, genesis: Genesis, options: RegisterOptions) -
         amount=0,
         fee=0 if is_issuer else PUBLIC_FEE,
         nonce=reader.next_nonce(sender),
-        expiry=genesis.slot_at(options.now_millis) + DEFAULT_LIFETIME_SLOTS,
+        expiry=genesis.slot_at(options.now_millis) + options.lifetime_slots,
         address=key.address,
         public_key=key.pair.public_key,
     )

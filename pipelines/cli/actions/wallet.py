@@ -51,7 +51,7 @@ def new(call: Call, *, name: str, register_with: str | None, shard: int) -> NewW
     genesis = load_genesis(genesis_path(data))
     with _open(call) as view:
         wallet = new_wallet(data, name)
-        options = RegisterOptions(data, name, register_with, _now_millis(), shard)
+        options = RegisterOptions(data, name, register_with, _now_millis(), shard, _lifetime(call))
         return NewAccount(wallet, register_wallet(view, genesis, options))
 
 
@@ -72,7 +72,15 @@ def send(
     units = parse_amount(amount)
     with _open(call) as view:
         options = SendOptions(
-            data, wallet, recipient, units, _now_millis(), shard=shard, tier=tier, nonce=nonce
+            data,
+            wallet,
+            recipient,
+            units,
+            _now_millis(),
+            shard=shard,
+            tier=tier,
+            lifetime_slots=_lifetime(call),
+            nonce=nonce,
         )
         return send_payment(view, genesis, options)
 
@@ -99,6 +107,10 @@ def receipt(call: Call, *, transaction: str, shard: int, inclusion: Path | None)
         )
     with _open(call) as view:
         return read_receipt(view, transaction, shard)
+
+
+def _lifetime(call: Call) -> int:
+    return max(1, call.settings().configuration.admission.max_expiry_slots // 2)
 
 
 @contextmanager
