@@ -38,12 +38,14 @@ class RetryPolicy:
         backoff_millis: Wait after the first failure; doubles with each further one.
         backoff_limit_millis: Longest wait.
         max_attempts: After so many failed attempts a job is dead until it is requeued by hand.
+        max_losses: The same for attempts whose worker was lost, which is rarely the job's fault.
     """
 
     lease_millis: int = 30_000
     backoff_millis: int = 500
     backoff_limit_millis: int = 30_000
     max_attempts: int = 8
+    max_losses: int = 50
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -51,7 +53,7 @@ class RetryPolicy:
         Raises:
             ParameterError: A value is not positive.
         """
-        if min(self.lease_millis, self.backoff_millis, self.max_attempts) < 1:
+        if min(self.lease_millis, self.backoff_millis, self.max_attempts, self.max_losses) < 1:
             raise ParameterError("lease, back-off and attempts must be positive")
 
     def wait_after(self, failures: int) -> int:
@@ -72,6 +74,7 @@ class Job:
         attempt: Number of the latest attempt, from 1; 0 before the first.
         lease_until_millis: End of the latest lease.
         failures: Attempts that reported a failure.
+        losses: Attempts whose worker was lost.
         not_before_millis: A failed job waits until then.
         detail: What the last failure said.
     """
@@ -84,6 +87,7 @@ class Job:
     attempt: int = 0
     lease_until_millis: int = 0
     failures: int = 0
+    losses: int = 0
     not_before_millis: int = 0
     detail: str = ""
 
@@ -181,7 +185,8 @@ class JobBook:
             self.jobs[job_id] = Job(job_id, envelope, len(self.jobs))
             return True
         job.envelope = envelope
-        job.state, job.failures, job.not_before_millis = JobState.WAITING, 0, row["at_millis"]
+        job.state, job.not_before_millis = JobState.WAITING, row["at_millis"]
+        job.failures = job.losses = 0
         return True
 
     def _lease(self, job: Job, row: Mapping[str, Any]) -> bool:
@@ -209,10 +214,15 @@ class JobBook:
                 return False
             job.lease_until_millis = at + self.policy.lease_millis
             return True
-        job.failures += 1
         job.detail = row["detail"] or ""
-        job.not_before_millis = at + self.policy.wait_after(job.failures)
-        dead = job.failures >= self.policy.max_attempts
+        if event is JobEvent.LOST:
+            job.losses += 1
+            job.not_before_millis = at + self.policy.wait_after(1)
+        else:
+            job.failures += 1
+            job.not_before_millis = at + self.policy.wait_after(job.failures)
+        policy = self.policy
+        dead = job.failures >= policy.max_attempts or job.losses >= policy.max_losses
         job.state = JobState.DEAD if dead else JobState.WAITING
         return True
 

@@ -25,9 +25,9 @@ from schemas.units import WORD_BYTES
 from schemas.wire import Reader, Writer
 
 BACKEND_VARIABLE = "ECLIPTICA_BACKEND"
-"""Names the backend; `reference` is the default."""
+"""Names the backend: `auto`, `cpu` or `reference`."""
 
-DEFAULT_BACKEND = "reference"
+DEFAULT_BACKEND = "auto"
 
 RESULT_VERSION = 1
 """First byte of a result."""
@@ -81,6 +81,7 @@ class ProofResult:
         return cls(proof, digest, bits, seconds, phases)
 
 
+@cache
 def open_backend(name: str) -> Backend:
     """Returns a backend by name.
 
@@ -91,7 +92,11 @@ def open_backend(name: str) -> Backend:
         from proving.backends.reference import ReferenceBackend  # noqa: PLC0415  - one is loaded
 
         return ReferenceBackend()
-    raise ParameterError(f"there is no backend {name!r}", "say reference")
+    if name in ("auto", "cpu"):
+        from proving.backends.cpu import CpuBackend  # noqa: PLC0415  - loads LLVM
+
+        return CpuBackend()
+    raise ParameterError(f"there is no backend {name!r}", "say auto, cpu or reference")
 
 
 @cache

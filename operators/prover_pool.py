@@ -20,6 +20,9 @@ Work = Callable[[bytes], bytes]
 CALLS_PER_ACTOR = 2
 """Calls in flight per actor: the next envelope travels while the present one is proven."""
 
+LOSSES_PER_CALL = 2
+"""Times in a row that every call in flight may be lost before the cluster is given up."""
+
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Ray's shared memory, bytes: two in-flight envelopes and results of 8 MiB per actor fit many times."""
 
@@ -32,11 +35,13 @@ class Outcome:
         ticket: The submitter's name for the work.
         result: Result bytes, or None when it failed.
         failure: One line, empty on success.
+        is_lost: Whether its worker was lost, rather than the work failed.
     """
 
     ticket: bytes
     result: bytes | None
     failure: str = ""
+    is_lost: bool = False
 
 
 class ProverPool(Protocol):
@@ -99,8 +104,8 @@ class DirectPool:
 class RayPool:
     """Named, restartable Ray actors with two calls in flight each.
 
-    A killed actor is restarted by Ray; its calls come back as failed outcomes. A lost cluster raises
-    EnvironmentMissing from `submit` or `collect`, and the caller opens a new pool.
+    A killed actor is restarted by Ray; its calls come back as lost. A cluster that is gone, or that loses call
+    after call, raises EnvironmentMissing from `collect`, and the caller opens a new pool.
     """
 
     def __init__(self, work: Work, actors: int, address: str | None = None) -> None:
@@ -119,6 +124,7 @@ class RayPool:
             for i in range(actors)
         ]
         self._load = [0] * actors
+        self._losses = 0
         self._pending: dict[Any, tuple[bytes, int]] = {}
 
     def free(self) -> int:
@@ -162,12 +168,20 @@ class RayPool:
         ticket, index = self._pending.pop(call)
         self._load[index] -= 1
         try:
-            return Outcome(ticket, self._ray.get(call))
+            result = self._ray.get(call)
         except self._ray.exceptions.RayTaskError as error:
+            self._losses = 0
             cause = error.cause if error.cause is not None else error
             return Outcome(ticket, None, f"{type(cause).__name__}: {cause}".splitlines()[0])
         except self._ray.exceptions.RayError as error:
-            return Outcome(ticket, None, f"worker lost: {type(error).__name__}")
+            self._losses += 1
+            if self._losses > LOSSES_PER_CALL * CALLS_PER_ACTOR * len(self._actors):
+                raise EnvironmentMissing(
+                    f"Ray has lost {self._losses} calls in a row", "the prover starts a new cluster"
+                ) from error
+            return Outcome(ticket, None, f"worker lost: {type(error).__name__}", is_lost=True)
+        self._losses = 0
+        return Outcome(ticket, result)
 
 
 class _Worker:

@@ -193,8 +193,11 @@ class ProverRole:
             return
         if outcome.result is None:
             LOGGER.warning("job=%s failed: %s", job.job_id.hex(), outcome.failure)
-            failed = self._event(job.job_id, JobEvent.FAILED, attempt, outcome.failure)
+            event = JobEvent.LOST if outcome.is_lost else JobEvent.FAILED
+            failed = self._event(job.job_id, event, attempt, outcome.failure)
             self._commit([record_of(JOBS, [failed])])
+            if job.state is JobState.DEAD:
+                LOGGER.error("job=%s is given up: %s", job.job_id.hex(), outcome.failure)
             return
         row = self._proof_row(job, ProofResult.from_bytes(outcome.result))
         proved = self._event(job.job_id, JobEvent.PROVED, attempt)

@@ -14,18 +14,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from operators.event_log import EventLog, open_log
+from operators.proof_worker import open_backend
 from operators.shard_start import ShardPlace
 from pipelines.chain_setup import genesis_path
 from pipelines.node_plan import ROLES, read_node_configuration
 from pipelines.settings import Settings
 from pipelines.supervisor import READY
-from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.backends.port import Hasher
 from schemas.config import Configuration
 from schemas.errors import EclipticaError
 from schemas.genesis import Genesis, load_genesis
@@ -73,7 +74,11 @@ class NodePlace:
 
     def shard(self) -> ShardPlace:
         """Returns the shard that the process works on."""
-        return ShardPlace(self.log, self.genesis, SHARD, self.configuration, NumpyHasher())
+        return ShardPlace(self.log, self.genesis, SHARD, self.configuration, self.hasher())
+
+    def hasher(self) -> Hasher:
+        """Returns the permutation of the configured backend."""
+        return open_backend(self.configuration.proving.backend)
 
 
 @dataclass(slots=True)
@@ -154,8 +159,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with closing(open_log(url)) as log:
             place = NodePlace(given.data, configuration, genesis, log, given.index)
             role = build_role(given.role, place)
-            sys.stdout.buffer.write(READY + b"\n")
-            sys.stdout.buffer.flush()
+            with suppress(
+                BrokenPipeError
+            ):  # the supervisor is gone, which also ends the standard input
+                sys.stdout.buffer.write(READY + b"\n")
+                sys.stdout.buffer.flush()
             run_role(role, log, stop.event.is_set)
     except EclipticaError as error:
         hint = f" ({error.hint})" if error.hint else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
 from operators.chain_observer import ShardObserver
 from operators.jobs import RetryPolicy
-from operators.proof_worker import prove_envelope
+from operators.proof_worker import BACKEND_VARIABLE, prove_envelope
 from operators.prover_pool import DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole
 from operators.stage_driver import StageDriver, open_driver
@@ -20,7 +21,6 @@ from operators.windows import WindowsStage, WindowsState
 from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles
-from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.state import genesis_ledger
 from proving.segment_proofs import segment_layout
 from schemas.errors import EclipticaError, EnvironmentMissing
@@ -90,7 +90,7 @@ def beacon(place: NodePlace) -> Role:
 
 def beacon_place(place: NodePlace) -> BeaconPlace:
     """Returns the beacon that a process works on."""
-    return BeaconPlace(place.log, place.genesis, place.configuration, NumpyHasher())
+    return BeaconPlace(place.log, place.genesis, place.configuration, place.hasher())
 
 
 @dataclass(slots=True)
@@ -119,13 +119,14 @@ def prover(place: NodePlace) -> Role:
         lease_millis=proving.lease_seconds * 1000, max_attempts=proving.max_attempts
     )
     workers = proving.workers or usable_cores()
+    os.environ[BACKEND_VARIABLE] = proving.backend  # workers inherit it
     pool: ProverPool
     if proving.pool == "process":
         pool = DirectPool(prove_envelope)
     else:
         pool = RayPool(prove_envelope, workers)
     name = f"prover-{place.index}"
-    return ProvingRole(ProverRole(place.log, pool, name, now_millis, NumpyHasher(), policy))
+    return ProvingRole(ProverRole(place.log, pool, name, now_millis, place.hasher(), policy))
 
 
 def now_millis() -> int:

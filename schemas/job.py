@@ -21,6 +21,7 @@ class JobEvent(StrEnum):
     HEARTBEAT = "heartbeat"
     PROVED = "proved"
     FAILED = "failed"
+    LOST = "lost"
     ACCEPTED = "accepted"
 
 

@@ -168,7 +168,7 @@ JOBS = Table(
         ]
     ),
 )
-"""`jobs`: what happened to a job (`planned`, `leased`, `heartbeat`, `proved`, `failed`, `accepted`)."""
+"""`jobs`: what happened to a job (`planned`, `leased`, `heartbeat`, `proved`, `failed`, `lost`, `accepted`)."""
 
 PROOFS = Table(
     "proofs",

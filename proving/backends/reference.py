@@ -64,12 +64,7 @@ class ReferenceBackend:
         Raises:
             ParameterError: The number of inputs, or an array's length, is wrong.
         """
-        if len(inputs) != program.num_inputs:
-            raise ParameterError(
-                f"{program.name} takes {program.num_inputs} inputs, got {len(inputs)}"
-            )
-        if any(isinstance(value, np.ndarray) and value.shape != (size,) for value in inputs):
-            raise ParameterError(f"{program.name} was given arrays that are not ({size},)")
+        self.check_inputs(program, inputs, size)
         plan = self._plans.get(program.fingerprint)
         if plan is None:
             plan = self._plans[program.fingerprint] = plan_program(program)
@@ -83,6 +78,20 @@ class ReferenceBackend:
             for row, value in zip(out, plan.evaluate(block), strict=True):
                 row[part] = value
         return out
+
+    @staticmethod
+    def check_inputs(program: Program, inputs: Sequence[FieldArray | int], size: int) -> None:
+        """Checks that inputs fit a program.
+
+        Raises:
+            ParameterError: The number of inputs, or an array's length, is wrong.
+        """
+        if len(inputs) != program.num_inputs:
+            raise ParameterError(
+                f"{program.name} takes {program.num_inputs} inputs, got {len(inputs)}"
+            )
+        if any(isinstance(value, np.ndarray) and value.shape != (size,) for value in inputs):
+            raise ParameterError(f"{program.name} was given arrays that are not ({size},)")
 
     def interpolate(self, columns: FieldArray) -> FieldArray:
         """Inverse NTT of each of (c, n) columns over the subgroup of size n."""

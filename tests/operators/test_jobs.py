@@ -145,3 +145,18 @@ def test_at_most_one_worker_ever_holds_a_job(steps: list[tuple[str, int, str, in
         holders = [(w, n) for w in "ab" for n in range(9) if jobs.holds(JOB, w, n, now)]
         assert len(holders) <= 1
         assert not (holders and jobs.ready(now, 1))
+
+
+def test_a_lost_worker_is_not_held_against_its_job_until_far_too_many_were_lost() -> None:
+    policy = RetryPolicy(max_attempts=2, max_losses=5, backoff_millis=10)
+    folded = JobBook(policy)
+    folded.apply([planned()])
+    at = 0
+    for attempt in range(1, 6):
+        assert folded.state_of(WORK.job_id, at) is JobState.WAITING
+        folded.apply([event("leased", at, attempt=attempt), event("lost", at, attempt=attempt)])
+        at += 10
+    job = folded.jobs[WORK.job_id]
+    assert (job.failures, job.losses, job.state) == (0, 5, JobState.DEAD)
+    folded.apply([planned(at)])
+    assert (job.losses, folded.state_of(WORK.job_id, at)) == (0, JobState.WAITING)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from proving.arithmetic.modulus import P
+from proving.arithmetic.modulus import PERMUTATION_WIDTH, P
+from proving.arithmetic.poseidon2 import permute_integers
+from proving.backends.cpu import CpuBackend
+from proving.backends.lowering import permutation_module, program_module
+from proving.backends.machine_code import CACHE_VARIABLE, MachineCode
 from proving.backends.port import Backend
 from proving.backends.reference import ReferenceBackend, matrix_product
 from schemas.errors import ParameterError
-from tests.suites.backend_laws import LAWS, Law, random_program
+from tests.suites.backend_laws import LAWS, Law, field_array, random_program
 
-BACKENDS: tuple[Backend, ...] = (ReferenceBackend(),)
+BACKENDS: tuple[Backend, ...] = (ReferenceBackend(), CpuBackend())
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
@@ -42,3 +49,26 @@ def test_a_product_too_long_for_exact_floats_is_refused() -> None:
     longer = np.zeros((1, 2**20 + 1), dtype=np.uint32)
     with pytest.raises(ParameterError, match="1048577"):
         matrix_product(longer, longer.T)
+
+
+def test_object_code_is_kept_and_a_damaged_file_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    source = program_module(random_program(3), 4)
+    assert not MachineCode(source).is_cached
+    assert MachineCode(source).is_cached
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    assert not MachineCode(source).is_cached
+    assert MachineCode(source).is_cached
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_every_width_of_vectors_gives_the_same(lanes: int) -> None:
+    """Also widths that this CPU has no registers for: LLVM splits them."""
+    code = MachineCode(permutation_module(lanes))
+    states = field_array(lanes, PERMUTATION_WIDTH, 2 * lanes)
+    expected = [permute_integers(state) for state in states.T.tolist()]
+    code.function("permute_columns", ctypes.c_void_p, ctypes.c_int64)(states.ctypes.data, 2 * lanes)
+    assert states.T.tolist() == expected
