@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from operators.application import BlockContent, Check, CheckState
-from operators.beacon_evidence import FinalHeaders, ProofShelf, Segment, VerifiedProof
+from operators.beacon_evidence import ProofShelf, Segment, VerifiedProof
 from operators.beacon_payload import (
     MAX_SEGMENTS,
     MAX_WINDOWS,
@@ -22,6 +22,7 @@ from operators.beacon_payload import (
     decode_acceptances,
     encode_acceptances,
 )
+from operators.final_headers import FinalHeaders
 from operators.proof_chain import ends_at, follows
 from proving.backends.port import Hasher
 from schemas.block import BlockHeader

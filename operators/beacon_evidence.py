@@ -1,31 +1,27 @@
-"""What the beacon judges by: final blocks of the shards, certificates checked, and proofs, verified once each.
+"""The proofs that the beacon judges: on the log, found by what they claim, verified once each.
 
-Both come from the log, which is trusted with nothing. A proof is looked at only when it is the next of its
-window; its bytes are read then and not kept.
+The log is trusted with nothing. A proof is looked at only when it is the next of its window; its bytes are read
+then and not kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from operators.beacon_payload import ProofReference
-from operators.consensus_messages import decode_certificate
-from operators.consensus_ports import Verifier
-from operators.consensus_votes import CertificateRejected, Committee, check_certificate
 from operators.event_log import StoredRecord
 from operators.record_input import input_of
 from proving.backends.port import Hasher
 from proving.errors import ProofError
 from proving.segment_proofs import verify_segment
-from schemas.block import BlockHeader, Phase, genesis_hash, header_from_bytes
 from schemas.errors import WireError
 from schemas.job import ProofLevel, job_id_of
 from schemas.statement import SegmentStatement, decode_statement
-from schemas.tables import BLOCKS, PROOFS, SchemaRegistry
+from schemas.tables import PROOFS, SchemaRegistry
 
 _logger = logging.getLogger(__name__)
 
@@ -34,73 +30,6 @@ Segment = tuple[int, int, int]
 
 Place = tuple[int, int]
 """Offset and row on the topic `proofs`."""
-
-
-@dataclass(slots=True)
-class FinalHeaders:
-    """Certified headers of one shard above the last accepted window.
-
-    Attributes:
-        committee: Who must have signed.
-        verifier: Checks their signatures.
-        height: Height of the last row taken.
-        tip: Its block hash.
-        headers: Certified headers by height.
-        offsets: Offset of the record of each header.
-    """
-
-    committee: Committee
-    verifier: Verifier
-    height: int = 0
-    tip: bytes = b""
-    headers: dict[int, BlockHeader] = field(default_factory=dict)
-    offsets: dict[int, int] = field(default_factory=dict)
-    _run: list[tuple[BlockHeader, int]] = field(default_factory=list)
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
-
-    def __post_init__(self) -> None:
-        """Begins at the genesis unless told otherwise."""
-        if not self.tip:
-            self.tip = genesis_hash(self.committee.chain, self.committee.shard)
-
-    def take(self, record: StoredRecord) -> None:
-        """Takes a record of `blocks.<shard>`; rows that do not follow are passed over."""
-        batch = input_of(record, BLOCKS, self._registry).batch
-        for row in [] if batch is None else batch.to_pylist():
-            try:
-                self._take_row(row, record.offset)
-            except (WireError, CertificateRejected) as error:
-                _logger.warning("%s/%d passed over: %s", record.topic, record.offset, error)
-
-    def forget(self, height: int) -> None:
-        """Drops headers up to a height."""
-        for old in [known for known in self.headers if known <= height]:
-            del self.headers[old], self.offsets[old]
-
-    def _take_row(self, row: Mapping[str, Any], offset: int) -> None:
-        header = header_from_bytes(row["header"])
-        if (header.height, header.parent_hash) == (self.height + 1, self.tip):
-            self._run = []  # whatever claimed this height before had no certificate
-        last, last_hash = self.height, self.tip
-        if self._run:
-            last, last_hash = self._run[-1][0].height, self._run[-1][0].block_hash()
-        if (header.height, header.parent_hash) != (last + 1, last_hash):
-            if header.height > self.height:
-                raise WireError("blocks.height", f"{header.height} does not follow {last}")
-            return
-        certificate = decode_certificate(row["certificate"])
-        own_hash = header.block_hash()
-        self._run.append((header, offset))
-        if certificate.ballot.block_hash != own_hash:
-            return
-        run, self._run = self._run, []
-        if certificate.ballot.phase is not Phase.FINALIZE:
-            raise WireError("blocks.certificate", "does not make the block final")
-        check_certificate(certificate, self.committee, self.verifier)
-        for certified, at in run:
-            self.headers[certified.height] = certified
-            self.offsets[certified.height] = at
-        self.height, self.tip = header.height, own_hash
 
 
 @dataclass(frozen=True, slots=True)

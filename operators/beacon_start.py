@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.beacon import BeaconApplication, BeaconBranch, ShardTip
-from operators.beacon_evidence import FinalHeaders, ProofShelf
+from operators.beacon_evidence import ProofShelf
 from operators.consensus_chain import FinalTip, genesis_tip
 from operators.event_log import EventLog, StoredRecord
+from operators.final_headers import FinalHeaders
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.validator import identity_of
 from proving.backends.port import Hasher

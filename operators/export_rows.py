@@ -17,13 +17,14 @@ from typing import Any
 from operators.block_payload import TransactionReference, decode_payload
 from operators.consensus_messages import decode_certificate, decode_message
 from operators.consensus_node import NodeIdentity
+from operators.final_headers import FinalHeaders
 from operators.proof_files import proof_path
 from operators.topic_view import TopicView
 from proving.ledger.state import Ledger
-from schemas.block import BlockHeader, Vote, header_from_bytes
+from schemas.block import BlockHeader, Vote
 from schemas.errors import InvariantError, WireError
 from schemas.genesis import Genesis
-from schemas.job import JobEnvelope, JobEvent, ProofLevel
+from schemas.job import JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import ReceiptState
 from schemas.rejection import RejectionReason
 from schemas.tables import (
@@ -117,28 +118,36 @@ class EpochSorter:
 
     def _read_blocks(self) -> list[EpochRows]:
         """Returns the epochs with their blocks; the last one is sealed only by a block of a later one."""
+        topic = shard_topic("blocks", self.shard)
+        final = FinalHeaders(self.identity.committee, self.identity.verifier)
+        for record in self.view.records(topic):
+            final.take(record)
         epochs: list[EpochRows] = []
-        for row in self.view.rows(shard_topic("blocks", self.shard), BLOCKS):
-            header = header_from_bytes(row["header"])
+        for record, row in self.view.placed_rows(topic, BLOCKS):
+            header = final.headers.get(row["height"])
+            if header is None or not _is_of(row, header, record.offset, final.offsets):
+                continue
             epoch = self._epoch(header.slot)
             if not epochs or epochs[-1].epoch != epoch:
                 epochs.append(EpochRows(epoch))
-            rows = epochs[-1]
-            certificate = decode_certificate(row["certificate"])
-            rows.headers.append(header)
-            rows.add("blocks", row)
-            rows.windows.add(self.genesis.window_of(header.slot))
-            rows.add(
-                "certificates",
-                {
-                    "height": header.height,
-                    "view": certificate.ballot.view,
-                    "block_hash": certificate.ballot.block_hash,
-                    "signers": list(certificate.signers),
-                    "certificate": row["certificate"],
-                },
-            )
+            self._add_block(epochs[-1], header, row)
         return epochs[:-1]
+
+    def _add_block(self, rows: EpochRows, header: BlockHeader, row: Row) -> None:
+        certificate = decode_certificate(row["certificate"])
+        rows.headers.append(header)
+        rows.add("blocks", row)
+        rows.windows.add(self.genesis.window_of(header.slot))
+        rows.add(
+            "certificates",
+            {
+                "height": header.height,
+                "view": certificate.ballot.view,
+                "block_hash": certificate.ballot.block_hash,
+                "signers": list(certificate.signers),
+                "certificate": row["certificate"],
+            },
+        )
 
     def _read_transactions(self, epochs: list[EpochRows], ledger: Ledger) -> None:
         stored: dict[tuple[int, int], Row] = {}
@@ -219,8 +228,8 @@ class EpochSorter:
         accepted: set[str] = set()
         for row in self.view.rows(JOBS_TOPIC, JOBS):
             if row["event"] == JobEvent.PLANNED and row["job_id"] not in epoch_of_job:
-                envelope = JobEnvelope.from_bytes(row["envelope"])
-                if envelope.shard == self.shard:
+                envelope = planned_envelope(row)
+                if envelope is not None and envelope.shard == self.shard:
                     epoch_of_job[row["job_id"]] = self.genesis.epoch_of(envelope.window)
             if row["event"] == JobEvent.ACCEPTED:
                 accepted.add(row["detail"])
@@ -257,6 +266,15 @@ class EpochSorter:
         for record, row in self.view.placed_rows(REJECTED_TOPIC, REJECTED):
             if row["topic"] == own_topic:
                 add("rejected", self._epoch(self.genesis.slot_at(record.append_millis)), row)
+
+
+def _is_of(row: Row, header: BlockHeader, offset: int, offsets: Mapping[int, int]) -> bool:
+    """Says whether a row is the one that a certified header was taken from."""
+    return (
+        row["header"] == header.to_bytes()
+        and offsets[header.height] == offset
+        and hashlib.sha256(row["payload"]).digest() == header.payload_hash
+    )
 
 
 def _stored(stored: Mapping[tuple[int, int], Row], reference: TransactionReference) -> Row:

@@ -38,6 +38,12 @@ class TopicView:
         self, topic: str, table: Table, start: int = 0
     ) -> Iterator[tuple[StoredRecord, Mapping[str, Any]]]:
         """Yields rows like `rows`, each with the record that holds it."""
+        for record in self.records(topic, start):
+            for row in self._decode(table, record):
+                yield record, row
+
+    def records(self, topic: str, start: int = 0) -> Iterator[StoredRecord]:
+        """Yields the records that are there from offset `start` on."""
         end = self.log.end_offset(topic)
         while start < end:
             records = self.log.read(topic, start, CHUNK_RECORDS)
@@ -46,8 +52,7 @@ class TopicView:
             for record in records:
                 start = record.offset + 1
                 if record.offset < end:
-                    for row in self._decode(table, record):
-                        yield record, row
+                    yield record
 
     def end(self, topic: str) -> int:
         """Returns the offset that the next record of a topic gets."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas.block import genesis_hash, header_from_bytes
+from schemas.errors import WireError
 from schemas.genesis import Genesis
-from schemas.job import JobEvent
+from schemas.job import JobEvent, planned_envelope
 
 
 @dataclass(slots=True)
@@ -19,6 +21,7 @@ class ChainView:
         height: Height of the last final block; 0 before the first.
         tip_window: Window of the last final block, or -1.
         state_root: State root after it, 32 bytes; empty before the first.
+        tip: Its block hash; empty before the first.
         last_user_window: Window of the last block that held transactions, or -1.
         window_segments: Number of segments of each closed window.
         window_transactions: Number of transactions of each closed window.
@@ -30,6 +33,7 @@ class ChainView:
     height: int = 0
     tip_window: int = -1
     state_root: bytes = b""
+    tip: bytes = b""
     last_user_window: int = -1
     window_segments: dict[int, int] = field(default_factory=dict)
     window_transactions: dict[int, int] = field(default_factory=dict)
@@ -37,10 +41,18 @@ class ChainView:
     accepted: set[bytes] = field(default_factory=set)
 
     def add_block(self, row: Mapping[str, Any]) -> None:
-        """Takes a row of `blocks.<shard>`."""
-        self.height, self.state_root = row["height"], row["post_state_root"]
-        self.tip_window = self.genesis.window_of(row["slot"])
-        if row["transactions"]:
+        """Takes a row of `blocks.<shard>`; one that does not follow is passed over."""
+        try:
+            header = header_from_bytes(row["header"])
+        except WireError:
+            return
+        before = self.tip or genesis_hash(self.genesis.chain, header.shard)
+        if (header.height, header.parent_hash) != (self.height + 1, before):
+            return
+        self.tip, self.height = header.block_hash(), header.height
+        self.state_root = header.post_state_root
+        self.tip_window = self.genesis.window_of(header.slot)
+        if header.transaction_count:
             self.last_user_window = self.tip_window
 
     def add_window(self, row: Mapping[str, Any]) -> None:
@@ -50,10 +62,11 @@ class ChainView:
 
     def add_job(self, row: Mapping[str, Any]) -> None:
         """Takes a row of `jobs`."""
-        if row["event"] == JobEvent.PLANNED:
-            self.planned.add(row["job_id"])
-        elif row["event"] == JobEvent.ACCEPTED:
-            self.accepted.add(row["job_id"])
+        job_id = row["job_id"]
+        if row["event"] == JobEvent.PLANNED and planned_envelope(row) is not None:
+            self.planned.add(job_id)
+        elif row["event"] == JobEvent.ACCEPTED and job_id in self.planned:
+            self.accepted.add(job_id)
 
     @property
     def segments(self) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from schemas.errors import WireError
 
@@ -120,6 +122,15 @@ class JobEnvelope:
         except ValueError as error:
             raise WireError("job.level", f"unknown level {level_bytes!r}") from error
         return cls(level, shard, window, segment, statement, witness)
+
+
+def planned_envelope(row: Mapping[str, Any]) -> JobEnvelope | None:
+    """Returns the envelope of a `planned` row of `jobs`, or None when its bytes are not those its id names."""
+    try:
+        envelope = JobEnvelope.from_bytes(row["envelope"] or b"")
+    except WireError:
+        return None
+    return envelope if envelope.job_id == row["job_id"] else None
 
 
 _PLACES = ((0, 4), (4, 12), (12, 16))

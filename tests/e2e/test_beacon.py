@@ -154,7 +154,8 @@ def test_a_proof_that_does_not_hold_is_never_proposed(
     """A forged proof before the good one of the same segment changes nothing."""
     forged = MiniChain(tmp_path / "forged")  # only for its log
     log = forged.log()
-    good = list(TopicView(proven_day.log()).rows("proofs", PROOFS))
+    rows = TopicView(proven_day.log()).rows("proofs", PROOFS)
+    good = [row for row in rows if len(row["proof"]) > 100_000]  # the rest is poison
     for row in good:
         proof = bytearray(row["proof"])
         proof[5000] ^= 1

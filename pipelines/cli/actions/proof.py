@@ -22,7 +22,7 @@ from proving.segment_proofs import SEGMENT_KIND, boundary_state_root, verify_seg
 from proving.stark.soundness import SoundnessReport, analyse, best_johnson, unique_decoding
 from proving.stark.transcript import TranscriptEvent
 from schemas.errors import ParameterError
-from schemas.job import JobEnvelope, JobEvent, ProofLevel
+from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM
 from schemas.tables import JOBS
 from schemas.topics import JOBS as JOBS_TOPIC
@@ -144,7 +144,9 @@ def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
     for row in TopicView(log).rows(JOBS_TOPIC, JOBS):
         if row["event"] != JobEvent.PLANNED:
             continue
-        envelope = JobEnvelope.from_bytes(row["envelope"])
+        envelope = planned_envelope(row)
+        if envelope is None:
+            continue
         if (envelope.shard, envelope.window) == (shard, window) and envelope.segment not in seen:
             seen.add(envelope.segment)
             yield envelope

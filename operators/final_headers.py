@@ -1,0 +1,86 @@
+"""The headers of a shard's final blocks, certificates checked, from a log that is trusted with nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.consensus_messages import decode_certificate
+from operators.consensus_ports import Verifier
+from operators.consensus_votes import CertificateRejected, Committee, check_certificate
+from operators.event_log import StoredRecord
+from operators.record_input import input_of
+from schemas.block import BlockHeader, Phase, genesis_hash, header_from_bytes
+from schemas.errors import WireError
+from schemas.tables import BLOCKS, SchemaRegistry
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class FinalHeaders:
+    """Certified headers of one shard above the last accepted window.
+
+    Attributes:
+        committee: Who must have signed.
+        verifier: Checks their signatures.
+        height: Height of the last row taken.
+        tip: Its block hash.
+        headers: Certified headers by height.
+        offsets: Offset of the record of each header.
+    """
+
+    committee: Committee
+    verifier: Verifier
+    height: int = 0
+    tip: bytes = b""
+    headers: dict[int, BlockHeader] = field(default_factory=dict)
+    offsets: dict[int, int] = field(default_factory=dict)
+    _run: list[tuple[BlockHeader, int]] = field(default_factory=list)
+    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+
+    def __post_init__(self) -> None:
+        """Begins at the genesis unless told otherwise."""
+        if not self.tip:
+            self.tip = genesis_hash(self.committee.chain, self.committee.shard)
+
+    def take(self, record: StoredRecord) -> None:
+        """Takes a record of `blocks.<shard>`; rows that do not follow are passed over."""
+        batch = input_of(record, BLOCKS, self._registry).batch
+        for row in [] if batch is None else batch.to_pylist():
+            try:
+                self._take_row(row, record.offset)
+            except (WireError, CertificateRejected) as error:
+                _logger.warning("%s/%d passed over: %s", record.topic, record.offset, error)
+
+    def forget(self, height: int) -> None:
+        """Drops headers up to a height."""
+        for old in [known for known in self.headers if known <= height]:
+            del self.headers[old], self.offsets[old]
+
+    def _take_row(self, row: Mapping[str, Any], offset: int) -> None:
+        header = header_from_bytes(row["header"])
+        if (header.height, header.parent_hash) == (self.height + 1, self.tip):
+            self._run = []  # whatever claimed this height before had no certificate
+        last, last_hash = self.height, self.tip
+        if self._run:
+            last, last_hash = self._run[-1][0].height, self._run[-1][0].block_hash()
+        if (header.height, header.parent_hash) != (last + 1, last_hash):
+            if header.height > self.height:
+                raise WireError("blocks.height", f"{header.height} does not follow {last}")
+            return
+        certificate = decode_certificate(row["certificate"])
+        own_hash = header.block_hash()
+        self._run.append((header, offset))
+        if certificate.ballot.block_hash != own_hash:
+            return
+        run, self._run = self._run, []
+        if certificate.ballot.phase is not Phase.FINALIZE:
+            raise WireError("blocks.certificate", "does not make the block final")
+        check_certificate(certificate, self.committee, self.verifier)
+        for certified, at in run:
+            self.headers[certified.height] = certified
+            self.offsets[certified.height] = at
+        self.height, self.tip = header.height, own_hash
