@@ -102,7 +102,7 @@ def test_registrations_and_payments_follow_the_ledgers_rules(town: Town) -> None
     first = town.send("alice", "17", 0)
     second = town.send("alice", "0x" + bob.address.hex(), 0)
     assert town.transactions()[2:] == [
-        Transaction(TransactionKind.TRANSFER, 3, 0, 16, 17, 0, 1000, nonce, 5 + 2**14)
+        Transaction(TransactionKind.TRANSFER, 3, 0, 16, 17, 0, 1000, nonce, 5 + 3840)
         for nonce in (0, 1)
     ]
     judge = Judge(LedgerParameters(chain=3, shard=0, minimum_fee=0), ISSUER.public_key, slot=6)
