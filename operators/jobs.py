@@ -35,6 +35,7 @@ class RetryPolicy:
 
     Attributes:
         lease_millis: A lease runs this long after its last heartbeat.
+        heartbeat_millis: A working prover renews its leases this often; at most half a lease.
         backoff_millis: Wait after the first failure; doubles with each further one.
         backoff_limit_millis: Longest wait.
         max_attempts: After so many failed attempts a job is dead until it is requeued by hand.
@@ -42,6 +43,7 @@ class RetryPolicy:
     """
 
     lease_millis: int = 30_000
+    heartbeat_millis: int = 10_000
     backoff_millis: int = 500
     backoff_limit_millis: int = 30_000
     max_attempts: int = 8
@@ -51,10 +53,13 @@ class RetryPolicy:
         """Checks the ranges.
 
         Raises:
-            ParameterError: A value is not positive.
+            ParameterError: A value is not positive, or one late heartbeat would lose a lease.
         """
-        if min(self.lease_millis, self.backoff_millis, self.max_attempts, self.max_losses) < 1:
-            raise ParameterError("lease, back-off and attempts must be positive")
+        times = (self.lease_millis, self.heartbeat_millis, self.backoff_millis)
+        if min(*times, self.max_attempts, self.max_losses) < 1:
+            raise ParameterError("lease, heartbeat, back-off and attempts must be positive")
+        if 2 * self.heartbeat_millis > self.lease_millis:
+            raise ParameterError("a lease lasts at least two heartbeats")
 
     def wait_after(self, failures: int) -> int:
         """Returns the milliseconds to wait after `failures` >= 1 failed attempts."""

@@ -30,9 +30,6 @@ LOGGER = logging.getLogger(__name__)
 POLL_RECORDS = 256
 """Records per poll; the log stops earlier at its own limit of bytes."""
 
-BEATS_PER_LEASE = 3
-"""Two heartbeats may be late before a lease is lost."""
-
 
 @dataclass(slots=True)
 class ProverRole:
@@ -122,7 +119,7 @@ class ProverRole:
         now = self.now_millis()
         if not self._running or now < self._beat_millis:
             return
-        self._beat_millis = now + self.policy.lease_millis // BEATS_PER_LEASE
+        self._beat_millis = now + self.policy.heartbeat_millis
         rows = [
             self._event(job_id, JobEvent.HEARTBEAT, attempt)
             for job_id, attempt in self._running.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from operators.admission import Admission
@@ -36,7 +37,7 @@ TURN_SECONDS = 0.25
 class StageRole:
     """A stage under its driver."""
 
-    driver: StageDriver[AdmissionView] | StageDriver[WindowsState]
+    driver: StageDriver[AdmissionView]
 
     def pump(self, now_millis: int) -> bool:
         """See `Role`."""
@@ -60,6 +61,32 @@ def validator(place: NodePlace) -> Role:
     return ShardValidator(place.shard(), place.index, pair, directory)
 
 
+@dataclass(slots=True)
+class BoundedWindows:
+    """The windows stage, which waits while proofs are too far behind.
+
+    What it has not read stays on the log, so waiting costs no memory and loses nothing.
+
+    Attributes:
+        driver: The stage.
+        proven_window: Returns the last accepted window, or -1.
+        max_ahead: Windows that may be closed and not accepted; >= 1.
+    """
+
+    driver: StageDriver[WindowsState]
+    proven_window: Callable[[], int]
+    max_ahead: int
+
+    def pump(self, now_millis: int) -> bool:
+        """See `Role`."""
+        ahead = self.driver.state.ledger.window - self.proven_window()
+        return ahead <= self.max_ahead and self.driver.run_once(0.0, now_millis) > 0
+
+    def close(self) -> None:
+        """See `Role`."""
+        self.driver.close()
+
+
 def chain(place: NodePlace) -> Role:
     """Returns what writes final blocks, windows and accepted proofs."""
     shard = place.shard()
@@ -72,11 +99,17 @@ def chain(place: NodePlace) -> Role:
         segment_layout(),
         shard.hasher,
     )
+    beacon_observer = BeaconObserver(beacon_place(place), directory, place.data)
+    tips = beacon_observer.state.application
     return Roles(
         [
             ShardObserver(shard, directory),
-            BeaconObserver(beacon_place(place), directory, place.data),
-            StageRole(open_driver(windows, place.log, directory, place.genesis.chain)),
+            beacon_observer,
+            BoundedWindows(
+                open_driver(windows, place.log, directory, place.genesis.chain),
+                lambda: tips.final.tips[shard.shard].window,
+                place.configuration.proving.max_unproven_windows,
+            ),
         ]
     )
 
@@ -116,7 +149,9 @@ def prover(place: NodePlace) -> Role:
     """Returns the prover with its pool of workers."""
     proving = place.configuration.proving
     policy = RetryPolicy(
-        lease_millis=proving.lease_seconds * 1000, max_attempts=proving.max_attempts
+        lease_millis=proving.lease_seconds * 1000,
+        heartbeat_millis=proving.heartbeat_seconds * 1000,
+        max_attempts=proving.max_attempts,
     )
     workers = proving.workers or usable_cores()
     os.environ[BACKEND_VARIABLE] = proving.backend  # workers inherit it

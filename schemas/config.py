@@ -84,9 +84,6 @@ class ChainConfig(Section):
     validators: int = Field(default=49, ge=1, le=100)
     """Validators per shard; the quorum is n - floor((n - 1) / 3)."""
 
-    supply_cap_units: int = Field(default=10**18, ge=1, lt=MAX_UNITS)
-    """Most that can ever be issued, units of 1e-9 ECLIPT; the default is one thousand million ECLIPT."""
-
     @property
     def quorum(self) -> int:
         """Signers that a certificate needs."""
@@ -95,9 +92,6 @@ class ChainConfig(Section):
 
 class AdmissionConfig(Section):
     """What may enter a block."""
-
-    max_record_bytes: int = Field(default=16 * 2**20, ge=2**16, le=2**26)
-    """Largest record a stage reads from the log, bytes; larger ones become dead letters."""
 
     max_transaction_bytes: int = Field(default=8 * 2**10, ge=4 * 2**10, le=2**20)
     """Largest Public transaction with key and signature, bytes; 3.8 KB when it registers a key."""
@@ -114,9 +108,6 @@ class AdmissionConfig(Section):
     min_block_interval_millis: int = Field(default=50, ge=0, le=60_000)
     """Least time between two blocks of a shard, milliseconds."""
 
-    max_waiting_transactions: int = Field(default=100_000, ge=1, le=10_000_000)
-    """Admitted transactions that may wait for a block; above it admission stops reading."""
-
 
 class ConsensusConfig(Section):
     """Time-outs of Simplex; safety depends on none of them."""
@@ -124,14 +115,8 @@ class ConsensusConfig(Section):
     view_timeout_millis: int = Field(default=1_000, ge=10, le=600_000)
     """How long a validator waits for a proposal before it votes to skip the view, milliseconds."""
 
-    timeout_backoff_percent: int = Field(default=150, ge=100, le=1_000)
-    """What a failed view multiplies the time-out by, percent; a finalised view resets it."""
-
     max_timeout_millis: int = Field(default=30_000, ge=10, le=3_600_000)
     """Bound of the backed-off time-out, milliseconds."""
-
-    max_parked_messages: int = Field(default=10_000, ge=1, le=10_000_000)
-    """Votes and proposals of later views kept until their view begins; more are dropped and asked for again."""
 
     @model_validator(mode="after")
     def _backoff_has_room(self) -> Self:
@@ -142,9 +127,6 @@ class ConsensusConfig(Section):
 
 class ProvingConfig(Section):
     """How windows are proven."""
-
-    segment_kind: Literal["S"] = "S"
-    """Size of a ledger segment; L segments come with the recursive proofs."""
 
     pool: Literal["ray", "process"] = "ray"
     """Where proofs run: Ray actors, or the calling process."""
@@ -164,8 +146,8 @@ class ProvingConfig(Section):
     max_attempts: int = Field(default=5, ge=1, le=1_000)
     """Failed attempts after which a job waits for a person."""
 
-    max_queued_jobs: int = Field(default=1_024, ge=1, le=1_000_000)
-    """Jobs that may wait; above it windows stay planned."""
+    max_unproven_windows: int = Field(default=1_024, ge=1, le=MAX_COUNT - 1)
+    """How many windows the cut of proof jobs may run ahead of the accepted proofs; beyond it blocks wait on the log."""
 
     minimum_proven_bits: int = Field(default=100, ge=100, le=128)
     """Least proven soundness of an accepted proof, bits; never below 100."""
@@ -185,9 +167,6 @@ class StorageConfig(Section):
 
     log_url: str = ""
     """Event log: sqlite:///PATH or kafka://HOST:PORT; empty for DATA/log.sqlite."""
-
-    retention_epochs: int = Field(default=2, ge=1, lt=MAX_COUNT)
-    """Exported and proven epochs whose raw records stay on the log."""
 
 
 class DemoConfig(Section):

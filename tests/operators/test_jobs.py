@@ -13,7 +13,13 @@ from schemas.job import JobEnvelope, ProofLevel
 WORK = JobEnvelope(ProofLevel.SEGMENT, 0, 1, 0, b"statement", b"witness")
 OTHER = JobEnvelope(ProofLevel.SEGMENT, 0, 0, 0, b"statement", b"witness")
 JOB = WORK.job_id
-POLICY = RetryPolicy(lease_millis=100, backoff_millis=10, backoff_limit_millis=40, max_attempts=3)
+POLICY = RetryPolicy(
+    lease_millis=100,
+    heartbeat_millis=30,
+    backoff_millis=10,
+    backoff_limit_millis=40,
+    max_attempts=3,
+)
 
 
 def event(
