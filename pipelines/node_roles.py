@@ -70,7 +70,8 @@ class BoundedWindows:
     Attributes:
         driver: The stage.
         proven_window: Returns the last accepted window, or -1.
-        max_ahead: Windows that may be closed and not accepted; >= 1.
+        max_ahead: Windows ahead of the accepted ones at which it stops reading; >= 1. What it has read by
+            then may still close a few more.
     """
 
     driver: StageDriver[WindowsState]
@@ -79,8 +80,9 @@ class BoundedWindows:
 
     def pump(self, now_millis: int) -> bool:
         """See `Role`."""
-        ahead = self.driver.state.ledger.window - self.proven_window()
-        return ahead <= self.max_ahead and self.driver.run_once(0.0, now_millis) > 0
+        ledger = self.driver.state.ledger
+        ahead = ledger.window - self.proven_window() if ledger.height else 0
+        return ahead < self.max_ahead and self.driver.run_once(0.0, now_millis) > 0
 
     def close(self) -> None:
         """See `Role`."""
