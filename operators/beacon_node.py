@@ -84,6 +84,10 @@ class BeaconValidator:
             self.node.journal.compact(core.tip.view, core.durable_records())
         self._has_news = False
 
+    def next_tick(self) -> int | None:
+        """See `ConsensusNode.next_tick`."""
+        return self.node.next_tick()
+
     def close(self) -> None:
         """Drains, and gives the journal back."""
         if self._has_news:
@@ -136,6 +140,10 @@ class BeaconObserver:
             self._final, self._ended = [], []
             self.state.save(self._snapshot, self.node.core.tip, _positions(self.node))
         return is_busy
+
+    def next_tick(self) -> int | None:
+        """See `ConsensusNode.next_tick`."""
+        return self.node.next_tick()
 
     def close(self) -> None:
         """Drains; nothing is held back."""

@@ -108,6 +108,10 @@ class ShardObserver:
         self.state.save(self._snapshot, self.node.core.tip, positions)
         self._since_snapshot = 0
 
+    def next_tick(self) -> int | None:
+        """See `ConsensusNode.next_tick`."""
+        return self.node.next_tick()
+
     def close(self) -> None:
         """Drains: writes a snapshot if anything is new."""
         if self._since_snapshot:

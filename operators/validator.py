@@ -199,6 +199,10 @@ class ShardValidator:
             self.node.journal.compact(core.tip.view, core.durable_records())
         self._since_snapshot = 0
 
+    def next_tick(self) -> int | None:
+        """See `ConsensusNode.next_tick`."""
+        return self.node.next_tick()
+
     def close(self) -> None:
         """Drains: writes a snapshot if anything is new, and gives the journal back."""
         if self._since_snapshot:

@@ -32,7 +32,7 @@ from schemas.errors import EclipticaError
 from schemas.genesis import Genesis, load_genesis
 
 IDLE_SECONDS = 0.05
-"""Longest wait for news of the log; a slot or a timer may be due without any."""
+"""Longest wait for news of the log: a slot may end a window without any."""
 
 SHARD = 0
 
@@ -47,6 +47,10 @@ class Role(Protocol):
 
     def pump(self, now_millis: int) -> bool:
         """Does what can be done now; says whether anything was there."""
+        ...
+
+    def next_tick(self) -> int | None:
+        """Returns when it wants to be pumped without news, UTC milliseconds; None when it does not."""
         ...
 
     def close(self) -> None:
@@ -91,6 +95,11 @@ class Roles:
         """See `Role`."""
         return sum(part.pump(now_millis) for part in self.parts) > 0
 
+    def next_tick(self) -> int | None:
+        """See `Role`."""
+        ticks = [tick for part in self.parts if (tick := part.next_tick()) is not None]
+        return min(ticks, default=None)
+
     def close(self) -> None:
         """See `Role`."""
         for part in self.parts:
@@ -134,9 +143,17 @@ def run_role(role: Role, log: EventLog, is_stopped: Callable[[], bool]) -> None:
     try:
         while not is_stopped():
             if not role.pump(time.time_ns() // 1_000_000):
-                log.wait(IDLE_SECONDS)
+                log.wait(idle_seconds(role.next_tick(), time.time_ns()))
     finally:
         role.close()
+
+
+def idle_seconds(tick_millis: int | None, now_nanos: int) -> float:
+    """Returns how long to wait for news when a role wants to be called at a time, UTC milliseconds."""
+    if tick_millis is None:
+        return IDLE_SECONDS
+    left = (tick_millis * 1_000_000 - now_nanos) / 1e9
+    return min(IDLE_SECONDS, max(0.0, left))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

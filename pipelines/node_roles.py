@@ -43,6 +43,10 @@ class StageRole:
         """See `Role`."""
         return self.driver.run_once(0.0, now_millis) > 0
 
+    def next_tick(self) -> int | None:
+        """See `Role`: news alone moves it."""
+        return None
+
     def close(self) -> None:
         """See `Role`."""
         self.driver.close()
@@ -83,6 +87,10 @@ class BoundedWindows:
         ledger = self.driver.state.ledger
         ahead = ledger.window - self.proven_window() if ledger.height else 0
         return ahead < self.max_ahead and self.driver.run_once(0.0, now_millis) > 0
+
+    def next_tick(self) -> int | None:
+        """See `Role`: news alone moves it."""
+        return None
 
     def close(self) -> None:
         """See `Role`."""
@@ -141,6 +149,10 @@ class ProvingRole:
         except EnvironmentMissing as error:  # it was there at the start, so a new start helps
             raise EclipticaError(f"the pool of workers is lost: {error}") from error
         return True
+
+    def next_tick(self) -> int | None:
+        """See `Role`: it waits inside `pump`."""
+        return None
 
     def close(self) -> None:
         """See `Role`; proofs in the making are left, and leased again at the next start."""
