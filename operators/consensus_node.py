@@ -154,6 +154,7 @@ class ConsensusNode:
     _timer: int | None = 0
     _has_work: bool = False
     _waiting: dict[bytes, CheckBlock] = field(default_factory=dict)
+    _unwritten: list[bytes] = field(default_factory=list)
     _outgoing: list[Broadcast] = field(default_factory=list)
     _log_millis: int = 0
 
@@ -228,7 +229,7 @@ class ConsensusNode:
             case Journal(records):
                 if self.journal is None:
                     raise InvariantError("an observer has nothing to journal")
-                self.journal.append(records)
+                self._unwritten += records
             case Broadcast():
                 self._outgoing.append(action)
             case CheckBlock():
@@ -297,14 +298,18 @@ class ConsensusNode:
         return [WorkAvailable(has_work)]
 
     def _publish(self, now_millis: int) -> None:
+        """Writes the journal, in one go for everything this step has signed, and only then lets it out."""
+        if self.journal is not None and self._unwritten:
+            self.journal.append(self._unwritten)
+            self._unwritten = []
         outgoing, self._outgoing = self._outgoing, []
         by_topic: dict[str, list[Record]] = {}
         sender = OBSERVER if self.identity.own_index is None else self.identity.own_index
         for broadcast in outgoing:
             record = message_record(sender, broadcast.message, now_millis)
             by_topic.setdefault(self.topics[broadcast.kind], []).append(record)
-        for topic, records in by_topic.items():
-            self.log.append(topic, records)
+        for topic, records in by_topic.items():  # what the log loses is sent again from the journal
+            self.log.append(topic, records, is_durable=False)
 
 
 def message_record(sender: int, message: bytes, now_millis: int) -> Record:

@@ -158,8 +158,23 @@ class EventLog(Protocol):
         """Returns the number of partitions of every topic."""
         ...
 
-    def append(self, topic: str, records: Sequence[Record], partition: int = 0) -> int:
-        """Appends all records or none; durable when it returns the first one's offset.
+    def append(
+        self,
+        topic: str,
+        records: Sequence[Record],
+        partition: int = 0,
+        *,
+        is_durable: bool = True,
+    ) -> int:
+        """Appends all records or none and returns the first one's offset.
+
+        Args:
+            topic: Its name.
+            records: At least one.
+            partition: Of the topic.
+            is_durable: Whether it returns only when the records survive the loss of the machine. Without it
+                they survive the end of any process, but a power cut may take the last of them; what is
+                appended durably afterwards never outlives them.
 
         Raises:
             ParameterError: There is no such partition, or `records` is empty.

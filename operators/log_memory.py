@@ -84,8 +84,15 @@ class MemoryLog:
         """See `EventLog`."""
         return dict(sorted(self._store.partitions.items()))
 
-    def append(self, topic: str, records: Sequence[Record], partition: int = 0) -> int:
-        """See `EventLog`."""
+    def append(
+        self,
+        topic: str,
+        records: Sequence[Record],
+        partition: int = 0,
+        *,
+        is_durable: bool = True,
+    ) -> int:
+        """See `EventLog`; nothing here outlives the machine either way."""
         if not records:
             raise ParameterError("nothing to append")
         self.check(topic, partition, records)

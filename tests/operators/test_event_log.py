@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from operators.event_log import EventLog, LogCorrupt, LogFull, Record, open_log
+from operators.log_sqlite import SqliteLog
 from schemas.errors import ParameterError
 from tests.suites.log_contract import CONTRACT, Open
 
@@ -29,6 +30,17 @@ while records := reader.poll(1):
     reader.commit([Append("out", [Record(record.value) for record in records])])
 """
 """Copies `in` to `out` one record per commit until it is killed."""
+
+HASTY = """
+import os, signal, sys
+from operators.event_log import Record, open_log
+log = open_log(sys.argv[1])
+log.create_topics({"a": 1})
+for number in range(300):
+    log.append("a", [Record(number.to_bytes(2, "little") * 50)], is_durable=False)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""Appends without synchronisation and dies at once."""
 
 FILLER = """
 import resource, sys
@@ -86,6 +98,24 @@ def test_kill_at_any_instant_leaves_positions_and_outputs_together(tmp_path: Pat
     copied = [int.from_bytes(record.value, "little") for record in log.read("out", 0, 20_000)]
     assert copied == list(range(done))
     assert 0 < done < 20_000
+
+
+def test_a_killed_process_takes_none_of_its_hasty_appends_along(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'log.sqlite'}"
+    died = subprocess.run([sys.executable, "-c", HASTY, url], check=False)  # noqa: S603 - our own
+    assert died.returncode == -signal.SIGKILL
+    found = [record.value for record in open_log(url).read("a", 0, 1000)]
+    assert found == [number.to_bytes(2, "little") * 50 for number in range(300)]
+
+
+def test_haste_ends_with_the_append_that_asked_for_it(tmp_path: Path) -> None:
+    with SqliteLog("", tmp_path / "log.sqlite") as log:
+        log.create_topics({"a": 1})
+        log.append("a", [Record(b"x")], is_durable=False)
+        with pytest.raises(ParameterError):
+            log.append("b", [Record(b"x")], is_durable=False)
+        (full,) = log.select("pragma synchronous", ())
+        assert full == (2,)
 
 
 def test_a_torn_write_ahead_file_loses_only_its_tail(tmp_path: Path) -> None:

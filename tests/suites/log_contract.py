@@ -200,6 +200,17 @@ def a_slow_reader_loses_nothing(open_log: Open) -> None:
     assert seen == list(range(200))
 
 
+def what_need_not_outlive_the_machine_keeps_its_place(open_log: Open) -> None:
+    log, other = open_log(), open_log()
+    log.create_topics({"a": 1})
+    for number in range(12):
+        is_durable = number % 3 == 0
+        assert log.append("a", _records(bytes([number])), is_durable=is_durable) == number
+    assert [record.value[0] for record in other.read("a", 0, 20)] == list(range(12))
+    with pytest.raises(ParameterError):
+        log.append("a", [], is_durable=False)
+
+
 CONTRACT: tuple[Callable[[Open], None], ...] = (
     offsets_rise_without_gaps_and_bytes_come_back,
     a_reader_sees_appends_in_order_across_topics,
@@ -213,4 +224,5 @@ CONTRACT: tuple[Callable[[Open], None], ...] = (
     topics_are_made_once,
     waiting_ends_with_an_append_of_someone_else,
     a_slow_reader_loses_nothing,
+    what_need_not_outlive_the_machine_keeps_its_place,
 )
