@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operators.audit import EpochAudit, audit_export, check_files
+from operators.audit import EpochAudit, audit_export, check_files, check_places
 from operators.audit_views import named_queries, query_epochs
 from operators.export import ExportSource, export_epochs
 from operators.export_files import (
@@ -116,6 +116,55 @@ def test_any_changed_byte_of_a_file_is_found(proven_day: MiniChain, tmp_path: Pa
     assert list(check_files(folder, place, None, genesis)) == []
     (folder / "votes.parquet").unlink()
     assert list(check_files(folder, place, None, genesis))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("schema_version", 2), ("complete", False), ("first_height", 0), ("state_root", "00" * 32)],
+)
+def test_a_false_word_of_the_last_manifest_is_found(
+    proven_day: MiniChain, tmp_path: Path, field: str, value: object
+) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    folder = epoch_folder(root, *list(exported_epochs(root))[-1])
+    forged = read_manifest(folder).model_copy(update={field: value})
+    (folder / MANIFEST).write_text(forged.model_dump_json(indent=2) + "\n")
+    findings = [finding for audit in _audit(root) for finding in audit.findings]
+    assert {finding.check for finding in findings} == {"manifest"}
+
+
+def test_what_is_no_file_is_found_and_not_opened(proven_day: MiniChain, tmp_path: Path) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    folder = epoch_folder(root, 0, 0)
+    for name, check in (("votes.parquet", "files"), (MANIFEST, "manifest")):
+        path = folder / name
+        data = path.read_bytes()
+        path.unlink()
+        path.mkdir()
+        assert check in {finding.check for audit in _audit(root) for finding in audit.findings}
+        path.rmdir()
+        path.write_bytes(data)
+
+
+def test_what_lies_among_the_epochs_and_is_none_is_found(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    shard = epoch_folder(root, 0, 0).parent
+    assert list(check_places(root)) == []
+    known = list(exported_epochs(root))
+    for name in ("epoch=00", "epoch=x", "epoch=\u0661", "note.txt"):
+        (shard / name).mkdir()
+    (shard / ".epoch=0.123").mkdir()  # an export that was killed
+    (root / "epochs" / "shard=one").mkdir()
+    assert sorted(Path(finding.where).name for finding in check_places(root)) == [
+        "epoch=00",
+        "epoch=x",
+        "epoch=\u0661",
+        "note.txt",
+        "shard=one",
+    ]
+    assert list(exported_epochs(root)) == known
 
 
 def test_any_changed_byte_of_a_proof_is_found(proven_day: MiniChain, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operators.audit import EpochAudit, audit_export
+from operators.audit import EpochAudit, audit_export, check_places
+from operators.audit_findings import Finding
 from operators.audit_views import (
     named_queries,
     open_views,
@@ -44,10 +45,12 @@ class EpochCheck:
     Attributes:
         ok: Whether nothing is wrong.
         epochs: What was found in each epoch.
+        findings: What is wrong with the export as a whole.
     """
 
     ok: bool
     epochs: list[EpochAudit]
+    findings: list[Finding]
 
     @property
     def exit_code(self) -> int:
@@ -128,7 +131,9 @@ def check_epochs(call: Call, *, epoch: int | None, shard: int | None) -> EpochCh
         settings.data, fee, NumpyHasher(), shard, lambda _: call.report.advance(1)
     )
     shown = [audit for audit in audits if epoch in (None, audit.epoch)]
-    return EpochCheck(not any(audit.findings for audit in audits), shown)
+    findings = list(check_places(settings.data))
+    is_ok = not findings and not any(audit.findings for audit in audits)
+    return EpochCheck(is_ok, shown, findings)
 
 
 def _exported(root: Path, shard: int | None) -> list[tuple[int, int]]:
