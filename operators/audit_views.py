@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -62,27 +63,42 @@ def named_queries() -> dict[str, NamedQuery]:
 def query_epochs(root: Path, sql: str) -> QueryResult:
     """Runs a query over the exported epochs, read only.
 
+    Numbers that are not finite, which JSON cannot hold, become the texts `nan`, `inf` and `-inf`.
+
     Raises:
         ParameterError: Nothing is exported, or the query is wrong.
     """
     connection = open_views(root)
     try:
-        kinds = {statement.type for statement in connection.extract_statements(sql)}
-        if not kinds <= READING:
+        statements = connection.extract_statements(sql)
+        if not {statement.type for statement in statements} <= READING:
             raise ParameterError(
                 "only SELECT and EXPLAIN are answered", "the export is never written"
             )
+        if len(statements) != 1:
+            raise ParameterError(f"{len(statements)} statements are given", "give one query")
         cursor = connection.execute(sql)
         columns = tuple(entry[0] for entry in cursor.description or ())
-        return QueryResult(columns, cursor.fetchall())
+        return QueryResult(columns, [tuple(map(_storable, row)) for row in cursor.fetchall()])
     except duckdb.Error as error:
+        message = " ".join(line.strip(" ^") for line in str(error).splitlines() if line.strip(" ^"))
         raise ParameterError(
-            f"the query failed: {error}".rstrip(),
+            f"the query failed: {message}",
             "views: transactions, registrations, blocks, votes, certificates, windows, proofs, jobs, "
             "receipts, rejected, supply, rewards, faults",
         ) from error
     finally:
         connection.close()
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_storable(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _storable(entry) for key, entry in value.items()}
+    return value
 
 
 def open_views(root: Path) -> duckdb.DuckDBPyConnection:

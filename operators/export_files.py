@@ -139,6 +139,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise ParameterError(f"{path}: {place}: {first['msg']}") from error
 
 
+def is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether every file that a manifest names is there with the bytes it names."""
+    return set(manifest.files) == set(table_names()) and all(
+        (folder / name).is_file() and sha256_of(folder / name) == entry.sha256
+        for name, entry in manifest.files.items()
+    )
+
+
 def write_epoch(folder: Path, manifest: Manifest, tables: Mapping[str, pa.Table]) -> Manifest:
     """Writes an epoch's directory, whole or not at all, and returns its manifest with the files filled in.
 

@@ -23,6 +23,8 @@ from operators.export_files import (
 )
 from operators.proof_files import proof_files
 from pipelines.chain_setup import genesis_path
+from pipelines.cli import contract
+from pipelines.cli.render import to_plain
 from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.errors import ParameterError
 from schemas.job import ProofLevel
@@ -95,6 +97,22 @@ def test_exporting_again_changes_no_byte(proven_day: MiniChain, tmp_path: Path) 
         assert other.read_bytes() == path.read_bytes(), path.name
     with pytest.raises(ParameterError, match="not sealed"):
         export_epochs(source, tmp_path, [0], 99)
+
+
+def test_exporting_again_mends_what_was_damaged(proven_day: MiniChain, tmp_path: Path) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    table = epoch_folder(root, 0, 0) / "votes.parquet"
+    changed, absent = proof_files(root, ProofLevel.SEGMENT)[:2]
+    before = {path: path.read_bytes() for path in (table, changed, absent)}
+    for path in (table, changed):
+        data = bytearray(before[path])
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    absent.unlink()
+    source = ExportSource(proven_day.log(), genesis_path(root), 1000, HASHER)
+    assert any(epoch.written for epoch in export_epochs(source, root, [0]))
+    assert {path: path.read_bytes() for path in before} == before
+    assert not any(audit.findings for audit in _audit(root))
 
 
 def test_any_changed_byte_of_a_file_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
@@ -238,6 +256,30 @@ def test_the_rewriting_itself_is_not_what_is_found(proven_day: MiniChain, tmp_pa
     assert not any(audit.findings for audit in _audit(root))
 
 
+def test_a_query_may_answer_with_any_type_of_duckdb(proven_day: MiniChain) -> None:
+    result = query_epochs(
+        proven_day.data,
+        "select 1.50::decimal(9, 2) d, 'nan'::double n, ['-inf'::float] i, time '10:00' t, {'a': 1} s, "
+        "interval 90 minutes v, '00000000-0000-0000-0000-000000000001'::uuid u, null z, "
+        "340282366920938463463374607431768211455::uhugeint h, '\\x00\\xff'::blob b, map {1: 2} m",
+    )
+    assert to_plain(contract.Rows(result.columns, result.rows)) == [
+        {
+            "d": "1.50",
+            "n": "nan",
+            "i": ["-inf"],
+            "t": "10:00:00",
+            "s": {"a": 1},
+            "v": 5400.0,
+            "u": "00000000-0000-0000-0000-000000000001",
+            "z": None,
+            "h": 2**128 - 1,
+            "b": "00ff",
+            "m": {"1": 2},
+        }
+    ]
+
+
 def test_queries_read_the_export_and_nothing_else(proven_day: MiniChain, tmp_path: Path) -> None:
     for query in named_queries().values():
         result = query_epochs(proven_day.data, query.sql)
@@ -247,6 +289,12 @@ def test_queries_read_the_export_and_nothing_else(proven_day: MiniChain, tmp_pat
         query_epochs(proven_day.data, f"copy (select 1) to '{tmp_path / 'x'}'")
     with pytest.raises(ParameterError, match="query failed"):
         query_epochs(proven_day.data, "select * from read_csv('/etc/passwd')")
+    for text, count in (("", 0), ("-- nothing", 0), ("select 1; select 2", 2)):
+        with pytest.raises(ParameterError, match=f"{count} statements"):
+            query_epochs(proven_day.data, text)
+    with pytest.raises(ParameterError) as caught:
+        query_epochs(proven_day.data, "select\nselec\nfrom nowhere")
+    assert "\n" not in str(caught.value)
     with pytest.raises(ParameterError, match="holds no epochs"):
         query_epochs(tmp_path, "select 1")
     assert TRANSACTIONS.name == "transactions"
