@@ -139,6 +139,23 @@ def test_garbage_is_a_malformed_proof_and_ends_with_4(tmp_path: Path) -> None:
     )
 
 
+def test_no_more_of_a_file_is_read_than_a_proof_can_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Path("sparse.proof").open("wb") as file:
+        file.truncate(2**34)
+    Path("short.proof").write_bytes(b"ECLP")
+    assert main(["proof", "verify", "sparse.proof", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["error"]["reason"] == "too_large"
+    assert main(["proof", "verify", "/dev/zero"]) == 4
+    assert main(["proof", "explain", "/dev/zero"]) == 4
+    capsys.readouterr()
+    assert main(["proof", "verify", "sparse.proof", "short.proof", "--json"]) == 4
+    reports = json.loads(capsys.readouterr().out)["proofs"]
+    assert [(one["bytes"], one["accepted"]) for one in reports] == [(2**34, False), (4, False)]
+
+
 def test_settings_come_from_flag_variable_file_and_profile(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[demo]\nseed = 5\ndays = 2\n[chain]\nnumber = 9\n")
     done = run(
