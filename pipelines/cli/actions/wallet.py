@@ -17,6 +17,7 @@ from pipelines.wallet import (
     RegisterOptions,
     SendOptions,
     Sent,
+    check_payer,
     check_tier,
     new_wallet,
     parse_amount,
@@ -50,6 +51,7 @@ def new(call: Call, *, name: str, register_with: str | None, shard: int) -> NewW
         return new_wallet(data, name)
     genesis = load_genesis(genesis_path(data))
     with _open(call) as view:
+        check_payer(view, genesis, data, register_with, shard)
         wallet = new_wallet(data, name)
         options = RegisterOptions(data, name, register_with, _now_millis(), shard, _lifetime(call))
         return NewAccount(wallet, register_wallet(view, genesis, options))
