@@ -14,7 +14,7 @@ from typing import Any
 
 from operators.event_log import EventLog, open_log
 from operators.topic_view import TopicView
-from pipelines.chain_setup import create_topics, prepare_chain
+from pipelines.chain_setup import check_log, create_topics, prepare_chain
 from pipelines.chain_view import ChainView
 from pipelines.dataflow import Dataflow
 from pipelines.demo_traffic import SHARD, DemoTraffic, expected_verdicts, prepare_traffic
@@ -94,6 +94,7 @@ class Day:
         settings = self.settings
         configuration = settings.configuration
         seed = configuration.demo.seed
+        check_log(settings.log_url)
         timer = PhaseTimer()
         with timer.phase("prepare"):
             genesis = prepare_chain(settings.data, configuration, seed, now_millis)

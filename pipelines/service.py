@@ -11,7 +11,7 @@ from typing import Any
 from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
 from operators.topic_view import TopicView
-from pipelines.chain_setup import create_topics, genesis_path, prepare_chain
+from pipelines.chain_setup import check_log, create_topics, genesis_path, prepare_chain
 from pipelines.chain_view import ChainView
 from pipelines.flows import stages_of
 from pipelines.node_plan import SERVICE_ROLES, node_plans, write_node_configuration
@@ -87,6 +87,7 @@ class Service:
         started = time.monotonic()
         settings = self.settings
         plans = self.plan()
+        check_log(settings.log_url)
         genesis = prepare_chain(
             settings.data, settings.configuration, settings.configuration.demo.seed, _now_millis
         )
