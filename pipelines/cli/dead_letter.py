@@ -9,7 +9,9 @@ import typer
 from pipelines.cli.contract import Work
 from pipelines.cli.frame import command
 
-Place = Annotated[int, typer.Argument(help="Offset on the topic `rejected`, as `list` shows it.")]
+Place = Annotated[
+    int, typer.Argument(min=0, help="Offset on the topic `rejected`, as `list` shows it.")
+]
 
 
 def register(root: typer.Typer) -> None:
@@ -24,7 +26,7 @@ def register(root: typer.Typer) -> None:
         reason: Annotated[
             str | None, typer.Option(help="Only this reason.", show_default="every reason")
         ] = None,
-        limit: Annotated[int, typer.Option(help="Newest records to list.")] = 100,
+        limit: Annotated[int, typer.Option(min=1, help="Newest records to list.")] = 100,
     ) -> Work:
         """List rejected records with stage and reason."""
         return Work("dead_letter:list_letters", {"reason": reason, "limit": limit})

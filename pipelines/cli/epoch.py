@@ -10,9 +10,11 @@ import typer
 from pipelines.cli.contract import Work
 from pipelines.cli.frame import command
 
-Shard = Annotated[int | None, typer.Option(help="Only this shard.", show_default="every shard")]
-EpochNumber = Annotated[int, typer.Argument(help="Epoch.")]
-SomeEpoch = Annotated[int | None, typer.Argument(help="Epoch.", show_default="every epoch")]
+Shard = Annotated[
+    int | None, typer.Option(min=0, help="Only this shard.", show_default="every shard")
+]
+EpochNumber = Annotated[int, typer.Argument(min=0, help="Epoch.")]
+SomeEpoch = Annotated[int | None, typer.Argument(min=0, help="Epoch.", show_default="every epoch")]
 
 
 def register(root: typer.Typer) -> None:

@@ -26,6 +26,9 @@ from schemas.errors import EnvironmentMissing
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+TRUE_TEXTS = ("1", "true", "t", "yes", "y", "on")
+"""What switches a flag on in an environment variable."""
+
 COMMON_PANEL = "Common options"
 
 
@@ -286,4 +289,14 @@ def _draining(stop: StopFlag, note: Callable[[str], None]) -> Iterator[None]:
 
 def is_debugging(arguments: list[str]) -> bool:
     """Whether errors are to be shown with their trace."""
-    return "--debug" in arguments or os.environ.get("ECLIPTICA_DEBUG", "") not in ("", "0")
+    return _is_asked_for("debug", arguments)
+
+
+def is_for_programs(arguments: list[str]) -> bool:
+    """Whether errors are to be printed as JSON too."""
+    return _is_asked_for("json", arguments)
+
+
+def _is_asked_for(name: str, arguments: list[str]) -> bool:
+    variable = os.environ.get(f"ECLIPTICA_{name.upper()}", "")
+    return f"--{name}" in arguments or variable.lower() in TRUE_TEXTS

@@ -22,7 +22,7 @@ from pipelines.cli import (
     traffic,
     wallet,
 )
-from pipelines.cli.frame import INTERRUPTED, is_debugging
+from pipelines.cli.frame import INTERRUPTED, is_debugging, is_for_programs
 from pipelines.cli.render import print_error, print_json
 from schemas.errors import EclipticaError
 
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # the process edge
         if is_debugging(given):
             traceback.print_exc()
-        return report_error(error, as_json="--json" in given)
+        return report_error(error, as_json=is_for_programs(given))
 
 
 def report_error(error: Exception, *, as_json: bool) -> int:

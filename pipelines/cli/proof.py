@@ -26,8 +26,8 @@ def register(root: typer.Typer) -> None:
         drains=True,
     )
     def create(
-        window: Annotated[int, typer.Option(help="Window to prove.")],
-        shard: Annotated[int, typer.Option(help="Shard of the window.")] = 0,
+        window: Annotated[int, typer.Option(min=0, help="Window to prove.")],
+        shard: Annotated[int, typer.Option(min=0, help="Shard of the window.")] = 0,
         out: Annotated[Path | None, typer.Option(help="Folder.", show_default="DATA")] = None,
     ) -> Work:
         """Prove a closed window again from the log."""

@@ -202,8 +202,8 @@ def print_text(result: Any) -> None:
 
 
 def print_error(message: str, hint: str = "") -> None:
-    """Prints one line of error and one hint to stderr."""
-    print(f"error: {message}", file=sys.stderr)
+    """Prints one line of error and one hint to stderr; what libraries say over several lines is joined."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
 

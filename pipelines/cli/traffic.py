@@ -11,8 +11,10 @@ from pipelines.cli.contract import Work
 from pipelines.cli.frame import command
 
 Out = Annotated[Path, typer.Option("--out", help="Corpus to write.")]
-Shard = Annotated[int, typer.Option(envvar="ECLIPTICA_SHARD", help="Shard to sign for.")]
-Threads = Annotated[int, typer.Option(help="Signing threads.", show_default="one per usable core")]
+Shard = Annotated[int, typer.Option(min=0, envvar="ECLIPTICA_SHARD", help="Shard to sign for.")]
+Threads = Annotated[
+    int, typer.Option(min=0, help="Signing threads.", show_default="one per usable core")
+]
 
 
 def register(root: typer.Typer) -> None:
@@ -36,7 +38,9 @@ def register(root: typer.Typer) -> None:
         strict: Annotated[
             bool, typer.Option("--strict", help="Stop at the first broken row.")
         ] = False,
-        limit: Annotated[int | None, typer.Option(help="Rows to read.", show_default="all")] = None,
+        limit: Annotated[
+            int | None, typer.Option(min=1, help="Rows to read.", show_default="all")
+        ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, sign nothing.")] = False,
         threads: Threads = 0,
     ) -> Work:
@@ -56,7 +60,7 @@ def register(root: typer.Typer) -> None:
     def generate(
         workload: Annotated[Path, typer.Argument(help="YAML workload.")],
         *,
-        count: Annotated[int, typer.Option(help="Transactions.")] = 1000,
+        count: Annotated[int, typer.Option(min=1, help="Transactions.")] = 1000,
         out: Out = Path("corpus.parquet"),
         base: Annotated[
             Path | None,

@@ -10,7 +10,7 @@ import typer
 from pipelines.cli.contract import Work
 from pipelines.cli.frame import command
 
-Shard = Annotated[int, typer.Option(envvar="ECLIPTICA_SHARD", help="Shard of the account.")]
+Shard = Annotated[int, typer.Option(min=0, envvar="ECLIPTICA_SHARD", help="Shard of the account.")]
 
 
 def register(root: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def register(root: typer.Typer) -> None:
         ] = "public",
         shard: Shard = 0,
         nonce: Annotated[
-            int | None, typer.Option(help="Set by hand.", show_default="read from the log")
+            int | None, typer.Option(min=0, help="Set by hand.", show_default="read from the log")
         ] = None,
     ) -> Work:
         """Sign a transaction and append it to the log."""

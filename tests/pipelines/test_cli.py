@@ -98,6 +98,12 @@ def test_what_is_not_built_says_so_and_ends_with_5(
         (["graph", "surprise"], 2, "surprise"),
         (["proof", "verify", "missing.proof"], 2, "missing.proof"),
         (["epoch", "check"], 2, "genesis.json does not exist"),
+        (["run", "all", "--log", "memory://"], 2, "memory://"),
+        (["demo", "--log", "memory://x"], 2, "memory://x"),
+        (["traffic", "import", "x.csv", "--limit", "-1"], 2, "--limit"),
+        (["traffic", "import", "x.csv", "--threads", "-3"], 2, "--threads"),
+        (["traffic", "import", "/dev/zero"], 2, "/dev/zero is not a file"),
+        (["bench", "batch", "--repeat", "0"], 2, "--repeat"),
         (["run", "all", "--runner", "flink", "--dry-run"], 5, "flink"),
         (["demo", "--log", "kafka://127.0.0.1:9092"], 5, "Kafka"),
     ],
@@ -125,6 +131,35 @@ def test_the_flags_show_the_defaults_of_the_local_profile() -> None:
         value = values[section][name] if section else values[name]
         assert flag.environment == environment_name(flag.key)
         assert flag.default == str(value) or value == "", flag.key
+
+
+def test_an_error_of_several_lines_is_printed_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("{[")
+    assert main(["traffic", "generate", str(file), "--out", str(tmp_path / "x")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["error"]
+    assert "not YAML" in lines[0]
+
+
+def test_a_profile_that_is_no_word_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text('profile = ["local"]\n')
+    assert main(["config", "show", "--config", str(file)]) == 2
+    assert "there is no profile ['local']" in capsys.readouterr().err
+
+
+def test_the_variable_for_json_holds_for_errors_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ECLIPTICA_JSON", "1")
+    assert main(["epoch", "show", "3"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 2
 
 
 def test_garbage_is_a_malformed_proof_and_ends_with_4(tmp_path: Path) -> None:
