@@ -133,6 +133,41 @@ def test_the_flags_show_the_defaults_of_the_local_profile() -> None:
         assert flag.default == str(value) or value == "", flag.key
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["dead-letter", "list"],
+        ["wallet", "receipt", "00" * 32],
+        ["proof", "create", "--window", "1"],
+        ["epoch", "export"],
+        ["epoch", "list"],
+        ["epoch", "check"],
+    ],
+    ids=" ".join,
+)
+def test_reading_a_mistyped_directory_makes_nothing_there(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = tmp_path / "absent"
+    code = main([*arguments, "--data", str(absent)])
+    captured = capsys.readouterr()
+    assert not absent.exists()
+    if arguments != ["epoch", "list"]:
+        assert code == 2
+        assert "absent" in captured.err
+    (file := tmp_path / "file").write_text("x")
+    assert main([*arguments, "--data", str(file)]) in {0, 2}
+    assert "Errno" not in capsys.readouterr().err
+
+
+def test_doctor_says_that_a_file_is_no_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "file").write_text("x")
+    assert main(["doctor", "--data", str(file), "--json"]) == 5
+    assert json.loads(capsys.readouterr().out)["missing_required"] == ["data directory"]
+
+
 def test_an_error_of_several_lines_is_printed_as_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from operators.event_log import open_log
+from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Rows
 from schemas.errors import EclipticaError, ParameterError
@@ -123,5 +123,5 @@ def _letters(view: TopicView, offset: int) -> list[Mapping[str, Any]]:
 @contextmanager
 def _open(call: Call) -> Iterator[TopicView]:
     settings = call.settings()
-    with closing(open_log(settings.log_url)) as log:
+    with closing(open_existing_log(settings.log_url)) as log:
         yield TopicView(log)

@@ -15,7 +15,7 @@ from operators.audit_views import (
     query_epochs,
     write_database,
 )
-from operators.event_log import open_log
+from operators.event_log import open_existing_log
 from operators.export import ExportedEpoch, ExportSource, export_epochs
 from operators.export_files import epoch_folder, exported_epochs, read_manifest
 from pipelines.chain_setup import genesis_path
@@ -90,7 +90,7 @@ def export_epochs_action(
     genesis = load_genesis(path)
     shards = range(genesis.shards) if shard is None else [shard]
     call.report.phase("epochs", None)
-    with closing(open_log(settings.log_url)) as log:
+    with closing(open_existing_log(settings.log_url)) as log:
         fee = settings.configuration.admission.min_fee_micros
         source = ExportSource(log, path, fee, NumpyHasher())
         exported = export_epochs(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operators.event_log import EventLog, open_log
+from operators.event_log import EventLog, open_existing_log
 from operators.proof_files import write_proof
 from operators.proof_worker import process_backend, prove_job
 from operators.topic_view import TopicView
@@ -116,7 +116,7 @@ def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> li
     """Proves a closed window again from the jobs on the log."""
     settings = call.settings()
     minimum = settings.configuration.proving.minimum_proven_bits
-    with closing(open_log(settings.log_url)) as log:
+    with closing(open_existing_log(settings.log_url)) as log:
         envelopes = sorted(_jobs_of(log, shard, window), key=lambda one: one.segment)
     if not envelopes:
         raise ParameterError(

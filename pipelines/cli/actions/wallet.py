@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from operators.event_log import open_log
+from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.chain_setup import genesis_path
 from pipelines.cli.contract import Call
@@ -117,7 +117,7 @@ def _lifetime(call: Call) -> int:
 
 @contextmanager
 def _open(call: Call) -> Iterator[TopicView]:
-    with closing(open_log(call.settings().log_url)) as log:
+    with closing(open_existing_log(call.settings().log_url)) as log:
         yield TopicView(log)
 
 
