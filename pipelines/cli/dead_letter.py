@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
 Place = Annotated[
     int, typer.Argument(min=0, help="Offset on the topic `rejected`, as `list` shows it.")
@@ -16,7 +16,7 @@ Place = Annotated[
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Rejected and poisoned records.")
+    app = noun_app("Rejected and poisoned records.", example="ecliptica dead-letter list")
     root.add_typer(app, name="dead-letter")
 
     @command(

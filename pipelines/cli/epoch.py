@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
 Shard = Annotated[
     int | None, typer.Option(min=0, help="Only this shard.", show_default="every shard")
@@ -19,7 +19,10 @@ SomeEpoch = Annotated[int | None, typer.Argument(min=0, help="Epoch.", show_defa
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Auditors: sealed epochs, exports and queries.")
+    app = noun_app(
+        "Auditors: sealed epochs, exports and queries.",
+        example="ecliptica epoch query --named supply",
+    )
     root.add_typer(app, name="epoch")
 
     @command(app, "list", example="ecliptica epoch list")

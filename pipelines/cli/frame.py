@@ -98,6 +98,16 @@ SETTING_FLAGS: Mapping[str, SettingFlag] = {
 CommandBody = Callable[..., Work]
 
 
+def noun_app(text: str, *, example: str) -> typer.Typer:
+    """Returns the group of a noun's verbs.
+
+    Args:
+        text: What the noun is about.
+        example: Shown at the end of the help.
+    """
+    return typer.Typer(no_args_is_help=True, help=text, epilog=f"Example: {example}")
+
+
 def command(
     app: typer.Typer,
     name: str,

@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
 ProofFile = Annotated[Path, typer.Argument(help="Proof file.")]
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Proofs: make, verify, understand.")
+    app = noun_app("Proofs: make, verify, understand.", example="ecliptica proof soundness")
     root.add_typer(app, name="proof")
 
     @command(

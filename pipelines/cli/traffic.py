@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
 Out = Annotated[Path, typer.Option("--out", help="Corpus to write.")]
 Shard = Annotated[int, typer.Option(min=0, envvar="ECLIPTICA_SHARD", help="Shard to sign for.")]
@@ -19,7 +19,10 @@ Threads = Annotated[
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Load testers: import, generate, replay.")
+    app = noun_app(
+        "Load testers: import, generate, replay.",
+        example="ecliptica traffic import transactions.csv.gz --out corpus.parquet",
+    )
     root.add_typer(app, name="traffic")
 
     @command(

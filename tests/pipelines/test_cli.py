@@ -61,6 +61,12 @@ def test_every_command_has_help_with_an_example(
     assert "--json" in shown
 
 
+@pytest.mark.parametrize("noun", ["", *sorted({command[0] for command in COMMANDS})])
+def test_every_noun_has_help_with_an_example(noun: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*noun.split(), "--help"]) == 0
+    assert f"Example: ecliptica {noun}" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["epoch", "check", "--help"]], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
@@ -265,6 +271,20 @@ def test_a_closed_pipe_is_no_defect(tmp_path: Path) -> None:
     )
     assert "Traceback" not in done.stderr
     assert "defect" not in done.stderr
+
+
+def test_closed_streams_are_no_defect(tmp_path: Path) -> None:
+    code = f"{sys.executable} -m pipelines.cli config show >&- && {sys.executable} -m pipelines.cli version 2>&-"
+    done = subprocess.run(  # noqa: S603 - our own module
+        ["/bin/sh", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "python" in done.stdout
 
 
 @pytest.mark.parametrize("style", ["mermaid", "dot", "json"])
