@@ -81,9 +81,8 @@ def query_epochs(root: Path, sql: str) -> QueryResult:
         columns = tuple(entry[0] for entry in cursor.description or ())
         return QueryResult(columns, [tuple(map(_storable, row)) for row in cursor.fetchall()])
     except duckdb.Error as error:
-        message = " ".join(line.strip(" ^") for line in str(error).splitlines() if line.strip(" ^"))
         raise ParameterError(
-            f"the query failed: {message}",
+            f"the query failed: {_one_line(error)}",
             "views: transactions, registrations, blocks, votes, certificates, windows, proofs, jobs, "
             "receipts, rejected, supply, rewards, faults",
         ) from error
@@ -105,7 +104,7 @@ def open_views(root: Path) -> duckdb.DuckDBPyConnection:
     """Returns a connection in memory with the views over `root`'s epochs; no other file can be read.
 
     Raises:
-        ParameterError: Nothing is exported.
+        ParameterError: Nothing is exported, or a file cannot be read as Parquet.
     """
     if next(exported_epochs(root), None) is None:
         raise ParameterError(
@@ -123,7 +122,7 @@ def write_database(root: Path) -> Path:
     """Writes `audit.duckdb` with the views, for people who open it with DuckDB's own tools.
 
     Raises:
-        ParameterError: It is open elsewhere, or nothing is exported.
+        ParameterError: It is open elsewhere, nothing is exported, or a file cannot be read as Parquet.
     """
     if next(exported_epochs(root), None) is None:
         raise ParameterError(f"{epochs_folder(root)} holds no epochs")
@@ -138,7 +137,17 @@ def write_database(root: Path) -> Path:
 
 def _create_views(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     text = resources.files("schemas").joinpath("views.sql").read_text(encoding="utf-8")
-    connection.execute(text.replace("$epochs", _quoted(epochs_folder(root))))
+    try:
+        connection.execute(text.replace("$epochs", _quoted(epochs_folder(root))))
+    except duckdb.Error as error:
+        raise ParameterError(
+            f"the export cannot be read: {_one_line(error)}",
+            "`ecliptica epoch check` finds what is damaged, `ecliptica epoch export` writes it again",
+        ) from error
+
+
+def _one_line(error: duckdb.Error) -> str:
+    return " ".join(line.strip(" ^") for line in str(error).splitlines() if line.strip(" ^"))
 
 
 def _quoted(folder: Path) -> str:

@@ -96,15 +96,17 @@ class Day:
         seed = configuration.demo.seed
         check_log(settings.log_url)
         timer = PhaseTimer()
+        supervisor = Supervisor(self.processes(), settings.data / "run")
         with timer.phase("prepare"):
             genesis = prepare_chain(settings.data, configuration, seed, now_millis)
+            supervisor.claim()
             traffic = prepare_traffic(settings.data, configuration, genesis, seed, report)
             write_node_configuration(settings)
         with closing(open_log(settings.log_url)) as log:
             create_topics(log, genesis)
             run = _Run(
                 log,
-                Supervisor(self.processes(), settings.data / "run"),
+                supervisor,
                 traffic,
                 expected_verdicts(traffic),
                 ChainView(genesis),

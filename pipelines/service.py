@@ -91,15 +91,16 @@ class Service:
         genesis = prepare_chain(
             settings.data, settings.configuration, settings.configuration.demo.seed, _now_millis
         )
-        write_node_configuration(settings)
         exported = 0
+        view, supervisor = ChainView(genesis), Supervisor(plans, settings.data / "run")
+        supervisor.claim()
         with closing(open_log(settings.log_url)) as log:
-            create_topics(log, genesis)
-            supervisor = Supervisor(plans, settings.data / "run")
-            view = ChainView(genesis)
-            supervisor.start()
-            report.phase(f"{self.pipeline}: {len(plans)} processes", None)
             try:
+                if plans:  # `export` alone must not change what the other processes run with
+                    write_node_configuration(settings)
+                create_topics(log, genesis)
+                supervisor.start()
+                report.phase(f"{self.pipeline}: {len(plans)} processes", None)
                 while not is_stopped() and not self._is_done():
                     supervisor.poll(POLL_SECONDS)
                     self._follow(log, view, genesis)

@@ -79,8 +79,8 @@ class Supervisor:
     _children: list[_Child] = field(default_factory=list)
     _locks: list[IO[bytes]] = field(default_factory=list)
 
-    def start(self) -> None:
-        """Starts every process.
+    def claim(self) -> None:
+        """Locks the name of every process, so that nobody else starts one; `stop` gives them back.
 
         Raises:
             EclipticaError: The log directory cannot be written, or another supervisor runs a process of
@@ -96,6 +96,15 @@ class Supervisor:
         except EclipticaError:
             self._unlock()
             raise
+
+    def start(self) -> None:
+        """Starts every process, after `claim` if that has not been called.
+
+        Raises:
+            EclipticaError: As in `claim`.
+        """
+        if not self._locks:
+            self.claim()
         self._children = [_Child(plan, self.directory / f"{plan.name}.log") for plan in self.plans]
         for child in self._children:
             self._launch(child)

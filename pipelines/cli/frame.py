@@ -145,6 +145,8 @@ def command(
                 with _draining(stop, report.note) if drains else _not_draining():
                     result = perform(body(**values), call)
                     (print_json if common["json_output"] else print_text)(result)
+            except KeyboardInterrupt as error:
+                raise typer.Abort from error  # so that the edge says so
             finally:
                 report.close()
             if stop.signal_number == signal.SIGINT:

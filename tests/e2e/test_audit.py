@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from operators.audit import EpochAudit, audit_export, check_files, check_places
-from operators.audit_views import named_queries, query_epochs
+from operators.audit_views import named_queries, query_epochs, write_database
 from operators.export import ExportSource, export_epochs
 from operators.export_files import (
     MANIFEST,
@@ -254,6 +254,20 @@ def test_the_rewriting_itself_is_not_what_is_found(proven_day: MiniChain, tmp_pa
     root = _copy(proven_day, tmp_path / "copy")
     _rewrite(root, "transactions", lambda rows: None)
     assert not any(audit.findings for audit in _audit(root))
+
+
+def test_a_damaged_table_is_named_by_a_query_and_mended_by_an_export(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    path = epoch_folder(root, 0, 0) / "votes.parquet"
+    path.write_bytes(b"PAR1 nothing of the kind")
+    with pytest.raises(ParameterError, match=r"votes\.parquet"):
+        query_epochs(root, "select count(*) from votes")
+    source = ExportSource(proven_day.log(), genesis_path(root), 1000, HASHER)
+    export_epochs(source, root, [0])
+    write_database(root)
+    assert query_epochs(root, "select count(*) > 0 from votes").rows == [(True,)]
 
 
 def test_a_query_may_answer_with_any_type_of_duckdb(proven_day: MiniChain) -> None:

@@ -58,8 +58,9 @@ def test_a_second_supervisor_of_the_same_process_is_refused(started: Supervisor)
     pids = started.pids()
     plans = [ProcessPlan(name, ["-c", OBEDIENT]) for name in ("other", "second")]
     second = Supervisor(plans, started.directory)
-    with pytest.raises(EclipticaError, match=r"second of .* is run by another command"):
-        second.start()
+    for begin in (second.claim, second.start):
+        with pytest.raises(EclipticaError, match=r"second of .* is run by another command"):
+            begin()
     assert second.pids() == {}
     assert started.pids() == pids
     started.stop()

@@ -45,12 +45,12 @@ class EpochCheck:
     Attributes:
         ok: Whether nothing is wrong.
         epochs: What was found in each epoch.
-        findings: What is wrong with the export as a whole.
+        strays: What lies among the epochs and belongs to none.
     """
 
     ok: bool
     epochs: list[EpochAudit]
-    findings: list[Finding]
+    strays: list[Finding]
 
     @property
     def exit_code(self) -> int:
@@ -131,9 +131,9 @@ def check_epochs(call: Call, *, epoch: int | None, shard: int | None) -> EpochCh
         settings.data, fee, NumpyHasher(), shard, lambda _: call.report.advance(1)
     )
     shown = [audit for audit in audits if epoch in (None, audit.epoch)]
-    findings = list(check_places(settings.data))
-    is_ok = not findings and not any(audit.findings for audit in audits)
-    return EpochCheck(is_ok, shown, findings)
+    strays = list(check_places(settings.data))
+    is_ok = not strays and not any(audit.findings for audit in audits)
+    return EpochCheck(is_ok, shown, strays)
 
 
 def _exported(root: Path, shard: int | None) -> list[tuple[int, int]]:
