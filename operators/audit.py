@@ -18,12 +18,14 @@ from operators.audit_findings import EpochTables, Finding
 from operators.export import GENESIS
 from operators.export_files import (
     MANIFEST,
+    MANIFEST_VERSION,
     Manifest,
     epoch_folder,
     exported_epochs,
     num_rows,
     read_manifest,
     sha256_of,
+    stray_entries,
     table_names,
 )
 from operators.validator import identity_of
@@ -127,6 +129,8 @@ def _audit_shard(
             )
             proven_at, proofs, bits = proven.at, proven.count, proven.bits
             findings += proven.findings
+            if manifest.complete != proven.is_complete:
+                findings.append(Finding("manifest", MANIFEST, "is wrong about being complete"))
             findings += check_votes(tables, blocks)
             findings += check_receipts(tables, blocks)
             findings += check_rejections(tables)
@@ -147,6 +151,16 @@ def _audit_shard(
         )
 
 
+def check_places(root: Path) -> Iterator[Finding]:
+    """Yields what lies among the epochs and belongs to none, so that a query or a person may take it for one.
+
+    Args:
+        root: Holds `epochs/`.
+    """
+    for path in stray_entries(root):
+        yield Finding("files", str(path.relative_to(root)), "is not part of an export")
+
+
 def check_files(
     folder: Path, place: tuple[int, int, int], previous: str | None, genesis_sha256: str
 ) -> Iterator[Finding]:
@@ -163,6 +177,8 @@ def check_files(
     except ParameterError as error:
         yield Finding("manifest", MANIFEST, str(error))
         return
+    if manifest.schema_version != MANIFEST_VERSION:
+        yield Finding("manifest", MANIFEST, f"has version {manifest.schema_version}, not the known")
     if (manifest.chain, manifest.shard, manifest.epoch) != place:
         yield Finding("manifest", MANIFEST, "is of another chain, shard or epoch")
     if manifest.previous != previous:
@@ -180,7 +196,9 @@ def check_files(
         path = folder / name
         if name not in found:
             continue
-        if (sha256_of(path), path.stat().st_size) != (entry.sha256, entry.bytes):
+        if not path.is_file():
+            yield Finding("files", name, "is not a file")
+        elif (sha256_of(path), path.stat().st_size) != (entry.sha256, entry.bytes):
             yield Finding("files", name, "its bytes are not those the manifest names")
         elif num_rows(path) != entry.rows:
             yield Finding("files", name, "does not hold as many rows as the manifest says")

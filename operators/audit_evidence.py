@@ -36,12 +36,14 @@ class ProofAudit:
         count: Proofs that hold.
         bits: Least proven soundness among them, or None.
         findings: What is wrong.
+        is_complete: Whether every segment of every window has an accepted proof, whatever that proof is worth.
     """
 
     at: Boundary
     count: int
     bits: int | None
     findings: list[Finding]
+    is_complete: bool = True
 
 
 def check_proofs(
@@ -70,6 +72,7 @@ def check_proofs(
         own = [row for row in rows if row["window"] == window]
         numbers = [row["segment"] for row in own]
         if numbers != list(range(segments.get(window, 0))) or not numbers:
+            audit.is_complete = False
             audit.findings.append(
                 Finding("proofs", f"window {window}", f"segments {numbers} are not all of it")
             )

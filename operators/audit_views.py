@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -62,22 +63,26 @@ def named_queries() -> dict[str, NamedQuery]:
 def query_epochs(root: Path, sql: str) -> QueryResult:
     """Runs a query over the exported epochs, read only.
 
+    Numbers that are not finite, which JSON cannot hold, become the texts `nan`, `inf` and `-inf`.
+
     Raises:
         ParameterError: Nothing is exported, or the query is wrong.
     """
     connection = open_views(root)
     try:
-        kinds = {statement.type for statement in connection.extract_statements(sql)}
-        if not kinds <= READING:
+        statements = connection.extract_statements(sql)
+        if not {statement.type for statement in statements} <= READING:
             raise ParameterError(
                 "only SELECT and EXPLAIN are answered", "the export is never written"
             )
+        if len(statements) != 1:
+            raise ParameterError(f"{len(statements)} statements are given", "give one query")
         cursor = connection.execute(sql)
         columns = tuple(entry[0] for entry in cursor.description or ())
-        return QueryResult(columns, cursor.fetchall())
+        return QueryResult(columns, [tuple(map(_storable, row)) for row in cursor.fetchall()])
     except duckdb.Error as error:
         raise ParameterError(
-            f"the query failed: {error}".rstrip(),
+            f"the query failed: {_one_line(error)}",
             "views: transactions, registrations, blocks, votes, certificates, windows, proofs, jobs, "
             "receipts, rejected, supply, rewards, faults",
         ) from error
@@ -85,11 +90,21 @@ def query_epochs(root: Path, sql: str) -> QueryResult:
         connection.close()
 
 
+def _storable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_storable(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _storable(entry) for key, entry in value.items()}
+    return value
+
+
 def open_views(root: Path) -> duckdb.DuckDBPyConnection:
     """Returns a connection in memory with the views over `root`'s epochs; no other file can be read.
 
     Raises:
-        ParameterError: Nothing is exported.
+        ParameterError: Nothing is exported, or a file cannot be read as Parquet.
     """
     if next(exported_epochs(root), None) is None:
         raise ParameterError(
@@ -107,7 +122,7 @@ def write_database(root: Path) -> Path:
     """Writes `audit.duckdb` with the views, for people who open it with DuckDB's own tools.
 
     Raises:
-        ParameterError: It is open elsewhere, or nothing is exported.
+        ParameterError: It is open elsewhere, nothing is exported, or a file cannot be read as Parquet.
     """
     if next(exported_epochs(root), None) is None:
         raise ParameterError(f"{epochs_folder(root)} holds no epochs")
@@ -122,7 +137,17 @@ def write_database(root: Path) -> Path:
 
 def _create_views(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     text = resources.files("schemas").joinpath("views.sql").read_text(encoding="utf-8")
-    connection.execute(text.replace("$epochs", _quoted(epochs_folder(root))))
+    try:
+        connection.execute(text.replace("$epochs", _quoted(epochs_folder(root))))
+    except duckdb.Error as error:
+        raise ParameterError(
+            f"the export cannot be read: {_one_line(error)}",
+            "`ecliptica epoch check` finds what is damaged, `ecliptica epoch export` writes it again",
+        ) from error
+
+
+def _one_line(error: duckdb.Error) -> str:
+    return " ".join(line.strip(" ^") for line in str(error).splitlines() if line.strip(" ^"))
 
 
 def _quoted(folder: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
@@ -223,6 +224,25 @@ class EventLog(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
+
+
+def open_existing_log(url: str) -> EventLog:
+    """Opens a log that somebody made before; a mistyped address makes no new one.
+
+    Args:
+        url: As in `open_log`.
+
+    Raises:
+        ParameterError: The URL names no adapter, or its file does not exist.
+        EnvironmentMissing, LogFull, LogCorrupt: As `open_log`.
+    """
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///") and not path.is_file():
+        raise ParameterError(
+            f"{path} does not exist" if not path.exists() else f"{path} is no log",
+            "give --data or --log of a chain that `ecliptica demo` or `ecliptica run` has started",
+        )
+    return open_log(url)
 
 
 def open_log(url: str) -> EventLog:

@@ -18,12 +18,13 @@ from operators.export_files import (
     MANIFEST,
     Manifest,
     epoch_folder,
+    is_whole,
     read_manifest,
     sha256_of,
     write_epoch,
 )
 from operators.export_rows import EpochRows, EpochSorter
-from operators.proof_files import write_proof
+from operators.proof_files import proof_path, write_proof
 from operators.topic_view import TopicView
 from operators.validator import identity_of
 from proving.backends.port import Hasher
@@ -138,8 +139,10 @@ def _export(
     genesis_bytes: bytes,
 ) -> tuple[ExportedEpoch, str]:
     folder = epoch_folder(root, shard, rows.epoch)
-    is_there = _is_finished(folder, previous)
+    is_there = _is_finished(folder, previous) and not _damaged_proofs(root, rows)
     if not is_there:
+        for path in _damaged_proofs(root, rows):
+            path.unlink(missing_ok=True)
         for digest, proof in sorted(rows.proofs.items()):
             write_proof(root, ProofLevel.SEGMENT, digest, proof)
         last = rows.headers[-1]
@@ -174,14 +177,24 @@ def _export(
 
 
 def _is_finished(folder: Path, previous: str | None) -> bool:
-    """Whether a complete export of the epoch is there, on the same one before."""
+    """Whether a complete and whole export of the epoch is there, on the same one before."""
     if not (folder / MANIFEST).exists():
         return False
     try:
         found = read_manifest(folder)
     except ParameterError:
         return False
-    return found.complete and found.previous == previous
+    return found.complete and found.previous == previous and is_whole(folder, found)
+
+
+def _damaged_proofs(root: Path, rows: EpochRows) -> list[Path]:
+    """Files of accepted proofs that are absent or hold other bytes than were accepted."""
+    damaged = []
+    for digest, proof in sorted(rows.proofs.items()):
+        path = proof_path(root, ProofLevel.SEGMENT, digest)
+        if not path.is_file() or path.stat().st_size != len(proof) or path.read_bytes() != proof:
+            damaged.append(path)
+    return damaged
 
 
 def _copy_genesis(root: Path, data: bytes) -> None:

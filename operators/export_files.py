@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,13 @@ from schemas.exports import EXPORTS
 from schemas.tables import Table
 
 MANIFEST = "manifest.json"
+MANIFEST_VERSION = 1
 CHUNK_BYTES = 2**20
+
+_EPOCH_NAME = re.compile(r"epoch=(0|[1-9][0-9]*)")
+_SHARD_NAME = re.compile(r"shard=(0|[1-9][0-9]*)")
+_LEFTOVER_NAME = re.compile(r"\.epoch=[0-9]+\.(old|[0-9]+)")
+"""An unfinished epoch of a killed export; nothing reads it."""
 
 
 class FileEntry(BaseModel):
@@ -53,7 +60,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = 1
+    schema_version: int = MANIFEST_VERSION
     chain: int
     shard: int
     epoch: int
@@ -80,10 +87,26 @@ def exported_epochs(root: Path, shard: int | None = None) -> Iterator[tuple[int,
     """Yields (shard, epoch) of the exported epochs in order."""
     found = []
     for folder in epochs_folder(root).glob("shard=*/epoch=*"):
-        names = (folder.parent.name.partition("=")[2], folder.name.partition("=")[2])
-        if all(name.isdecimal() for name in names):
-            found.append((int(names[0]), int(names[1])))
+        names = (_SHARD_NAME.fullmatch(folder.parent.name), _EPOCH_NAME.fullmatch(folder.name))
+        if names[0] is not None and names[1] is not None:
+            found.append((int(names[0][1]), int(names[1][1])))
     yield from sorted(one for one in found if shard is None or one[0] == shard)
+
+
+def stray_entries(root: Path) -> list[Path]:
+    """Returns what lies below `epochs/` beside the epochs' own directories, sorted."""
+    folder = epochs_folder(root)
+    shards = sorted(folder.iterdir()) if folder.is_dir() else []
+    stray = []
+    for shard in shards:
+        if not _SHARD_NAME.fullmatch(shard.name) or not shard.is_dir():
+            stray.append(shard)
+            continue
+        for epoch in sorted(shard.iterdir()):
+            is_leftover = _LEFTOVER_NAME.fullmatch(epoch.name) is not None
+            if not is_leftover and (not _EPOCH_NAME.fullmatch(epoch.name) or not epoch.is_dir()):
+                stray.append(epoch)
+    return stray
 
 
 def sha256_of(path: Path) -> str:
@@ -108,10 +131,20 @@ def read_manifest(folder: Path) -> Manifest:
         raise ParameterError(
             f"{path} does not exist", "write it with `ecliptica epoch export`"
         ) from error
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
         raise ParameterError(f"{path}: {place}: {first['msg']}") from error
+
+
+def is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether every file that a manifest names is there with the bytes it names."""
+    return set(manifest.files) == set(table_names()) and all(
+        (folder / name).is_file() and sha256_of(folder / name) == entry.sha256
+        for name, entry in manifest.files.items()
+    )
 
 
 def write_epoch(folder: Path, manifest: Manifest, tables: Mapping[str, pa.Table]) -> Manifest:

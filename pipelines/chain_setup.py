@@ -79,6 +79,19 @@ def prepare_chain(
         ) from error
 
 
+def check_log(url: str) -> None:
+    """Checks that the processes of a chain can share a log.
+
+    Raises:
+        ParameterError: It lives in the memory of one process.
+    """
+    if url.startswith("memory:"):
+        raise ParameterError(
+            f"the log {url} lives in one process and a chain is made of several",
+            "leave --log out, or say sqlite:///PATH",
+        )
+
+
 def create_topics(log: EventLog, genesis: Genesis) -> None:
     """Makes the topics of a chain, one partition each; existing ones stay."""
     log.create_topics(dict.fromkeys(all_topics(genesis.shards), 1))

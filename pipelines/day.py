@@ -14,7 +14,7 @@ from typing import Any
 
 from operators.event_log import EventLog, open_log
 from operators.topic_view import TopicView
-from pipelines.chain_setup import create_topics, prepare_chain
+from pipelines.chain_setup import check_log, create_topics, prepare_chain
 from pipelines.chain_view import ChainView
 from pipelines.dataflow import Dataflow
 from pipelines.demo_traffic import SHARD, DemoTraffic, expected_verdicts, prepare_traffic
@@ -94,16 +94,19 @@ class Day:
         settings = self.settings
         configuration = settings.configuration
         seed = configuration.demo.seed
+        check_log(settings.log_url)
         timer = PhaseTimer()
+        supervisor = Supervisor(self.processes(), settings.data / "run")
         with timer.phase("prepare"):
             genesis = prepare_chain(settings.data, configuration, seed, now_millis)
+            supervisor.claim()
             traffic = prepare_traffic(settings.data, configuration, genesis, seed, report)
             write_node_configuration(settings)
         with closing(open_log(settings.log_url)) as log:
             create_topics(log, genesis)
             run = _Run(
                 log,
-                Supervisor(self.processes(), settings.data / "run"),
+                supervisor,
                 traffic,
                 expected_verdicts(traffic),
                 ChainView(genesis),

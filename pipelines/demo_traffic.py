@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from pipelines.corpus import CorpusRow, read_corpus, read_corpus_info
+from pipelines.corpus import CorpusInfo, CorpusRow, read_corpus, read_corpus_info
 from pipelines.latency import Clock, Rate
 from pipelines.progress import Progress
 from pipelines.topic_log import TopicLog
@@ -18,6 +18,7 @@ from pipelines.traffic_replay import Pace, Sender, SendResult, split_genesis
 from pipelines.traffic_survey import ImportOptions
 from pipelines.traffic_verdicts import VerdictTracker
 from schemas.config import Configuration
+from schemas.errors import ParameterError
 from schemas.genesis import Genesis
 from schemas.tables import TRANSACTIONS
 from schemas.topics import shard_topic
@@ -62,7 +63,7 @@ def prepare_traffic(
     """Imports and signs the traffic of a demo into `DATA/traffic`, or takes what an earlier start made.
 
     Raises:
-        ParameterError: The traffic file is unusable.
+        ParameterError: The traffic file is unusable, or an earlier start made the traffic of another one.
         EclipticaError: The corpus cannot be written.
     """
     folder = data / "traffic"
@@ -73,7 +74,19 @@ def prepare_traffic(
         transfers = _import(imported, configuration, genesis, seed, report)
         _generate(imported, corpus, max(1, planned_transactions(configuration) - transfers), report)
     info = read_corpus_info(corpus)
+    _check_source(info, configuration, corpus)
+    if info.traffic_rows != planned_transactions(configuration):
+        report.note(f"{corpus} has {info.traffic_rows} transactions, whatever --tps and --days say")
     return DemoTraffic(corpus, info.genesis_rows, info.traffic_rows, rate)
+
+
+def _check_source(info: CorpusInfo, configuration: Configuration, corpus: Path) -> None:
+    wanted = Path(configuration.demo.traffic or SAMPLE).name
+    if (made_of := info.sources[0]["file"]) != wanted:
+        raise ParameterError(
+            f"{corpus} was made of {made_of}, not of {wanted}",
+            "choose another --data, or the --traffic that the first start had",
+        )
 
 
 def _import(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,9 +113,11 @@ def read_rows(path: Path) -> Iterator[SourceRow | BrokenRow]:
     """Yields every row of a file in its order; the format is found from the first bytes.
 
     Raises:
-        ParameterError: The file cannot be opened, is empty, lacks a column, or ends inside its compression.
+        ParameterError: It is no file or cannot be opened, is empty, lacks a column, or ends inside its compression.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ParameterError(f"{path} is not a file", "it is read twice: save a pipe to a file")
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:

@@ -26,7 +26,7 @@ def stages_of(service: str, configuration: Configuration) -> tuple[StageNode, ..
     if service in NOT_BUILT:
         raise EnvironmentMissing(
             f"not built yet: the pipeline {service} needs {NOT_BUILT[service]}",
-            f"pipelines: {', '.join(SERVICES)}, all, day",
+            f"pipelines: {', '.join(SERVICES)}, all",
         )
     if service in ("all", "day"):
         return tuple(stage for name in SERVICES for stage in stages_of(name, configuration))

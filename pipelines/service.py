@@ -11,7 +11,7 @@ from typing import Any
 from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
 from operators.topic_view import TopicView
-from pipelines.chain_setup import create_topics, genesis_path, prepare_chain
+from pipelines.chain_setup import check_log, create_topics, genesis_path, prepare_chain
 from pipelines.chain_view import ChainView
 from pipelines.flows import stages_of
 from pipelines.node_plan import SERVICE_ROLES, node_plans, write_node_configuration
@@ -87,18 +87,20 @@ class Service:
         started = time.monotonic()
         settings = self.settings
         plans = self.plan()
+        check_log(settings.log_url)
         genesis = prepare_chain(
             settings.data, settings.configuration, settings.configuration.demo.seed, _now_millis
         )
-        write_node_configuration(settings)
         exported = 0
+        view, supervisor = ChainView(genesis), Supervisor(plans, settings.data / "run")
+        supervisor.claim()
         with closing(open_log(settings.log_url)) as log:
-            create_topics(log, genesis)
-            supervisor = Supervisor(plans, settings.data / "run")
-            view = ChainView(genesis)
-            supervisor.start()
-            report.phase(f"{self.pipeline}: {len(plans)} processes", None)
             try:
+                if plans:  # `export` alone must not change what the other processes run with
+                    write_node_configuration(settings)
+                create_topics(log, genesis)
+                supervisor.start()
+                report.phase(f"{self.pipeline}: {len(plans)} processes", None)
                 while not is_stopped() and not self._is_done():
                     supervisor.poll(POLL_SECONDS)
                     self._follow(log, view, genesis)

@@ -101,7 +101,7 @@ def load_settings(
     ]
     given = {key: found for layer in layers for key, found in layer.items()}
     profile, profile_origin = given.pop("profile", ("local", "default"))
-    if profile not in PROFILES:
+    if not isinstance(profile, str) or profile not in PROFILES:
         raise ParameterError(
             f"{profile_origin}: there is no profile {profile!r}",
             f"profiles: {', '.join(sorted(PROFILES))}",

@@ -2,10 +2,12 @@
 
 A child says `ready` on its standard output and logs to `DATA/run/<name>.log`. Its standard input is a pipe that
 nobody writes to: when the supervisor dies, even by kill -9, the pipe ends and the child drains and exits.
+While it runs, a supervisor locks every name of a process, so that a second one on the same directory is refused.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
 import signal
@@ -75,17 +77,34 @@ class Supervisor:
     plans: Sequence[ProcessPlan]
     directory: Path
     _children: list[_Child] = field(default_factory=list)
+    _locks: list[IO[bytes]] = field(default_factory=list)
 
-    def start(self) -> None:
-        """Starts every process.
+    def claim(self) -> None:
+        """Locks the name of every process, so that nobody else starts one; `stop` gives them back.
 
         Raises:
-            EclipticaError: The log directory cannot be written.
+            EclipticaError: The log directory cannot be written, or another supervisor runs a process of
+                the same name there.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            for plan in self.plans:
+                self._lock(plan.name)
         except OSError as error:
+            self._unlock()
             raise EclipticaError(f"{self.directory}: {error.strerror}") from error
+        except EclipticaError:
+            self._unlock()
+            raise
+
+    def start(self) -> None:
+        """Starts every process, after `claim` if that has not been called.
+
+        Raises:
+            EclipticaError: As in `claim`.
+        """
+        if not self._locks:
+            self.claim()
         self._children = [_Child(plan, self.directory / f"{plan.name}.log") for plan in self.plans]
         for child in self._children:
             self._launch(child)
@@ -138,6 +157,23 @@ class Supervisor:
         for child in running:
             self._await_end(child, deadline)
         self._children = []
+        self._unlock()
+
+    def _lock(self, name: str) -> None:
+        file = (self.directory / f"{name}.lock").open("ab")
+        self._locks.append(file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EclipticaError(
+                f"{name} of {self.directory.parent} is run by another command already",
+                "stop that one first, or choose another --data",
+            ) from error
+
+    def _unlock(self) -> None:
+        for file in self._locks:
+            file.close()
+        self._locks = []
 
     def _await_end(self, child: _Child, deadline: float) -> None:
         process = child.process

@@ -224,6 +224,11 @@ def replay_traffic(
     topic = shard_topic("tx", options.shard)
     ends = {name: log.end(name) for name in (RECEIPTS_TOPIC, REJECTED_TOPIC)}
     tracker = VerdictTracker(topic, first_offset=log.end(topic))
+    if info.genesis_rows and log.end(shard_topic("blocks", options.shard)):
+        report.note(
+            "the chain has accounts already: a corpus that registers its own is for a fresh --data, "
+            "most of it will be refused here"
+        )
 
     def rows() -> Iterator[CorpusRow]:
         for row in read_corpus(options.source):

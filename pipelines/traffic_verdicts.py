@@ -105,7 +105,7 @@ class VerdictTracker:
                 for name in names
                 if self._expected[name] != observed[name]
             },
-            unresolved=len(self._waiting),
+            unresolved=min(len(self._waiting), max(0, self._expected.total() - self.done)),
             final_latency_ms=self._latency.summary(),
         )
 

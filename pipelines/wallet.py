@@ -165,6 +165,17 @@ def new_wallet(data: Path, name: str) -> NewWallet:
     return NewWallet(name, "0x" + key.address.hex(), str(key_path(data, name)))
 
 
+def check_payer(log: TopicLog, genesis: Genesis, data: Path, payer: str, shard: int) -> None:
+    """Checks that a wallet can register others, before anything is made for them.
+
+    Raises:
+        ParameterError: Its key is missing, or it is neither the issuer nor registered on the shard.
+    """
+    key = load_key(data, payer)
+    if key.pair.public_key != genesis.issuer_key:
+        _own_index(read_ledger(log, shard), key)
+
+
 def register_wallet(log: TopicLog, genesis: Genesis, options: RegisterOptions) -> Sent:
     """Registers a wallet's key on the ledger, paid and signed by another wallet or by the issuer.
 

@@ -105,6 +105,8 @@ def load_genesis(path: Path) -> Genesis:
             f"{path} does not exist",
             "start with `ecliptica demo`, or copy the chain's genesis.json",
         ) from error
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"

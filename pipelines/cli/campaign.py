@@ -38,10 +38,10 @@ def register(app: typer.Typer) -> None:
     def campaign(
         name: Annotated[CampaignName, typer.Argument(help="Which campaign.")],
         runs: Annotated[
-            int | None, typer.Option(help="Run budget.", show_default="the campaign's own")
+            int | None, typer.Option(min=1, help="Run budget.", show_default="the campaign's own")
         ] = None,
         seconds: Annotated[
-            int | None, typer.Option(help="Time budget.", show_default="none")
+            int | None, typer.Option(min=1, help="Time budget.", show_default="none")
         ] = None,
     ) -> Work:
         """Attack or break the system with a seed and a budget; ends with JSON evidence."""
@@ -57,9 +57,10 @@ def register(app: typer.Typer) -> None:
     def bench(
         name: Annotated[BenchName, typer.Argument(help="What to measure.")],
         transactions: Annotated[
-            int | None, typer.Option(help="Size of the work.", show_default="the bench's own")
+            int | None,
+            typer.Option(min=1, help="Size of the work.", show_default="the bench's own"),
         ] = None,
-        repeat: Annotated[int, typer.Option(help="Measured runs after the warm-up.")] = 3,
+        repeat: Annotated[int, typer.Option(min=1, help="Measured runs after the warm-up.")] = 3,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
         return Work(

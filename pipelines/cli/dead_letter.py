@@ -7,14 +7,16 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
-Place = Annotated[int, typer.Argument(help="Offset on the topic `rejected`, as `list` shows it.")]
+Place = Annotated[
+    int, typer.Argument(min=0, help="Offset on the topic `rejected`, as `list` shows it.")
+]
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Rejected and poisoned records.")
+    app = noun_app("Rejected and poisoned records.", example="ecliptica dead-letter list")
     root.add_typer(app, name="dead-letter")
 
     @command(
@@ -24,7 +26,7 @@ def register(root: typer.Typer) -> None:
         reason: Annotated[
             str | None, typer.Option(help="Only this reason.", show_default="every reason")
         ] = None,
-        limit: Annotated[int, typer.Option(help="Newest records to list.")] = 100,
+        limit: Annotated[int, typer.Option(min=1, help="Newest records to list.")] = 100,
     ) -> Work:
         """List rejected records with stage and reason."""
         return Work("dead_letter:list_letters", {"reason": reason, "limit": limit})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
 
 def register(root: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(root: typer.Typer) -> None:
         """What this machine has, and what each absence costs."""
         return Work("doctor:diagnose")
 
-    app = typer.Typer(no_args_is_help=True, help="The configuration.")
+    app = noun_app("The configuration.", example="ecliptica config show")
     root.add_typer(app, name="config")
 
     @command(

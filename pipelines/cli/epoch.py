@@ -8,16 +8,21 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
-Shard = Annotated[int | None, typer.Option(help="Only this shard.", show_default="every shard")]
-EpochNumber = Annotated[int, typer.Argument(help="Epoch.")]
-SomeEpoch = Annotated[int | None, typer.Argument(help="Epoch.", show_default="every epoch")]
+Shard = Annotated[
+    int | None, typer.Option(min=0, help="Only this shard.", show_default="every shard")
+]
+EpochNumber = Annotated[int, typer.Argument(min=0, help="Epoch.")]
+SomeEpoch = Annotated[int | None, typer.Argument(min=0, help="Epoch.", show_default="every epoch")]
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Auditors: sealed epochs, exports and queries.")
+    app = noun_app(
+        "Auditors: sealed epochs, exports and queries.",
+        example="ecliptica epoch query --named supply",
+    )
     root.add_typer(app, name="epoch")
 
     @command(app, "list", example="ecliptica epoch list")

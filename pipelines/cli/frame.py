@@ -26,6 +26,9 @@ from schemas.errors import EnvironmentMissing
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+TRUE_TEXTS = ("1", "true", "t", "yes", "y", "on")
+"""What switches a flag on in an environment variable."""
+
 COMMON_PANEL = "Common options"
 
 
@@ -95,6 +98,16 @@ SETTING_FLAGS: Mapping[str, SettingFlag] = {
 CommandBody = Callable[..., Work]
 
 
+def noun_app(text: str, *, example: str) -> typer.Typer:
+    """Returns the group of a noun's verbs.
+
+    Args:
+        text: What the noun is about.
+        example: Shown at the end of the help.
+    """
+    return typer.Typer(no_args_is_help=True, help=text, epilog=f"Example: {example}")
+
+
 def command(
     app: typer.Typer,
     name: str,
@@ -132,6 +145,8 @@ def command(
                 with _draining(stop, report.note) if drains else _not_draining():
                     result = perform(body(**values), call)
                     (print_json if common["json_output"] else print_text)(result)
+            except KeyboardInterrupt as error:
+                raise typer.Abort from error  # so that the edge says so
             finally:
                 report.close()
             if stop.signal_number == signal.SIGINT:
@@ -286,4 +301,14 @@ def _draining(stop: StopFlag, note: Callable[[str], None]) -> Iterator[None]:
 
 def is_debugging(arguments: list[str]) -> bool:
     """Whether errors are to be shown with their trace."""
-    return "--debug" in arguments or os.environ.get("ECLIPTICA_DEBUG", "") not in ("", "0")
+    return _is_asked_for("debug", arguments)
+
+
+def is_for_programs(arguments: list[str]) -> bool:
+    """Whether errors are to be printed as JSON too."""
+    return _is_asked_for("json", arguments)
+
+
+def _is_asked_for(name: str, arguments: list[str]) -> bool:
+    variable = os.environ.get(f"ECLIPTICA_{name.upper()}", "")
+    return f"--{name}" in arguments or variable.lower() in TRUE_TEXTS

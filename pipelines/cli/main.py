@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -22,7 +23,7 @@ from pipelines.cli import (
     traffic,
     wallet,
 )
-from pipelines.cli.frame import INTERRUPTED, is_debugging
+from pipelines.cli.frame import INTERRUPTED, is_debugging, is_for_programs
 from pipelines.cli.render import print_error, print_json
 from schemas.errors import EclipticaError
 
@@ -45,7 +46,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"auto_envvar_prefix": "ECLIPTICA"},
         help="Ecliptica: final in milliseconds by a BFT quorum, proven behind it by STARKs.",
-        epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 proof rejected, 4 proof malformed, "
+        epilog="Example: ecliptica demo --json. Exit codes: 0 ok, 1 failure, 2 usage, 3 proof rejected, 4 proof malformed, "
         "5 something is missing, 130 interrupted.",
     )
     for group in GROUPS:
@@ -56,6 +57,7 @@ def build_app() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_closed_streams()
     try:
         code = build_app()(args=given, prog_name="ecliptica", standalone_mode=False)
         sys.stdout.flush()
@@ -69,7 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # the process edge
         if is_debugging(given):
             traceback.print_exc()
-        return report_error(error, as_json="--json" in given)
+        return report_error(error, as_json=is_for_programs(given))
+
+
+def _replace_closed_streams() -> None:
+    """Sends what a caller has closed (`>&-`) to nowhere, so that no file of ours gets its number."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
 
 
 def report_error(error: Exception, *, as_json: bool) -> int:

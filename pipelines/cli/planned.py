@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 from schemas.errors import EnvironmentMissing
 
 NOT_BUILT: Mapping[str, str] = {
@@ -22,17 +22,19 @@ NOT_BUILT: Mapping[str, str] = {
 """Command -> what it waits for. A command leaves this table when its part lands."""
 
 GROUPS = {
-    "light": "The light client.",
-    "market": "The prover market.",
-    "deploy": "Manifests.",
+    "light": ("The light client.", "verify"),
+    "market": ("The prover market.", "jobs"),
+    "deploy": ("Manifests.", "render"),
 }
+"""Noun -> its help, and the verb of its example."""
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
     groups = {}
-    for name, text in GROUPS.items():
-        groups[name] = typer.Typer(no_args_is_help=True, help=f"{text} (not built yet)")
+    for name, (text, verb) in GROUPS.items():
+        example = f"ecliptica {name} {verb}"
+        groups[name] = noun_app(f"{text} (not built yet)", example=example)
         root.add_typer(groups[name], name=name)
     for full_name, waits_for in NOT_BUILT.items():
         noun, _, verb = full_name.partition(" ")

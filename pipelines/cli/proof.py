@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
 ProofFile = Annotated[Path, typer.Argument(help="Proof file.")]
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Proofs: make, verify, understand.")
+    app = noun_app("Proofs: make, verify, understand.", example="ecliptica proof soundness")
     root.add_typer(app, name="proof")
 
     @command(
@@ -26,8 +26,8 @@ def register(root: typer.Typer) -> None:
         drains=True,
     )
     def create(
-        window: Annotated[int, typer.Option(help="Window to prove.")],
-        shard: Annotated[int, typer.Option(help="Shard of the window.")] = 0,
+        window: Annotated[int, typer.Option(min=0, help="Window to prove.")],
+        shard: Annotated[int, typer.Option(min=0, help="Shard of the window.")] = 0,
         out: Annotated[Path | None, typer.Option(help="Folder.", show_default="DATA")] = None,
     ) -> Work:
         """Prove a closed window again from the log."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import date
+from datetime import date, timedelta
+from datetime import time as clock_time
+from decimal import Decimal
 from enum import Enum
 from importlib import import_module
 from pathlib import PurePath
 from typing import Any, TextIO
+from uuid import UUID
 
 from pipelines.cli.contract import Document, Rows
 from schemas.errors import InvariantError
@@ -112,6 +116,8 @@ def open_report(stream: TextIO) -> LineReport | BarReport:
 def to_plain(value: Any) -> Any:  # noqa: PLR0911 - one return per type
     """Returns a value as JSON types: bytes as hex, enums by value, paths as text, times in ISO 8601.
 
+    Decimals become text, which keeps every digit; durations become seconds.
+
     Raises:
         InvariantError: A type that no result may hold, or a number that is not finite.
     """
@@ -120,15 +126,17 @@ def to_plain(value: Any) -> Any:  # noqa: PLR0911 - one return per type
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+        if not math.isfinite(value):
             raise InvariantError("a result holds a number that is not finite")
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
-    if isinstance(value, PurePath):
+    if isinstance(value, PurePath | Decimal | UUID):
         return str(value)
-    if isinstance(value, date):
+    if isinstance(value, date | clock_time):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     return _container_to_plain(value)
 
 
@@ -194,8 +202,8 @@ def print_text(result: Any) -> None:
 
 
 def print_error(message: str, hint: str = "") -> None:
-    """Prints one line of error and one hint to stderr."""
-    print(f"error: {message}", file=sys.stderr)
+    """Prints one line of error and one hint to stderr; what libraries say over several lines is joined."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
 

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     def run(
         pipeline: Annotated[ServiceName, typer.Argument(help="Which pipeline to run.")],
         shard: Annotated[
-            int | None, typer.Option(help="Only this shard.", show_default="every shard")
+            int | None, typer.Option(min=0, help="Only this shard.", show_default="every shard")
         ] = None,
         runner: Annotated[
             Literal["loop", "direct", "prism", "flink"],
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         ] = "loop",
         until_epoch: Annotated[
             int | None,
-            typer.Option(help="Stop when this epoch is sealed.", show_default="never"),
+            typer.Option(min=0, help="Stop when this epoch is sealed.", show_default="never"),
         ] = None,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Show the plan, start nothing.")

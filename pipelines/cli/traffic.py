@@ -8,16 +8,21 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
 Out = Annotated[Path, typer.Option("--out", help="Corpus to write.")]
-Shard = Annotated[int, typer.Option(envvar="ECLIPTICA_SHARD", help="Shard to sign for.")]
-Threads = Annotated[int, typer.Option(help="Signing threads.", show_default="one per usable core")]
+Shard = Annotated[int, typer.Option(min=0, envvar="ECLIPTICA_SHARD", help="Shard to sign for.")]
+Threads = Annotated[
+    int, typer.Option(min=0, help="Signing threads.", show_default="one per usable core")
+]
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Load testers: import, generate, replay.")
+    app = noun_app(
+        "Load testers: import, generate, replay.",
+        example="ecliptica traffic import transactions.csv.gz --out corpus.parquet",
+    )
     root.add_typer(app, name="traffic")
 
     @command(
@@ -36,7 +41,9 @@ def register(root: typer.Typer) -> None:
         strict: Annotated[
             bool, typer.Option("--strict", help="Stop at the first broken row.")
         ] = False,
-        limit: Annotated[int | None, typer.Option(help="Rows to read.", show_default="all")] = None,
+        limit: Annotated[
+            int | None, typer.Option(min=1, help="Rows to read.", show_default="all")
+        ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, sign nothing.")] = False,
         threads: Threads = 0,
     ) -> Work:
@@ -56,7 +63,7 @@ def register(root: typer.Typer) -> None:
     def generate(
         workload: Annotated[Path, typer.Argument(help="YAML workload.")],
         *,
-        count: Annotated[int, typer.Option(help="Transactions.")] = 1000,
+        count: Annotated[int, typer.Option(min=1, help="Transactions.")] = 1000,
         out: Out = Path("corpus.parquet"),
         base: Annotated[
             Path | None,

@@ -8,14 +8,16 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.contract import Work
-from pipelines.cli.frame import command
+from pipelines.cli.frame import command, noun_app
 
-Shard = Annotated[int, typer.Option(envvar="ECLIPTICA_SHARD", help="Shard of the account.")]
+Shard = Annotated[int, typer.Option(min=0, envvar="ECLIPTICA_SHARD", help="Shard of the account.")]
 
 
 def register(root: typer.Typer) -> None:
     """Adds the commands."""
-    app = typer.Typer(no_args_is_help=True, help="Keys, transactions and what became of them.")
+    app = noun_app(
+        "Keys, transactions and what became of them.", example="ecliptica wallet new alice"
+    )
     root.add_typer(app, name="wallet")
 
     @command(
@@ -51,7 +53,7 @@ def register(root: typer.Typer) -> None:
         ] = "public",
         shard: Shard = 0,
         nonce: Annotated[
-            int | None, typer.Option(help="Set by hand.", show_default="read from the log")
+            int | None, typer.Option(min=0, help="Set by hand.", show_default="read from the log")
         ] = None,
     ) -> Work:
         """Sign a transaction and append it to the log."""

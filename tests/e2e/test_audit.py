@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operators.audit import EpochAudit, audit_export, check_files
-from operators.audit_views import named_queries, query_epochs
+from operators.audit import EpochAudit, audit_export, check_files, check_places
+from operators.audit_views import named_queries, query_epochs, write_database
 from operators.export import ExportSource, export_epochs
 from operators.export_files import (
     MANIFEST,
@@ -23,6 +23,8 @@ from operators.export_files import (
 )
 from operators.proof_files import proof_files
 from pipelines.chain_setup import genesis_path
+from pipelines.cli import contract
+from pipelines.cli.render import to_plain
 from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.errors import ParameterError
 from schemas.job import ProofLevel
@@ -97,6 +99,22 @@ def test_exporting_again_changes_no_byte(proven_day: MiniChain, tmp_path: Path) 
         export_epochs(source, tmp_path, [0], 99)
 
 
+def test_exporting_again_mends_what_was_damaged(proven_day: MiniChain, tmp_path: Path) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    table = epoch_folder(root, 0, 0) / "votes.parquet"
+    changed, absent = proof_files(root, ProofLevel.SEGMENT)[:2]
+    before = {path: path.read_bytes() for path in (table, changed, absent)}
+    for path in (table, changed):
+        data = bytearray(before[path])
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    absent.unlink()
+    source = ExportSource(proven_day.log(), genesis_path(root), 1000, HASHER)
+    assert any(epoch.written for epoch in export_epochs(source, root, [0]))
+    assert {path: path.read_bytes() for path in before} == before
+    assert not any(audit.findings for audit in _audit(root))
+
+
 def test_any_changed_byte_of_a_file_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
     root = _copy(proven_day, tmp_path / "copy")
     folder = epoch_folder(root, 0, 0)
@@ -116,6 +134,55 @@ def test_any_changed_byte_of_a_file_is_found(proven_day: MiniChain, tmp_path: Pa
     assert list(check_files(folder, place, None, genesis)) == []
     (folder / "votes.parquet").unlink()
     assert list(check_files(folder, place, None, genesis))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("schema_version", 2), ("complete", False), ("first_height", 0), ("state_root", "00" * 32)],
+)
+def test_a_false_word_of_the_last_manifest_is_found(
+    proven_day: MiniChain, tmp_path: Path, field: str, value: object
+) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    folder = epoch_folder(root, *list(exported_epochs(root))[-1])
+    forged = read_manifest(folder).model_copy(update={field: value})
+    (folder / MANIFEST).write_text(forged.model_dump_json(indent=2) + "\n")
+    findings = [finding for audit in _audit(root) for finding in audit.findings]
+    assert {finding.check for finding in findings} == {"manifest"}
+
+
+def test_what_is_no_file_is_found_and_not_opened(proven_day: MiniChain, tmp_path: Path) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    folder = epoch_folder(root, 0, 0)
+    for name, check in (("votes.parquet", "files"), (MANIFEST, "manifest")):
+        path = folder / name
+        data = path.read_bytes()
+        path.unlink()
+        path.mkdir()
+        assert check in {finding.check for audit in _audit(root) for finding in audit.findings}
+        path.rmdir()
+        path.write_bytes(data)
+
+
+def test_what_lies_among_the_epochs_and_is_none_is_found(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    shard = epoch_folder(root, 0, 0).parent
+    assert list(check_places(root)) == []
+    known = list(exported_epochs(root))
+    for name in ("epoch=00", "epoch=x", "epoch=\u0661", "note.txt"):
+        (shard / name).mkdir()
+    (shard / ".epoch=0.123").mkdir()  # an export that was killed
+    (root / "epochs" / "shard=one").mkdir()
+    assert sorted(Path(finding.where).name for finding in check_places(root)) == [
+        "epoch=00",
+        "epoch=x",
+        "epoch=\u0661",
+        "note.txt",
+        "shard=one",
+    ]
+    assert list(exported_epochs(root)) == known
 
 
 def test_any_changed_byte_of_a_proof_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
@@ -189,6 +256,44 @@ def test_the_rewriting_itself_is_not_what_is_found(proven_day: MiniChain, tmp_pa
     assert not any(audit.findings for audit in _audit(root))
 
 
+def test_a_damaged_table_is_named_by_a_query_and_mended_by_an_export(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    root = _copy(proven_day, tmp_path / "copy")
+    path = epoch_folder(root, 0, 0) / "votes.parquet"
+    path.write_bytes(b"PAR1 nothing of the kind")
+    with pytest.raises(ParameterError, match=r"votes\.parquet"):
+        query_epochs(root, "select count(*) from votes")
+    source = ExportSource(proven_day.log(), genesis_path(root), 1000, HASHER)
+    export_epochs(source, root, [0])
+    write_database(root)
+    assert query_epochs(root, "select count(*) > 0 from votes").rows == [(True,)]
+
+
+def test_a_query_may_answer_with_any_type_of_duckdb(proven_day: MiniChain) -> None:
+    result = query_epochs(
+        proven_day.data,
+        "select 1.50::decimal(9, 2) d, 'nan'::double n, ['-inf'::float] i, time '10:00' t, {'a': 1} s, "
+        "interval 90 minutes v, '00000000-0000-0000-0000-000000000001'::uuid u, null z, "
+        "340282366920938463463374607431768211455::uhugeint h, '\\x00\\xff'::blob b, map {1: 2} m",
+    )
+    assert to_plain(contract.Rows(result.columns, result.rows)) == [
+        {
+            "d": "1.50",
+            "n": "nan",
+            "i": ["-inf"],
+            "t": "10:00:00",
+            "s": {"a": 1},
+            "v": 5400.0,
+            "u": "00000000-0000-0000-0000-000000000001",
+            "z": None,
+            "h": 2**128 - 1,
+            "b": "00ff",
+            "m": {"1": 2},
+        }
+    ]
+
+
 def test_queries_read_the_export_and_nothing_else(proven_day: MiniChain, tmp_path: Path) -> None:
     for query in named_queries().values():
         result = query_epochs(proven_day.data, query.sql)
@@ -198,6 +303,12 @@ def test_queries_read_the_export_and_nothing_else(proven_day: MiniChain, tmp_pat
         query_epochs(proven_day.data, f"copy (select 1) to '{tmp_path / 'x'}'")
     with pytest.raises(ParameterError, match="query failed"):
         query_epochs(proven_day.data, "select * from read_csv('/etc/passwd')")
+    for text, count in (("", 0), ("-- nothing", 0), ("select 1; select 2", 2)):
+        with pytest.raises(ParameterError, match=f"{count} statements"):
+            query_epochs(proven_day.data, text)
+    with pytest.raises(ParameterError) as caught:
+        query_epochs(proven_day.data, "select\nselec\nfrom nowhere")
+    assert "\n" not in str(caught.value)
     with pytest.raises(ParameterError, match="holds no epochs"):
         query_epochs(tmp_path, "select 1")
     assert TRANSACTIONS.name == "transactions"

@@ -61,6 +61,12 @@ def test_every_command_has_help_with_an_example(
     assert "--json" in shown
 
 
+@pytest.mark.parametrize("noun", ["", *sorted({command[0] for command in COMMANDS})])
+def test_every_noun_has_help_with_an_example(noun: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*noun.split(), "--help"]) == 0
+    assert f"Example: ecliptica {noun}" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["epoch", "check", "--help"]], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
@@ -98,6 +104,12 @@ def test_what_is_not_built_says_so_and_ends_with_5(
         (["graph", "surprise"], 2, "surprise"),
         (["proof", "verify", "missing.proof"], 2, "missing.proof"),
         (["epoch", "check"], 2, "genesis.json does not exist"),
+        (["run", "all", "--log", "memory://"], 2, "memory://"),
+        (["demo", "--log", "memory://x"], 2, "memory://x"),
+        (["traffic", "import", "x.csv", "--limit", "-1"], 2, "--limit"),
+        (["traffic", "import", "x.csv", "--threads", "-3"], 2, "--threads"),
+        (["traffic", "import", "/dev/zero"], 2, "/dev/zero is not a file"),
+        (["bench", "batch", "--repeat", "0"], 2, "--repeat"),
         (["run", "all", "--runner", "flink", "--dry-run"], 5, "flink"),
         (["demo", "--log", "kafka://127.0.0.1:9092"], 5, "Kafka"),
     ],
@@ -127,6 +139,70 @@ def test_the_flags_show_the_defaults_of_the_local_profile() -> None:
         assert flag.default == str(value) or value == "", flag.key
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["dead-letter", "list"],
+        ["wallet", "receipt", "00" * 32],
+        ["proof", "create", "--window", "1"],
+        ["epoch", "export"],
+        ["epoch", "list"],
+        ["epoch", "check"],
+    ],
+    ids=" ".join,
+)
+def test_reading_a_mistyped_directory_makes_nothing_there(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = tmp_path / "absent"
+    code = main([*arguments, "--data", str(absent)])
+    captured = capsys.readouterr()
+    assert not absent.exists()
+    if arguments != ["epoch", "list"]:
+        assert code == 2
+        assert "absent" in captured.err
+    (file := tmp_path / "file").write_text("x")
+    assert main([*arguments, "--data", str(file)]) in {0, 2}
+    assert "Errno" not in capsys.readouterr().err
+
+
+def test_doctor_says_that_a_file_is_no_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "file").write_text("x")
+    assert main(["doctor", "--data", str(file), "--json"]) == 5
+    assert json.loads(capsys.readouterr().out)["missing_required"] == ["data directory"]
+
+
+def test_an_error_of_several_lines_is_printed_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("{[")
+    assert main(["traffic", "generate", str(file), "--out", str(tmp_path / "x")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["error"]
+    assert "not YAML" in lines[0]
+
+
+def test_a_profile_that_is_no_word_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text('profile = ["local"]\n')
+    assert main(["config", "show", "--config", str(file)]) == 2
+    assert "there is no profile ['local']" in capsys.readouterr().err
+
+
+def test_the_variable_for_json_holds_for_errors_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ECLIPTICA_JSON", "1")
+    assert main(["epoch", "show", "3"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 2
+
+
 def test_garbage_is_a_malformed_proof_and_ends_with_4(tmp_path: Path) -> None:
     (tmp_path / "garbage.proof").write_bytes(os.urandom(4096))
     done = run("proof", "verify", "garbage.proof", "--json", folder=tmp_path)
@@ -137,6 +213,23 @@ def test_garbage_is_a_malformed_proof_and_ends_with_4(tmp_path: Path) -> None:
         "bad_magic",
         "header",
     )
+
+
+def test_no_more_of_a_file_is_read_than_a_proof_can_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Path("sparse.proof").open("wb") as file:
+        file.truncate(2**34)
+    Path("short.proof").write_bytes(b"ECLP")
+    assert main(["proof", "verify", "sparse.proof", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["error"]["reason"] == "too_large"
+    assert main(["proof", "verify", "/dev/zero"]) == 4
+    assert main(["proof", "explain", "/dev/zero"]) == 4
+    capsys.readouterr()
+    assert main(["proof", "verify", "sparse.proof", "short.proof", "--json"]) == 4
+    reports = json.loads(capsys.readouterr().out)["proofs"]
+    assert [(one["bytes"], one["accepted"]) for one in reports] == [(2**34, False), (4, False)]
 
 
 def test_settings_come_from_flag_variable_file_and_profile(tmp_path: Path) -> None:
@@ -178,6 +271,20 @@ def test_a_closed_pipe_is_no_defect(tmp_path: Path) -> None:
     )
     assert "Traceback" not in done.stderr
     assert "defect" not in done.stderr
+
+
+def test_closed_streams_are_no_defect(tmp_path: Path) -> None:
+    code = f"{sys.executable} -m pipelines.cli config show >&- && {sys.executable} -m pipelines.cli version 2>&-"
+    done = subprocess.run(  # noqa: S603 - our own module
+        ["/bin/sh", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "python" in done.stdout
 
 
 @pytest.mark.parametrize("style", ["mermaid", "dot", "json"])

@@ -53,6 +53,22 @@ def test_children_become_ready_and_stop_when_asked(started: Supervisor) -> None:
             os.kill(pid, 0)
 
 
+def test_a_second_supervisor_of_the_same_process_is_refused(started: Supervisor) -> None:
+    wait_until_ready(started)
+    pids = started.pids()
+    plans = [ProcessPlan(name, ["-c", OBEDIENT]) for name in ("other", "second")]
+    second = Supervisor(plans, started.directory)
+    for begin in (second.claim, second.start):
+        with pytest.raises(EclipticaError, match=r"second of .* is run by another command"):
+            begin()
+    assert second.pids() == {}
+    assert started.pids() == pids
+    started.stop()
+    second.start()
+    assert sorted(second.pids()) == ["other", "second"]
+    second.stop()
+
+
 def test_a_killed_child_is_started_again(started: Supervisor) -> None:
     wait_until_ready(started)
     before = started.pids()

@@ -240,3 +240,14 @@ def test_a_corpus_of_another_shard_is_refused(tmp_path: Path) -> None:
     options = ReplayOptions(_corpus(tmp_path), Pace(Rate()), shard=0)
     with pytest.raises(ParameterError, match="is signed for shard 3, not 0"):
         replay_traffic(options, RowLog(), ManualClock(), Notes())
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_a_corpus_with_its_own_accounts_is_announced_on_a_chain_with_blocks(
+    tmp_path: Path, blocks: int
+) -> None:
+    log, notes = RowLog(), Notes()
+    log.records["blocks.3"] = [("", b"")] * blocks
+    options = ReplayOptions(_corpus(tmp_path), Pace(Rate()), shard=3)
+    replay_traffic(options, log, ManualClock(), notes)
+    assert ["has accounts already" in note for note in notes.notes] == [True] * blocks

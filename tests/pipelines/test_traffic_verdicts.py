@@ -77,3 +77,11 @@ def test_another_reason_a_missing_receipt_and_foreign_records_show() -> None:
         final_latency_ms=LatencySummary(1, 40.0, 40.0, 40.0, 40.0, 40.0),
     )
     assert not tracker.report().is_as_expected
+
+
+def test_what_was_refused_against_expectation_is_not_unresolved() -> None:
+    tracker = _tracker()
+    tracker.add_rejections([_rejection(5, row, "nonce_replay") for row in range(5)])
+    report = tracker.report()
+    assert (report.observed, report.unresolved) == ({"nonce_replay": 5}, 0)
+    assert not report.is_as_expected

@@ -12,6 +12,7 @@ from pipelines.wallet import (
     RegisterOptions,
     SendOptions,
     Sent,
+    check_payer,
     new_wallet,
     parse_amount,
     read_receipt,
@@ -95,6 +96,16 @@ def test_a_new_wallet_names_its_address_and_file(tmp_path: Path) -> None:
     key = load_key(tmp_path, "alice")
     assert (made.name, made.address) == ("alice", "0x" + key.address.hex())
     assert Path(made.path).is_file()
+
+
+def test_a_payer_is_checked_before_a_key_is_made(town: Town) -> None:
+    check_payer(town.log, GENESIS, town.data, "issuer", 0)
+    check_payer(town.log, GENESIS, town.data, "alice", 0)
+    with pytest.raises(ParameterError, match="no key 'nobody'"):
+        check_payer(town.log, GENESIS, town.data, "nobody", 0)
+    new_wallet(town.data, "stranger")
+    with pytest.raises(ParameterError, match="'stranger' is not registered"):
+        check_payer(town.log, GENESIS, town.data, "stranger", 0)
 
 
 def test_registrations_and_payments_follow_the_ledgers_rules(town: Town) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -9,10 +10,11 @@ from typing import Any
 
 import typer
 
-from operators.event_log import open_log
+from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Rows
 from schemas.errors import EclipticaError, ParameterError
+from schemas.rejection import RejectionReason
 from schemas.tables import REJECTED, SCHEMA_HEADER, TRANSACTIONS, encode
 from schemas.topics import REJECTED as REJECTED_TOPIC
 from schemas.units import SIGNATURE_BYTES
@@ -23,9 +25,14 @@ WHOLE_RECORD = -1
 
 
 def list_letters(call: Call, *, reason: str | None, limit: int) -> Rows:
-    """Lists the newest dead letters."""
-    if limit < 1:
-        raise ParameterError(f"--limit is at least 1, got {limit}")
+    """Lists the newest dead letters.
+
+    Raises:
+        ParameterError: No stage gives such a reason.
+    """
+    reasons = [one.value for one in RejectionReason]
+    if reason is not None and reason not in reasons:
+        raise ParameterError(f"there is no reason {reason!r}", f"reasons: {', '.join(reasons)}")
     with _open(call) as view:
         found = deque(
             (
@@ -53,18 +60,28 @@ def show_letter(call: Call, *, offset: int) -> list[dict[str, Any]]:
         return [dict(row) for row in _letters(view, offset)]
 
 
+def _confirm(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        raise ParameterError("nobody answers", "say --yes, or try --dry-run first") from error
+
+
 def replay_letter(call: Call, *, offset: int, dry_run: bool, yes: bool) -> dict[str, Any]:
     """Appends the original bytes again; their stage decides anew.
 
     Raises:
         EclipticaError: The user says no.
+        ParameterError: Nobody answers, and `yes` is not given.
     """
     with _open(call) as view:
         letters = _letters(view, offset)
         if not dry_run and not yes:
             topics = ", ".join(sorted({row["topic"] for row in letters}))
             question = f"append {len(letters)} rejected to {topics} again?"
-            if not typer.confirm(question, err=True):
+            if not _confirm(question):
                 raise EclipticaError("nothing was appended")
         places = []
         for row in letters:
@@ -106,5 +123,5 @@ def _letters(view: TopicView, offset: int) -> list[Mapping[str, Any]]:
 @contextmanager
 def _open(call: Call) -> Iterator[TopicView]:
     settings = call.settings()
-    with closing(open_log(settings.log_url)) as log:
+    with closing(open_existing_log(settings.log_url)) as log:
         yield TopicView(log)

@@ -115,7 +115,7 @@ def _disk(data: Path) -> Finding:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    writable = os.access(place, os.W_OK)
+    writable = place.is_dir() and os.access(place, os.W_OK)
     good = writable and free >= LEAST_DISK_BYTES
     state = "writable" if writable else "not writable"
     detail = f"{free / 2**30:.1f} GiB free at {place}, {state}"

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operators.audit import EpochAudit, audit_export
+from operators.audit import EpochAudit, audit_export, check_places
+from operators.audit_findings import Finding
 from operators.audit_views import (
     named_queries,
     open_views,
     query_epochs,
     write_database,
 )
-from operators.event_log import open_log
+from operators.event_log import open_existing_log
 from operators.export import ExportedEpoch, ExportSource, export_epochs
 from operators.export_files import epoch_folder, exported_epochs, read_manifest
 from pipelines.chain_setup import genesis_path
@@ -44,10 +45,12 @@ class EpochCheck:
     Attributes:
         ok: Whether nothing is wrong.
         epochs: What was found in each epoch.
+        strays: What lies among the epochs and belongs to none.
     """
 
     ok: bool
     epochs: list[EpochAudit]
+    strays: list[Finding]
 
     @property
     def exit_code(self) -> int:
@@ -87,7 +90,7 @@ def export_epochs_action(
     genesis = load_genesis(path)
     shards = range(genesis.shards) if shard is None else [shard]
     call.report.phase("epochs", None)
-    with closing(open_log(settings.log_url)) as log:
+    with closing(open_existing_log(settings.log_url)) as log:
         fee = settings.configuration.admission.min_fee_micros
         source = ExportSource(log, path, fee, NumpyHasher())
         exported = export_epochs(
@@ -128,7 +131,9 @@ def check_epochs(call: Call, *, epoch: int | None, shard: int | None) -> EpochCh
         settings.data, fee, NumpyHasher(), shard, lambda _: call.report.advance(1)
     )
     shown = [audit for audit in audits if epoch in (None, audit.epoch)]
-    return EpochCheck(not any(audit.findings for audit in audits), shown)
+    strays = list(check_places(settings.data))
+    is_ok = not strays and not any(audit.findings for audit in audits)
+    return EpochCheck(is_ok, shown, strays)
 
 
 def _exported(root: Path, shard: int | None) -> list[tuple[int, int]]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operators.event_log import EventLog, open_log
+from operators.event_log import EventLog, open_existing_log
 from operators.proof_files import write_proof
 from operators.proof_worker import process_backend, prove_job
 from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Document, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
-from proving.errors import ProofError
+from proving.errors import ProofError, ProofMalformed, RejectionReason
 from proving.kinds import verifying_key
 from proving.segment_proofs import SEGMENT_KIND, boundary_state_root, verify_segment
 from proving.stark.soundness import SoundnessReport, analyse, best_johnson, unique_decoding
@@ -29,7 +29,7 @@ from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.units import Array
 
 MAX_PROOF_BYTES = 2**26
-"""A file above it is not read."""
+"""No more of a file is read; a proof has a few hundred kilobytes."""
 
 SHOWN_VALUES = 8
 """Values of a transcript event that `explain` prints in full."""
@@ -82,10 +82,7 @@ def verify_proof(call: Call, *, files: Sequence[Path]) -> ProofReport | ProofRep
         try:
             reports.append(_report(file, minimum, hasher))
         except ProofError as error:
-            data = _read(file)
-            digest = hashlib.sha256(data).hexdigest()
-            failed = ProofReport(file, len(data), digest, False, str(error), None, 0.0, {})
-            reports.append(failed)
+            reports.append(_failed(file, error))
             code = max(code, error.exit_code)
         call.report.advance(1)
     return ProofReports(reports, sum(report.accepted for report in reports), code)
@@ -119,7 +116,7 @@ def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> li
     """Proves a closed window again from the jobs on the log."""
     settings = call.settings()
     minimum = settings.configuration.proving.minimum_proven_bits
-    with closing(open_log(settings.log_url)) as log:
+    with closing(open_existing_log(settings.log_url)) as log:
         envelopes = sorted(_jobs_of(log, shard, window), key=lambda one: one.segment)
     if not envelopes:
         raise ParameterError(
@@ -187,15 +184,35 @@ def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
     )
 
 
+def _failed(file: Path, error: ProofError) -> ProofReport:
+    """Returns the report on a file that does not hold; one that is too large is not hashed."""
+    if error.reason is RejectionReason.TOO_LARGE:
+        size, digest = file.stat().st_size, ""
+    else:
+        data = _read(file)
+        size, digest = len(data), hashlib.sha256(data).hexdigest()
+    return ProofReport(file, size, digest, False, str(error), None, 0.0, {})
+
+
 def _read(file: Path) -> bytes:
+    """Reads a proof file, never more of it than a proof can have.
+
+    Raises:
+        ProofMalformed: It is larger than any proof.
+        ParameterError: It cannot be read.
+    """
     try:
-        if file.stat().st_size > MAX_PROOF_BYTES:
-            raise ParameterError(f"{file} is larger than any proof")
-        return file.read_bytes()
+        with file.open("rb") as stream:
+            data = stream.read(MAX_PROOF_BYTES + 1)
     except OSError as error:
         raise ParameterError(
             f"{file}: {error.strerror}", "give the path of a proof file"
         ) from error
+    if len(data) > MAX_PROOF_BYTES:
+        raise ProofMalformed(
+            RejectionReason.TOO_LARGE, "proof", f"at most {MAX_PROOF_BYTES} bytes", "more"
+        )
+    return data
 
 
 def _event_line(event: TranscriptEvent) -> str:

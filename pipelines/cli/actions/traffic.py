@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from operators.event_log import open_log
+from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.account_keys import issuer_pair
 from pipelines.cli.contract import Call
@@ -99,7 +99,7 @@ def replay(call: Call, *, source: str, rate: str, shard: int, wait: bool) -> Rep
             "make one with `ecliptica traffic import` or `generate`; a topic cannot be replayed yet",
         )
     options = ReplayOptions(path, Pace(parse_rate(rate)), shard, wait)
-    with closing(open_log(call.settings().log_url)) as log:
+    with closing(open_existing_log(call.settings().log_url)) as log:
         return replay_traffic(
             options, TopicView(log), SystemClock(), call.report, lambda: call.stop.is_requested
         )

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from operators.event_log import open_log
+from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.chain_setup import genesis_path
 from pipelines.cli.contract import Call
@@ -17,6 +17,7 @@ from pipelines.wallet import (
     RegisterOptions,
     SendOptions,
     Sent,
+    check_payer,
     check_tier,
     new_wallet,
     parse_amount,
@@ -50,6 +51,7 @@ def new(call: Call, *, name: str, register_with: str | None, shard: int) -> NewW
         return new_wallet(data, name)
     genesis = load_genesis(genesis_path(data))
     with _open(call) as view:
+        check_payer(view, genesis, data, register_with, shard)
         wallet = new_wallet(data, name)
         options = RegisterOptions(data, name, register_with, _now_millis(), shard, _lifetime(call))
         return NewAccount(wallet, register_wallet(view, genesis, options))
@@ -115,7 +117,7 @@ def _lifetime(call: Call) -> int:
 
 @contextmanager
 def _open(call: Call) -> Iterator[TopicView]:
-    with closing(open_log(call.settings().log_url)) as log:
+    with closing(open_existing_log(call.settings().log_url)) as log:
         yield TopicView(log)
 
 
