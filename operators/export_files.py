@@ -171,7 +171,9 @@ def write_epoch(folder: Path, manifest: Manifest, tables: Mapping[str, pa.Table]
         _replace(draft, folder)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
-        raise EclipticaError(f"{folder}: {error.strerror or error}") from error
+        raise EclipticaError(
+            f"{folder}: {error.strerror or error}", "free space or choose another folder with --out"
+        ) from error
     return finished
 
 

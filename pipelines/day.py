@@ -17,7 +17,13 @@ from operators.topic_view import TopicView
 from pipelines.chain_setup import check_log, create_topics, prepare_chain
 from pipelines.chain_view import ChainView
 from pipelines.dataflow import Dataflow
-from pipelines.demo_traffic import SHARD, DemoTraffic, expected_verdicts, prepare_traffic
+from pipelines.demo_traffic import (
+    SHARD,
+    DemoTraffic,
+    expected_verdicts,
+    prepare_traffic,
+    sent_places,
+)
 from pipelines.demo_traffic import send_traffic as send_demo_traffic
 from pipelines.flows import dataflow
 from pipelines.latency import NANOS_PER_SECOND
@@ -52,6 +58,7 @@ class DayOutcome:
         genesis: The chain.
         send: What was sent by this start, and how fast.
         verdicts: What became of all traffic, against what was expected.
+        places: Offset and row on `tx` of everything that this and earlier starts sent.
         chain: Blocks, windows and proofs.
         restarts: How often each process was started again.
         stopped: Whether the user stopped it before its end.
@@ -61,6 +68,7 @@ class DayOutcome:
     genesis: Genesis
     send: SendResult | None
     verdicts: VerdictReport
+    places: frozenset[tuple[int, int]]
     chain: ChainView
     restarts: Mapping[str, int]
     stopped: bool
@@ -184,6 +192,8 @@ class _Run:
                     send = send_demo_traffic(
                         self.traffic, view, clock, self.report, self.is_stopped
                     )
+            places = sent_places(self.traffic, TopicView(self.log))
+            self.tracker.places = places
             with self.timer.phase("finality"):
                 self.report.phase("final or rejected", self.traffic.total)
                 self._follow(lambda: self.tracker.is_complete, lambda: self.tracker.done)
@@ -201,6 +211,7 @@ class _Run:
             genesis,
             send,
             self.tracker.report(),
+            places,
             self.chain,
             restarts,
             self.is_stopped(),

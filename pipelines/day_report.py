@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,18 @@ def verify_in_fresh_process(files: list[Path], minimum_bits: int) -> Mapping[str
     return {"proofs": [], "accepted": 0, **found, "exit_code": finished.returncode}
 
 
-def count_admitted(settings: Settings) -> int:
-    """Counts the verdict bits that admit a transaction."""
+def count_admitted(settings: Settings, places: Collection[tuple[int, int]]) -> int:
+    """Counts the verdict bits that admit a transaction at one of the places, (offset, row)."""
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for offset, position in places:
+        rows_of[offset].append(position)
     with closing(open_log(settings.log_url)) as log:
         rows = TopicView(log).rows(shard_topic("admitted", 0), ADMITTED_TABLE)
-        return sum(int.from_bytes(row["verdicts"], "little").bit_count() for row in rows)
+        return sum(
+            int.from_bytes(row["verdicts"], "little") >> position & 1
+            for row in rows
+            for position in rows_of[row["source_offset"]]
+        )
 
 
 def transaction_counts(settings: Settings, outcome: DayOutcome) -> dict[str, Any]:
@@ -79,7 +86,7 @@ def transaction_counts(settings: Settings, outcome: DayOutcome) -> dict[str, Any
     )
     return {
         "submitted": submitted,
-        "admitted": count_admitted(settings),
+        "admitted": count_admitted(settings, outcome.places),
         "rejected": sum(rejected.values()),
         "bft_final": final,
         "window_proven": window_proven,

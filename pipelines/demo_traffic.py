@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from operators.topic_view import TopicView
 from pipelines.corpus import CorpusInfo, CorpusRow, read_corpus, read_corpus_info
 from pipelines.latency import Clock, Rate
 from pipelines.progress import Progress
@@ -137,6 +138,25 @@ def unsent_rows(traffic: DemoTraffic, log: TopicLog) -> Iterator[CorpusRow]:
     if waiting is not None:
         yield waiting
         yield from rows
+
+
+def sent_places(traffic: DemoTraffic, log: TopicView) -> frozenset[tuple[int, int]]:
+    """Returns where the log holds the rows of a corpus: offset of the record and row in it.
+
+    What other producers have sent, before or in between, is left out.
+    """
+    rows = read_corpus(traffic.corpus)
+    waiting = next(rows, None)
+    places: set[tuple[int, int]] = set()
+    offset, row = -1, 0
+    for record, found in log.placed_rows(shard_topic("tx", SHARD), TRANSACTIONS):
+        offset, row = record.offset, row + 1 if record.offset == offset else 0
+        if waiting is None:
+            break
+        if (found["body"], found["signature"]) == (waiting.body, waiting.signature):
+            places.add((offset, row))
+            waiting = next(rows, None)
+    return frozenset(places)
 
 
 def send_traffic(

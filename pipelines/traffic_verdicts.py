@@ -43,10 +43,17 @@ class VerdictReport:
 
 @dataclass(slots=True)
 class VerdictTracker:
-    """Follows sent rows through receipts and dead letters; about 120 bytes per valid transaction."""
+    """Follows sent rows through receipts and dead letters; about 120 bytes per valid transaction.
+
+    Attributes:
+        topic: Where the rows were sent.
+        first_offset: Rejections of earlier records are of others.
+        places: Offset and row of what was sent, where that is known; rejections elsewhere are of others.
+    """
 
     topic: str
     first_offset: int = 0
+    places: frozenset[tuple[int, int]] | None = None
     _expected: Counter[str] = field(default_factory=Counter)
     _waiting: dict[bytes, bool] = field(default_factory=dict)
     _final: int = 0
@@ -110,4 +117,6 @@ class VerdictTracker:
         )
 
     def _is_ours(self, place: tuple[int, int]) -> bool:
+        if self.places is not None:
+            return place in self.places
         return place[0] >= self.first_offset

@@ -109,6 +109,7 @@ def test_what_is_not_built_says_so_and_ends_with_5(
         (["traffic", "import", "x.csv", "--limit", "-1"], 2, "--limit"),
         (["traffic", "import", "x.csv", "--threads", "-3"], 2, "--threads"),
         (["traffic", "import", "/dev/zero"], 2, "/dev/zero is not a file"),
+        (["traffic", "import", "x.csv", "--shard", "5"], 2, "no shard 5"),
         (["bench", "batch", "--repeat", "0"], 2, "--repeat"),
         (["run", "all", "--runner", "flink", "--dry-run"], 5, "flink"),
         (["demo", "--log", "kafka://127.0.0.1:9092"], 5, "Kafka"),

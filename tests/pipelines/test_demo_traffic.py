@@ -4,15 +4,27 @@ from pathlib import Path
 
 import pytest
 
+from operators.event_log import open_log
+from operators.topic_view import TopicView
 from pipelines.account_keys import issuer_pair
+from pipelines.chain_setup import create_topics
 from pipelines.corpus import read_corpus
-from pipelines.demo_traffic import planned_transactions, prepare_traffic
+from pipelines.demo_traffic import (
+    planned_transactions,
+    prepare_traffic,
+    send_traffic,
+    sent_places,
+)
+from pipelines.traffic_verdicts import VerdictTracker
 from proving.ledger.rules import LedgerParameters
 from schemas.config import profile_configuration
 from schemas.errors import ParameterError
 from schemas.genesis import Genesis, encode_key
+from schemas.tables import TRANSACTIONS, encode
 from tests.pipelines.corpus_judge import Judge
 from tests.pipelines.test_traffic_import import Notes
+from tests.pipelines.test_traffic_replay import ManualClock
+from tests.suites.poison import poison
 
 
 def _genesis(seed: int) -> Genesis:
@@ -58,3 +70,30 @@ def test_traffic_that_is_there_is_not_taken_for_another(tmp_path: Path) -> None:
     )
     with pytest.raises(ParameterError, match=r"not of mine\.csv"):
         prepare_traffic(tmp_path, other, genesis, 1, Notes())
+
+
+def test_what_others_send_beside_a_demo_is_not_counted_as_its_own(tmp_path: Path) -> None:
+    configuration = profile_configuration("local")
+    genesis = _genesis(1)
+    small = configuration.model_copy(
+        update={"demo": configuration.demo.model_copy(update={"transactions_per_second": 1})}
+    )
+    traffic = prepare_traffic(tmp_path, small, genesis, 1, Notes())
+    with open_log("memory://") as log:
+        create_topics(log, genesis)
+        view = TopicView(log)
+        foreign = [{"body": b"alien", "signature": b"", "submitted_millis": 0}]
+        poison(log, 1)
+        view.append("tx.0", *encode(TRANSACTIONS, TRANSACTIONS.batch(foreign)))
+        before = view.end("tx.0")
+        send_traffic(traffic, view, ManualClock(), Notes(), lambda: False)
+        after = view.end("tx.0")
+        poison(log, 2)
+        view.append("tx.0", *encode(TRANSACTIONS, TRANSACTIONS.batch(foreign)))
+        places = sent_places(traffic, view)
+    assert len(places) == traffic.total
+    assert {offset for offset, _ in places} == set(range(before, after))
+    tracker = VerdictTracker("tx.0", places=places)
+    rejection = {"topic": "tx.0", "row": 0, "reason": "garbage"}
+    tracker.add_rejections({**rejection, "offset": offset} for offset in range(after + 3))
+    assert tracker.done == after - before

@@ -37,6 +37,7 @@ def import_(
     """Imports Ethereum-ETL transactions into a corpus for the chain of the data directory."""
     settings = call.settings()
     seed = settings.configuration.demo.seed
+    check_shard(settings.configuration, shard)
     chain, expiry = chain_terms(settings.data, settings.configuration, seed)
     options = ImportOptions(
         source, out, seed, chain, shard, expiry, strict, limit, dry_run, threads
@@ -59,9 +60,21 @@ def generate(
     seed = settings.configuration.demo.seed
     options = GenerateOptions(load_workload(workload), out, count, seed, base, threads=threads)
     if base is None:  # a base brings its own chain, shard and expiry
+        check_shard(settings.configuration, shard)
         chain, expiry = chain_terms(settings.data, settings.configuration, seed)
         options = replace(options, chain=chain, shard=shard, expiry_slot=expiry)
     return generate_traffic(options, call.report)
+
+
+def check_shard(configuration: Configuration, shard: int) -> None:
+    """Checks that traffic can be signed for a shard.
+
+    Raises:
+        ParameterError: The configured chain has no such shard.
+    """
+    shards = configuration.chain.shards
+    if shard >= shards:
+        raise ParameterError(f"there is no shard {shard}", f"shards: 0 to {shards - 1}")
 
 
 def chain_terms(data: Path, configuration: Configuration, seed: int) -> tuple[int, int]:
