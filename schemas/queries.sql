@@ -26,9 +26,11 @@ select 'proposal to certificate' as measure, count(*) as n,
        max(finality_millis) as max
 from blocks where transactions > 0
 union all
-select 'submission to certificate', count(*), quantile_cont(at_millis - submitted_millis, 0.5),
-       quantile_cont(at_millis - submitted_millis, 0.99), max(at_millis - submitted_millis)
-from receipts where state = 'bft_final';
+select 'submission to certificate, ' || kind, count(*), quantile_cont(at_millis - r.submitted_millis, 0.5),
+       quantile_cont(at_millis - r.submitted_millis, 0.99), max(at_millis - r.submitted_millis)
+from receipts r join transactions using (shard, epoch, digest)
+where state = 'bft_final' group by kind
+order by measure;
 
 -- name: rejections | dead letters by stage and reason
 select stage, reason, count(*) as n from rejected group by all order by n desc, stage, reason;
