@@ -6,7 +6,7 @@ have more tests beside the module they concern.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from proving.backends.reference import ReferenceBackend
 from proving.commitments.merkle import climb, commit_rows, hash_opened_rows
 from proving.errors import ProofError, ProofMalformed
 from proving.prover import prove_stark
+from proving.stark.air import PublicMessage
 from proving.stark.check import verify_stark
 from proving.stark.encoding import HEADER_BYTES, decode_proof, encode_proof
 from proving.stark.key import make_verifying_key
@@ -124,6 +125,30 @@ def test_item_02_public_inputs_change_every_challenge() -> None:
         assert not set(_challenges(honest.events)) & set(_challenges(forged.events))
         assert refusal(key, with_element(honest.data, start + 4 * place, changed[place]))
         assert refusal(key, forged.data) == "constraints_not_satisfied"
+
+
+def test_item_02_other_messages_of_the_verifier_are_another_key() -> None:
+    """Item 2: what the verifier itself puts on the buses is part of the circuit, and of the digest."""
+
+    class Silent(Exchange):
+        def public_messages(self, publics: Sequence[int]) -> list[PublicMessage]:
+            return super().public_messages(publics)[:1]
+
+    class Crossed(Exchange):
+        def public_messages(self, publics: Sequence[int]) -> list[PublicMessage]:
+            return super().public_messages([*publics[:2], publics[3], publics[2], publics[4]])
+
+    class Doubled(Exchange):
+        def public_messages(self, publics: Sequence[int]) -> list[PublicMessage]:
+            first, second = super().public_messages(publics)
+            return [first, replace(second, multiplicity=-2)]
+
+    circuits: list[Circuit] = [Exchange(), Silent(), Crossed(), Doubled()]
+    assert len({compile_air(air).fingerprint for air in circuits}) == len(circuits)
+    for air in circuits[1:]:
+        stranger = proving_key(air)
+        assert stranger.verifying_key.digest != proving_key(Exchange()).verifying_key.digest
+        assert refusal(stranger, honest_proof(Exchange()).data) == "unknown_key"
 
 
 def test_item_02_another_permutation_is_another_key() -> None:
