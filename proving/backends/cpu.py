@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -23,13 +23,23 @@ from proving.backends.lowering import (
 from proving.backends.machine_code import MachineCode, vector_lanes
 from proving.backends.port import Backend, FieldArray
 from proving.backends.reference import ReferenceBackend
+from proving.backends.transforms import (
+    CompiledTransform,
+    aligned_array,
+    coset_evaluation,
+    interpolation,
+)
 from proving.errors import ProvingError
+from schemas.errors import ParameterError
 
 GRINDING_BLOCK = 4096
 """Nonces tried together."""
 
 MAX_COMPILED_NODES = 4096
 """Longer programs run in NumPy: compiling them takes longer than a segment's proof."""
+
+MAX_TRANSFORMS = 16
+"""Evaluations kept with their constants, 4 bytes per point."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 
@@ -49,6 +59,8 @@ class CpuBackend(ReferenceBackend):
         self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE)
         self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER)
         self._programs: dict[str, MachineCode] = {}
+        self._interpolation = cache(interpolation)
+        self._coset_evaluation = lru_cache(maxsize=MAX_TRANSFORMS)(coset_evaluation)
 
     @property
     def name(self) -> str:
@@ -60,6 +72,26 @@ class CpuBackend(ReferenceBackend):
         columns = self._padded(states.T)
         self._permute(columns.ctypes.data, columns.shape[1])
         return np.ascontiguousarray(columns[:, : len(states)].T)
+
+    def interpolate(self, columns: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        size = columns.shape[1]
+        if size < 1 or size & (size - 1):
+            raise ParameterError(f"no transform of {size} points")
+        compiled = self._interpolation(size.bit_length() - 1, self._lanes)
+        if compiled is None:
+            return super().interpolate(columns)
+        return self._transformed(compiled, columns)
+
+    def evaluate_on_coset(self, coefficients: FieldArray, log_size: int, shift: int) -> FieldArray:
+        """See `Backend`."""
+        size = coefficients.shape[1]
+        if size < 1 or size & (size - 1) or size > 2**log_size:
+            raise ParameterError(f"{size} coefficients cannot be evaluated on 2^{log_size} points")
+        compiled = self._coset_evaluation(size.bit_length() - 1, log_size, shift, self._lanes)
+        if compiled is None:
+            return super().evaluate_on_coset(coefficients, log_size, shift)
+        return self._transformed(compiled, coefficients)
 
     def hash_rows(self, columns: FieldArray) -> FieldArray:
         """See `Backend`."""
@@ -109,6 +141,13 @@ class CpuBackend(ReferenceBackend):
             if len(passing):
                 return start + int(passing[0])
         raise ProvingError(f"no nonce gives {bits} zero bits")
+
+    @staticmethod
+    def _transformed(transform: CompiledTransform, columns: FieldArray) -> FieldArray:
+        columns = np.ascontiguousarray(columns)
+        values = aligned_array(len(columns), transform.points)
+        transform.apply(columns, values)
+        return values
 
     def _padded(self, columns: FieldArray) -> FieldArray:
         """Returns contiguous columns whose length is a multiple of the lanes; a copy that may be changed."""

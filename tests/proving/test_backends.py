@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proving.arithmetic.modulus import PERMUTATION_WIDTH, P
+from proving.arithmetic.modulus import GENERATOR, PERMUTATION_WIDTH, P
 from proving.arithmetic.poseidon2 import permute_integers
 from proving.backends.cpu import CpuBackend
 from proving.backends.lowering import permutation_module, program_module
 from proving.backends.machine_code import CACHE_VARIABLE, MachineCode
 from proving.backends.port import Backend
 from proving.backends.reference import ReferenceBackend, matrix_product
+from proving.backends.transforms import aligned_array, coset_evaluation, interpolation
 from schemas.errors import ParameterError
 from tests.suites.backend_laws import LAWS, Law, field_array, random_program
 
@@ -64,7 +65,7 @@ def test_object_code_is_kept_and_a_damaged_file_is_compiled_again(
     assert MachineCode(source).is_cached
 
 
-@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("lanes", [4, 8, 16, 32])
 def test_every_width_of_vectors_gives_the_same(lanes: int) -> None:
     """Also widths that this CPU has no registers for: LLVM splits them."""
     code = MachineCode(permutation_module(lanes))
@@ -72,3 +73,27 @@ def test_every_width_of_vectors_gives_the_same(lanes: int) -> None:
     expected = [permute_integers(state) for state in states.T.tolist()]
     code.function("permute_columns", ctypes.c_void_p, ctypes.c_int64)(states.ctypes.data, 2 * lanes)
     assert states.T.tolist() == expected
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16, 32])
+@pytest.mark.parametrize(("log_length", "log_cosets"), [(2, 5), (3, 4), (7, 0), (8, 1), (9, 3)])
+def test_every_width_of_vectors_transforms_alike(
+    lanes: int, log_length: int, log_cosets: int
+) -> None:
+    """Passes whose strides are below, at and above the width; odd and even numbers of stages."""
+    reference = ReferenceBackend()
+    log_size = log_length + log_cosets
+    columns = field_array(lanes + log_size, 3, 2**log_length)
+    for compiled, expected in (
+        (
+            coset_evaluation(log_length, log_size, GENERATOR, lanes),
+            reference.evaluate_on_coset(columns, log_size, GENERATOR),
+        ),
+        (interpolation(log_length, lanes), reference.interpolate(columns)),
+    ):
+        if compiled is None:
+            assert 2**log_length < 4 * lanes
+            continue
+        shown = aligned_array(3, expected.shape[1])
+        compiled.apply(columns, shown)
+        assert shown.tolist() == expected.tolist()
