@@ -6,7 +6,7 @@ It is exact like every backend; `tests/suites/backend_laws.py` holds it to the p
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.program import Program
 from proving.arithmetic.residues import reduced
+from proving.backends.interpreter import InterpretedProgram, block_points
 from proving.backends.lowering import (
     HASH_ROWS,
     PERMUTE_COLUMNS,
@@ -40,10 +41,13 @@ LEAST_HASHED, LEAST_RUN = 256, 2048
 """States, and points of a program, that are worth waking a thread for; multiples of every width of vectors."""
 
 MAX_COMPILED_NODES = 4096
-"""Longer programs run in NumPy: compiling them takes longer than a segment's proof."""
+"""Longer programs are interpreted: compiling them takes longer than many proofs."""
 
 MAX_TRANSFORMS = 16
 """Evaluations kept with their constants, 4 bytes per point."""
+
+Part = Callable[[int, int], None]
+"""Works on points from one to another."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 
@@ -72,6 +76,7 @@ class CpuBackend(ReferenceBackend):
         self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE, _SIZE, _SIZE)
         self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
         self._programs: dict[str, MachineCode] = {}
+        self._long_programs: dict[str, InterpretedProgram] = {}
         self._interpolation = cache(interpolation)
         self._coset_evaluation = lru_cache(maxsize=MAX_TRANSFORMS)(coset_evaluation)
 
@@ -132,26 +137,42 @@ class CpuBackend(ReferenceBackend):
 
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:
         """See `Backend`."""
-        if len(program.nodes) > MAX_COMPILED_NODES or not size:
-            return super().run(program, inputs, size)
         self.check_inputs(program, inputs, size)
-        padded = size + -size % self._lanes
+        padded = size + -size % block_points(self._lanes)
         table = np.zeros((max(1, len(inputs)), padded), dtype=np.uint32)
         for row, value in zip(table, inputs, strict=False):
             row[:size] = value
         out = np.empty((len(program.outputs), padded), dtype=np.uint32)
+        if len(program.nodes) > MAX_COMPILED_NODES:
+            run_part = self._interpreted_part(program, table, out)
+        else:
+            run_part = self._compiled_part(program, table, out)
+        self._team.share(run_part, padded, LEAST_RUN)
+        return np.ascontiguousarray(out[:, :size])
+
+    def _interpreted_part(self, program: Program, table: FieldArray, out: FieldArray) -> Part:
+        code = self._long_programs.get(program.fingerprint)
+        if code is None:
+            code = InterpretedProgram(program, self._lanes)
+            self._long_programs[program.fingerprint] = code
+
+        def run_part(start: int, end: int) -> None:
+            code.apply(table, out, start, end)
+
+        return run_part
+
+    def _compiled_part(self, program: Program, table: FieldArray, out: FieldArray) -> Part:
         code = self._programs.get(program.fingerprint)
         if code is None:
             code = MachineCode(program_module(program, self._lanes))
             self._programs[program.fingerprint] = code
         run = code.function("run", _POINTER, _POINTER, _SIZE, _SIZE, _SIZE)
-        source, target = table.ctypes.data, out.ctypes.data
+        source, target, size = table.ctypes.data, out.ctypes.data, table.shape[1]
 
         def run_part(start: int, end: int) -> None:
-            run(source, target, padded, start, end)
+            run(source, target, size, start, end)
 
-        self._team.share(run_part, padded, LEAST_RUN)
-        return np.ascontiguousarray(out[:, :size])
+        return run_part
 
     def grind(self, state: FieldArray, position: int, bits: int) -> int:
         """See `Backend`."""

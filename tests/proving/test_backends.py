@@ -11,6 +11,7 @@ import pytest
 from proving.arithmetic.modulus import GENERATOR, PERMUTATION_WIDTH, P
 from proving.arithmetic.poseidon2 import permute_integers
 from proving.backends.cpu import CpuBackend
+from proving.backends.interpreter import InterpretedProgram, block_points
 from proving.backends.lowering import permutation_module, program_module
 from proving.backends.machine_code import CACHE_VARIABLE, MachineCode
 from proving.backends.port import Backend
@@ -100,6 +101,19 @@ def test_every_width_of_vectors_transforms_alike(
         shown = aligned_array(3, expected.shape[1])
         compiled.apply(columns, shown)
         assert shown.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16, 32])
+def test_every_width_of_vectors_interprets_alike(lanes: int) -> None:
+    for seed in range(4):
+        program = random_program(seed)
+        table = field_array(seed, program.num_inputs, 2 * block_points(lanes))
+        out = np.zeros((len(program.outputs), table.shape[1]), dtype=np.uint32)
+        InterpretedProgram(program, lanes).apply(table, out, block_points(lanes), table.shape[1])
+        assert not out[:, : block_points(lanes)].any()
+        rows = table[:, block_points(lanes) :].T.tolist()
+        expected = [program.evaluate_integers(row) for row in rows]
+        assert out[:, block_points(lanes) :].T.tolist() == expected
 
 
 def test_a_backend_needs_a_thread() -> None:
