@@ -11,10 +11,11 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD, P
+from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.program import Program
 from proving.arithmetic.residues import reduced
 from proving.backends.interpreter import InterpretedProgram, block_points
+from proving.backends.lanes import RADIX
 from proving.backends.lowering import (
     HASH_ROWS,
     PERMUTE_COLUMNS,
@@ -31,6 +32,7 @@ from proving.backends.transforms import (
     coset_evaluation,
     interpolation,
 )
+from proving.backends.weighted_sums import WeightedSums
 from proving.errors import ProvingError
 from schemas.errors import ParameterError
 
@@ -75,6 +77,7 @@ class CpuBackend(ReferenceBackend):
         code = _permutation_code(self._lanes)
         self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE, _SIZE, _SIZE)
         self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
+        self._sums = WeightedSums(self._lanes)
         self._programs: dict[str, MachineCode] = {}
         self._long_programs: dict[str, InterpretedProgram] = {}
         self._interpolation = cache(interpolation)
@@ -114,8 +117,7 @@ class CpuBackend(ReferenceBackend):
     def hash_rows(self, columns: FieldArray) -> FieldArray:
         """See `Backend`."""
         count, size = columns.shape
-        whole = size % self._lanes == 0
-        rows = np.ascontiguousarray(columns) if whole else self._padded(columns)
+        rows = self._whole(columns)
         length = rows.shape[1]
         state = np.zeros((PERMUTATION_WIDTH, length), dtype=np.uint32)
         state[-1] = count
@@ -174,6 +176,36 @@ class CpuBackend(ReferenceBackend):
 
         return run_part
 
+    def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        count, size = columns.shape
+        rows = self._whole(columns)
+        factors = _in_montgomery_form(weights)
+        length = rows.shape[1]
+        out = aligned_array(EXTENSION_DEGREE, length)
+
+        def combine_part(start: int, end: int) -> None:
+            self._sums.combine(
+                rows.ctypes.data, count, length, factors.ctypes.data, out.ctypes.data, start, end
+            )
+
+        self._team.share(combine_part, length, LEAST_HASHED)
+        return np.ascontiguousarray(out[:, :size])
+
+    def inner_products(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        rows, factors = self._whole(columns), self._whole(_in_montgomery_form(weights))
+        count, length = rows.shape
+        out = np.empty((count, EXTENSION_DEGREE, self._lanes), dtype=np.uint32)
+
+        def multiply_part(start: int, end: int) -> None:
+            self._sums.inner(
+                rows.ctypes.data, length, factors.ctypes.data, out.ctypes.data, start, end
+            )
+
+        self._team.share(multiply_part, count, 1)
+        return reduced(out.sum(axis=2, dtype=np.uint64)).astype(np.uint32)
+
     def grind(self, state: FieldArray, position: int, bits: int) -> int:
         """See `Backend`."""
         mask = np.uint32((1 << bits) - 1)
@@ -207,12 +239,22 @@ class CpuBackend(ReferenceBackend):
 
         self._team.share(permute_part, size, LEAST_HASHED)
 
+    def _whole(self, columns: FieldArray) -> FieldArray:
+        """Returns contiguous columns whose length is a multiple of the lanes, the same if they are."""
+        if columns.shape[1] % self._lanes:
+            return self._padded(columns)
+        return np.ascontiguousarray(columns)
+
     def _padded(self, columns: FieldArray) -> FieldArray:
         """Returns contiguous columns whose length is a multiple of the lanes; a copy that may be changed."""
         count, size = columns.shape
         padded = np.zeros((count, size + -size % self._lanes), dtype=np.uint32)
         padded[:, :size] = columns
         return padded
+
+
+def _in_montgomery_form(values: FieldArray) -> FieldArray:
+    return reduced(values.astype(np.uint64) * np.uint64(RADIX % P)).astype(np.uint32)
 
 
 _: type[Backend] = CpuBackend
