@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,19 @@ from operators.export_files import (
     read_manifest,
     sha256_of,
 )
-from operators.proof_files import proof_files
+from operators.proof_files import proof_files, write_proof
+from operators.proof_worker import process_backend
+from operators.topic_view import TopicView
 from pipelines.chain_setup import genesis_path
 from pipelines.cli import contract
 from pipelines.cli.render import to_plain
 from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.ledger.trace import statement_digest
+from proving.ledger.witness import decode_witness
+from proving.segment_proofs import prove_segment
 from schemas.errors import ParameterError
-from schemas.job import ProofLevel
-from schemas.tables import TRANSACTIONS
+from schemas.job import ProofLevel, job_id_of, planned_envelope
+from schemas.tables import JOBS, TRANSACTIONS
 from tests.e2e.dictionary_executor import execute_log
 from tests.suites.mini_chain import MiniChain
 
@@ -254,6 +261,34 @@ def test_the_rewriting_itself_is_not_what_is_found(proven_day: MiniChain, tmp_pa
     root = _copy(proven_day, tmp_path / "copy")
     _rewrite(root, "transactions", lambda rows: None)
     assert not any(audit.findings for audit in _audit(root))
+
+
+def test_a_proof_that_names_another_chain_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
+    """The same blocks proven under another chain's number, with row and file of the new statement."""
+    root = _copy(proven_day, tmp_path / "copy")
+
+    def change(rows: Rows) -> None:
+        row = next(row for row in rows if row["accepted"])
+        planned = TopicView(proven_day.log()).rows("jobs", JOBS)
+        envelopes = [job for job in map(planned_envelope, planned) if job is not None]
+        witness = next(decode_witness(e.witness) for e in envelopes if e.job_id == row["job_id"])
+        statement = replace(witness.statement, chain=witness.statement.chain + 1)
+        data = prove_segment(replace(witness, statement=statement), process_backend()).data
+        digest = statement_digest(statement, HASHER)
+        path = write_proof(root, ProofLevel.SEGMENT, digest, data)
+        place = (statement.shard, statement.window, statement.segment)
+        row.update(
+            job_id=job_id_of(ProofLevel.SEGMENT, place, statement.preimage()),
+            statement_digest=digest,
+            statement=statement.preimage(),
+            path=path.relative_to(root).as_posix(),
+            sha256=hashlib.sha256(data).digest(),
+            bytes=len(data),
+        )
+
+    _rewrite(root, "proofs", change)
+    found = [finding for audit in _audit(root) for finding in audit.findings]
+    assert [(f.check, f.detail) for f in found] == [("proofs", "is of another chain or shard")]
 
 
 def test_a_damaged_table_is_named_by_a_query_and_mended_by_an_export(
