@@ -4,7 +4,6 @@ import hashlib
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,17 @@ from operators.export_files import (
     sha256_of,
 )
 from operators.proof_files import proof_files, write_proof
-from operators.proof_worker import process_backend
-from operators.topic_view import TopicView
 from pipelines.chain_setup import genesis_path
 from pipelines.cli import contract
 from pipelines.cli.render import to_plain
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.trace import statement_digest
-from proving.ledger.witness import decode_witness
-from proving.segment_proofs import prove_segment
 from schemas.errors import ParameterError
-from schemas.job import ProofLevel, job_id_of, planned_envelope
-from schemas.tables import JOBS, TRANSACTIONS
+from schemas.job import ProofLevel, job_id_of
+from schemas.tables import TRANSACTIONS
 from tests.e2e.dictionary_executor import execute_log
 from tests.suites.mini_chain import MiniChain
+from tests.suites.segments_again import proven_for_another_chain
 
 HASHER = NumpyHasher()
 Rows = list[dict[str, Any]]
@@ -269,11 +265,7 @@ def test_a_proof_that_names_another_chain_is_found(proven_day: MiniChain, tmp_pa
 
     def change(rows: Rows) -> None:
         row = next(row for row in rows if row["accepted"])
-        planned = TopicView(proven_day.log()).rows("jobs", JOBS)
-        envelopes = [job for job in map(planned_envelope, planned) if job is not None]
-        witness = next(decode_witness(e.witness) for e in envelopes if e.job_id == row["job_id"])
-        statement = replace(witness.statement, chain=witness.statement.chain + 1)
-        data = prove_segment(replace(witness, statement=statement), process_backend()).data
+        statement, data = proven_for_another_chain(proven_day, row["job_id"])
         digest = statement_digest(statement, HASHER)
         path = write_proof(root, ProofLevel.SEGMENT, digest, data)
         place = (statement.shard, statement.window, statement.segment)
