@@ -35,6 +35,18 @@ def test_two_splits_of_one_message_give_different_challenges() -> None:
     assert len(drawn) == 5
 
 
+def test_a_message_cannot_contain_the_next_one() -> None:
+    """Item 5: without lengths these histories would feed the sponge the same elements."""
+    drawn = set()
+    cap = int(Label.MAIN_CAP)
+    for split in ([(Label.PUBLICS, [7, cap, 9])], [(Label.PUBLICS, [7]), (Label.MAIN_CAP, [9])]):
+        transcript = Transcript(BACKEND)
+        for label, part in split:
+            transcript.absorb(label, part)
+        drawn.add(transcript.challenge(Label.POINT))
+    assert len(drawn) == 2
+
+
 def test_the_label_of_a_message_and_of_a_request_changes_the_challenge() -> None:
     drawn = set()
     for message, request in (
