@@ -8,10 +8,24 @@ from collections.abc import Callable
 from proving.ledger.air import LedgerAir
 from proving.ledger.segments import cut_window
 from proving.ledger.trace import build_trace
-from proving.stark.air import FieldArray
+from proving.stark.air import FieldArray, Row
 from proving.stark.trace_check import TraceChecker, TraceReport
 from tests.proving.ledger_forgery import Forgery
 from tests.proving.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
+
+
+class Weakened(LedgerAir):
+    """The ledger circuit of `AIR` without one constraint or message."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(AIR.log_height, len(AIR.layout.nodes))
+        self._missing = missing
+
+    def constraints(self, row: Row) -> None:
+        super().constraints(row)
+        row.constraints[:] = [c for c in row.constraints if c.name != self._missing]
+        row.interactions[:] = [i for i in row.interactions if i.name != self._missing]
+
 
 AIR = LedgerAir(10, 1)
 SMALL = LedgerAir(5, 12)

@@ -23,6 +23,7 @@ from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET, NUM_COUNTERS, TOUCHED
 from schemas.steps import STEPS, Cell, Step
 from schemas.units import (
     AMOUNT_LIMBS,
+    ARRAY_DEPTH,
     FEE_UNIT,
     FIRST_ACCOUNT,
     LIMB_LIMIT,
@@ -219,6 +220,16 @@ class Forgery:
             for j, value in enumerate(pair):
                 self.put_node(version, row, value, j)
             self._compress_node(row, version)
+
+    def seal(self, array: Array) -> None:
+        """Shows an array as untouched: one node below its root, equal in both versions; after `finish`."""
+        rows = self.find_nodes(tree=int(array))
+        for row in rows:
+            for field in ("is_node", "takes_left", "takes_right"):
+                self.put_node(field, row, 0)
+        self.put_untouched(rows[0], array, ARRAY_DEPTH - 1, 0)
+        for boundary in (BEFORE_OFFSET, AFTER_OFFSET):
+            self._put_root(boundary, array, self._ledger.trees[array].root)
 
     def change_node(self, row: int, version: str, position: int) -> None:
         """Changes an input of a node in one version, and all nodes above it up to the public root."""

@@ -5,29 +5,14 @@ from __future__ import annotations
 import pytest
 
 from proving.errors import ProofRejected
-from proving.ledger.air import LedgerAir
 from proving.prover import prove_stark
-from proving.stark.air import Row
 from proving.stark.check import verify_stark
 from proving.stark.setup import ProvingKey, make_proving_key
-from tests.proving.ledger_edits import AIR, forgery, honest
+from tests.proving.ledger_edits import AIR, Weakened, forgery, honest
 from tests.proving.ledger_forgery import Forgery
 from tests.proving.test_ledger_bites import STEP_FORGERIES
 from tests.proving.test_ledger_message_bites import RANGE_FORGERIES
 from tests.suites.proofs import BACKEND, SMALL
-
-
-class Weakened(LedgerAir):
-    """The ledger circuit without one constraint or message."""
-
-    def __init__(self, missing: str) -> None:
-        super().__init__(AIR.log_height, len(AIR.layout.nodes))
-        self._missing = missing
-
-    def constraints(self, row: Row) -> None:
-        super().constraints(row)
-        row.constraints[:] = [c for c in row.constraints if c.name != self._missing]
-        row.interactions[:] = [i for i in row.interactions if i.name != self._missing]
 
 
 @pytest.fixture(scope="module")

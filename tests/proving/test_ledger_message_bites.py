@@ -12,6 +12,7 @@ import pytest
 from proving.arithmetic.modulus import P
 from proving.arithmetic.residues import Residues
 from proving.ledger.layout import SPAN_WEIGHT
+from proving.stark.trace_check import TraceChecker
 from schemas.units import LIMB_LIMIT, Array, ReservedCell
 from tests.proving.ledger_edits import (
     AIR,
@@ -23,10 +24,12 @@ from tests.proving.ledger_edits import (
     KEY_ROW,
     SETTLE,
     Forge,
+    Weakened,
     both,
     checker,
     edit,
     forgery,
+    honest,
     report,
 )
 from tests.proving.ledger_forgery import Forgery
@@ -236,6 +239,76 @@ def test_a_message_that_meets_nothing_is_all_that_is_wrong(name: str) -> None:
     assert {found_bus for found_bus, _ in found.unbalanced} == {bus}
     assert len(found.unbalanced) == count
     assert set(found.unbalanced) & messages_of(forged, name)
+
+
+def _no_hash_is_asked(f: Forgery) -> None:
+    f.add("word", KEY_ROW, 1)
+    f.finish()
+    for row in range(f.height):
+        for version in ("old", "new"):
+            f.put_node(f"uses_{version}", row, 0)
+
+
+def _lists_stay_empty(f: Forgery) -> None:
+    f.lost_appends |= {row for row in range(f.height) if f.get("padding", row) == 0}
+    f.finish()
+
+
+def _balances_move_below_an_old_root(f: Forgery) -> None:
+    f.finish()
+    f.seal(Array.ACC)
+
+
+ACCEPTED_WITHOUT: dict[str, Forge] = {
+    "step.hash": _no_hash_is_asked,
+    "step.append": _lists_stay_empty,
+    "memory.leaf": _balances_move_below_an_old_root,
+}
+"""Messages of this half without which something false is shown, with the trace that shows it."""
+
+NEEDED = (
+    "step.read",
+    "step.write",
+    "memory.first",
+    "memory.last",
+    "node0.tree.left",
+    "node0.tree.right",
+    "node0.tree.up",
+)
+"""Messages that every trace has on a touched cell or on the way to a root: without one of them its
+counterparts meet nothing, and no trace balances."""
+
+OFFERED = ("node0.hash.old", "node0.hash.new", *(m for m in FINISHED_MESSAGES if "range" in m))
+"""Messages that only offer true tuples to others: without one of them fewer traces balance, none more."""
+
+
+@pytest.mark.parametrize("name", ACCEPTED_WITHOUT)
+def test_without_the_message_the_forgery_is_accepted(name: str) -> None:
+    """All that does not balance is what this message says; without it everything does."""
+    forged = forgery()
+    ACCEPTED_WITHOUT[name](forged)
+    found = report(forged)
+    assert found.violations == {}
+    assert found.unbalanced
+    assert set(found.unbalanced) == messages_of(forged, name)
+    assert TraceChecker(Weakened(name)).check(forged.trace, forged.publics).holds
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_without_a_needed_message_not_even_the_honest_trace_balances(name: str) -> None:
+    trace, publics = honest()
+    found = TraceChecker(Weakened(name)).check(trace, publics)
+    assert found.violations == {}
+    assert found.unbalanced
+
+
+def test_every_message_that_is_no_range_lookup_is_one_of_the_three() -> None:
+    assert {*ACCEPTED_WITHOUT, *NEEDED, *OFFERED} == {*LANE_MESSAGES, *FINISHED_MESSAGES}
+    assert len(ACCEPTED_WITHOUT) + len(NEEDED) + len(OFFERED) == len(
+        LANE_MESSAGES | FINISHED_MESSAGES
+    )
+    signs = {i.name: i.sign for i in checker(AIR).interactions}
+    assert {signs[name] for name in OFFERED} == {1}
 
 
 def messages_of(forged: Forgery, name: str) -> set[tuple[str, tuple[int, ...]]]:
