@@ -8,6 +8,9 @@ import pytest
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.reference import ReferenceBackend
 from proving.kinds import encode_cap, kind_named, proving_key, registered_kinds, verifying_key
+from proving.ledger.air import LedgerAir
+from proving.stark.soundness import MINIMUM_PROVEN_BITS, CircuitShape, proven_bits
+from proving.stark.trace_check import TraceChecker
 from schemas.errors import InvariantError, ParameterError
 
 SEGMENT_DIGEST = "d8d0004d9eae02769c54d56b3dca7d572e56c814df33cc7632a52c3c2503d50f"
@@ -19,6 +22,30 @@ def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> 
     assert (kind.name, kind.level, kind.key_digest) == ("segment_s", "window", SEGMENT_DIGEST)
     assert (key.digest_hex, key.log_height) == (SEGMENT_DIGEST, 12)
     assert key.proven_bits >= 100
+
+
+@pytest.mark.parametrize("name", registered_kinds().by_name)
+def test_every_registered_kind_is_pinned_and_proves_what_the_policy_asks(name: str) -> None:
+    kind, key = kind_named(name), verifying_key(name, NumpyHasher())
+    assert kind.key_digest == key.digest_hex
+    assert key.proven_bits >= MINIMUM_PROVEN_BITS
+    assert key.proven_bits == proven_bits(kind.parameters, key.shape)
+
+
+def test_the_calculator_is_given_what_the_segment_circuit_has() -> None:
+    """Counted here from the circuit: claims, columns per opened point, messages, the widest of them."""
+    air, key = LedgerAir(), verifying_key("segment_s", NumpyHasher())
+    program = TraceChecker(air)
+    helpers = 5 * ((len(program.interactions) + 1) // 2 + 1)
+    constraints = len(program.constraints) + helpers
+    at_point = air.num_fixed + air.num_main + helpers + 2 * 5
+    at_next = len(key.system.next_columns) + 5
+    widest = max(interaction.bus.width for interaction in program.interactions)
+    assert key.shape == CircuitShape(
+        12, 3, constraints, at_point + at_next, len(program.interactions), widest
+    )
+    assert key.shape == CircuitShape(12, 3, 496, 568, 42, 24)
+    assert key.proven_bits == 101
 
 
 def test_the_stored_cap_is_the_one_that_the_circuit_gives() -> None:
