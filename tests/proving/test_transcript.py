@@ -60,6 +60,14 @@ def test_the_label_of_a_message_and_of_a_request_changes_the_challenge() -> None
     assert len(drawn) == 3
 
 
+def test_how_much_is_asked_for_changes_what_is_drawn() -> None:
+    """A longer answer under the same label does not begin with the shorter one."""
+    short, long = Transcript(BACKEND), Transcript(BACKEND)
+    assert short.challenge(Label.POINT) != long.word(Label.POINT)[:5]
+    three, four = (Transcript(BACKEND).indices(Label.QUERY_INDICES, n, 24) for n in (3, 4))
+    assert three.tolist() != four[:3].tolist()
+
+
 def test_every_element_of_a_long_message_changes_the_challenge() -> None:
     def draw(values: list[int]) -> tuple[int, ...]:
         transcript = Transcript(BACKEND)
