@@ -1,1 +1,1 @@
-"""Merkle trees, FRI and the ledger's state arrays."""
+"""Evaluation domains, Merkle trees and FRI."""
