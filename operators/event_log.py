@@ -1,7 +1,7 @@
 """The event log: partitioned topics that every stage reads from and writes to, as one port over its adapters.
 
-Order is per partition. What `append` and `commit` have returned is durable, unless `append` was told that it
-need not be. A reader has a name; opening a name again fences the reader opened before, so that a process thought dead cannot commit any more.
+Order is per partition. What `commit` and a durable `append` have returned outlives the machine. A reader has a name; opening a
+name again fences the reader opened before, so that a process thought dead cannot commit any more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How proofs fail: making one, reading one, believing one; the last two with data a program can act on."""
+"""The ways a proof can fail, each with data a program can act on."""
 
 from __future__ import annotations
 

@@ -6,14 +6,16 @@ It is exact like every backend; `tests/suites/backend_laws.py` holds it to the p
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 
 import numpy as np
 
-from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD, P
+from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.program import Program
 from proving.arithmetic.residues import reduced
+from proving.backends.interpreter import InterpretedProgram, block_points
+from proving.backends.lanes import RADIX
 from proving.backends.lowering import (
     HASH_ROWS,
     PERMUTE_COLUMNS,
@@ -23,23 +25,31 @@ from proving.backends.lowering import (
 from proving.backends.machine_code import MachineCode, vector_lanes
 from proving.backends.port import Backend, FieldArray
 from proving.backends.reference import ReferenceBackend
+from proving.backends.team import Team
 from proving.backends.transforms import (
     CompiledTransform,
     aligned_array,
     coset_evaluation,
     interpolation,
 )
+from proving.backends.weighted_sums import WeightedSums
 from proving.errors import ProvingError
 from schemas.errors import ParameterError
 
 GRINDING_BLOCK = 4096
-"""Nonces tried together."""
+"""Nonces a thread tries at a time."""
+
+LEAST_HASHED, LEAST_RUN = 256, 2048
+"""States, and points of a program, that are worth waking a thread for; multiples of every width of vectors."""
 
 MAX_COMPILED_NODES = 4096
-"""Longer programs run in NumPy: compiling them takes longer than a segment's proof."""
+"""Longer programs are interpreted: compiling them takes longer than many proofs."""
 
 MAX_TRANSFORMS = 16
 """Evaluations kept with their constants, 4 bytes per point."""
+
+Part = Callable[[int, int], None]
+"""Works on points from one to another."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 
@@ -50,15 +60,26 @@ def _permutation_code(lanes: int) -> MachineCode:
 
 
 class CpuBackend(ReferenceBackend):
-    """Vectors of the widest registers of this CPU, on one core."""
+    """Vectors of the widest registers of this CPU; results do not depend on the number of threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
+        """Compiles what every proof needs, or loads it.
+
+        Args:
+            threads: Columns or rows are split among so many; a worker that was given one core takes one.
+
+        Raises:
+            ParameterError: threads is below one.
+        """
         super().__init__()
+        self._team = Team(threads)
         self._lanes = vector_lanes()
         code = _permutation_code(self._lanes)
-        self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE)
-        self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER)
+        self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE, _SIZE, _SIZE)
+        self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
+        self._sums = WeightedSums(self._lanes)
         self._programs: dict[str, MachineCode] = {}
+        self._long_programs: dict[str, InterpretedProgram] = {}
         self._interpolation = cache(interpolation)
         self._coset_evaluation = lru_cache(maxsize=MAX_TRANSFORMS)(coset_evaluation)
 
@@ -70,7 +91,7 @@ class CpuBackend(ReferenceBackend):
     def permute(self, states: FieldArray) -> FieldArray:
         """See `Backend`."""
         columns = self._padded(states.T)
-        self._permute(columns.ctypes.data, columns.shape[1])
+        self._permute_in_place(columns)
         return np.ascontiguousarray(columns[:, : len(states)].T)
 
     def interpolate(self, columns: FieldArray) -> FieldArray:
@@ -96,58 +117,133 @@ class CpuBackend(ReferenceBackend):
     def hash_rows(self, columns: FieldArray) -> FieldArray:
         """See `Backend`."""
         count, size = columns.shape
-        rows = self._padded(columns)
-        state = np.zeros((PERMUTATION_WIDTH, rows.shape[1]), dtype=np.uint32)
+        rows = self._whole(columns)
+        length = rows.shape[1]
+        state = np.zeros((PERMUTATION_WIDTH, length), dtype=np.uint32)
         state[-1] = count
-        self._hash(rows.ctypes.data, count, rows.shape[1], state.ctypes.data)
+        source, target = rows.ctypes.data, state.ctypes.data
+
+        def hash_part(start: int, end: int) -> None:
+            self._hash(source, count, length, target, start, end)
+
+        self._team.share(hash_part, length, LEAST_HASHED)
         return np.ascontiguousarray(state[:WORD, :size].T)
 
     def compress(self, digests: FieldArray) -> FieldArray:
         """See `Backend`."""
         pairs = digests.reshape(-1, PERMUTATION_WIDTH)
         columns = self._padded(pairs.T)
-        self._permute(columns.ctypes.data, columns.shape[1])
+        self._permute_in_place(columns)
         permuted = columns[:WORD, : len(pairs)].T.astype(np.uint64)
         return reduced(permuted + pairs[:, :WORD]).astype(np.uint32)
 
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:
         """See `Backend`."""
-        if len(program.nodes) > MAX_COMPILED_NODES or not size:
-            return super().run(program, inputs, size)
         self.check_inputs(program, inputs, size)
-        padded = size + -size % self._lanes
+        padded = size + -size % block_points(self._lanes)
         table = np.zeros((max(1, len(inputs)), padded), dtype=np.uint32)
         for row, value in zip(table, inputs, strict=False):
             row[:size] = value
         out = np.empty((len(program.outputs), padded), dtype=np.uint32)
+        if len(program.nodes) > MAX_COMPILED_NODES:
+            run_part = self._interpreted_part(program, table, out)
+        else:
+            run_part = self._compiled_part(program, table, out)
+        self._team.share(run_part, padded, LEAST_RUN)
+        return np.ascontiguousarray(out[:, :size])
+
+    def _interpreted_part(self, program: Program, table: FieldArray, out: FieldArray) -> Part:
+        code = self._long_programs.get(program.fingerprint)
+        if code is None:
+            code = InterpretedProgram(program, self._lanes)
+            self._long_programs[program.fingerprint] = code
+
+        def run_part(start: int, end: int) -> None:
+            code.apply(table, out, start, end)
+
+        return run_part
+
+    def _compiled_part(self, program: Program, table: FieldArray, out: FieldArray) -> Part:
         code = self._programs.get(program.fingerprint)
         if code is None:
             code = MachineCode(program_module(program, self._lanes))
             self._programs[program.fingerprint] = code
-        run = code.function("run", _POINTER, _POINTER, _SIZE)
-        run(table.ctypes.data, out.ctypes.data, padded)
+        run = code.function("run", _POINTER, _POINTER, _SIZE, _SIZE, _SIZE)
+        source, target, size = table.ctypes.data, out.ctypes.data, table.shape[1]
+
+        def run_part(start: int, end: int) -> None:
+            run(source, target, size, start, end)
+
+        return run_part
+
+    def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        count, size = columns.shape
+        rows = self._whole(columns)
+        factors = _in_montgomery_form(weights)
+        length = rows.shape[1]
+        out = aligned_array(EXTENSION_DEGREE, length)
+
+        def combine_part(start: int, end: int) -> None:
+            self._sums.combine(
+                rows.ctypes.data, count, length, factors.ctypes.data, out.ctypes.data, start, end
+            )
+
+        self._team.share(combine_part, length, LEAST_HASHED)
         return np.ascontiguousarray(out[:, :size])
+
+    def inner_products(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        rows, factors = self._whole(columns), self._whole(_in_montgomery_form(weights))
+        count, length = rows.shape
+        out = np.empty((count, EXTENSION_DEGREE, self._lanes), dtype=np.uint32)
+
+        def multiply_part(start: int, end: int) -> None:
+            self._sums.inner(
+                rows.ctypes.data, length, factors.ctypes.data, out.ctypes.data, start, end
+            )
+
+        self._team.share(multiply_part, count, 1)
+        return reduced(out.sum(axis=2, dtype=np.uint64)).astype(np.uint32)
 
     def grind(self, state: FieldArray, position: int, bits: int) -> int:
         """See `Backend`."""
         mask = np.uint32((1 << bits) - 1)
-        block = np.empty((PERMUTATION_WIDTH, GRINDING_BLOCK), dtype=np.uint32)
-        for start in range(0, P, GRINDING_BLOCK):
-            count = min(GRINDING_BLOCK, P - start)
+        size = GRINDING_BLOCK * self._team.threads
+        block = np.empty((PERMUTATION_WIDTH, size), dtype=np.uint32)
+        for start in range(0, P, size):
+            count = min(size, P - start)
             block[:] = state[:, None]
             block[position, :count] = np.arange(start, start + count, dtype=np.uint32)
-            self._permute(block.ctypes.data, GRINDING_BLOCK)
+            self._permute_in_place(block)
             passing = np.flatnonzero(block[0, :count] & mask == 0)
             if len(passing):
                 return start + int(passing[0])
         raise ProvingError(f"no nonce gives {bits} zero bits")
 
-    @staticmethod
-    def _transformed(transform: CompiledTransform, columns: FieldArray) -> FieldArray:
+    def _transformed(self, transform: CompiledTransform, columns: FieldArray) -> FieldArray:
         columns = np.ascontiguousarray(columns)
         values = aligned_array(len(columns), transform.points)
-        transform.apply(columns, values)
+
+        def transform_part(start: int, end: int) -> None:
+            transform.apply(columns[start:end], values[start:end])
+
+        self._team.share(transform_part, len(columns), 1)
         return values
+
+    def _permute_in_place(self, columns: FieldArray) -> None:
+        data, size = columns.ctypes.data, columns.shape[1]
+
+        def permute_part(start: int, end: int) -> None:
+            self._permute(data, size, start, end)
+
+        self._team.share(permute_part, size, LEAST_HASHED)
+
+    def _whole(self, columns: FieldArray) -> FieldArray:
+        """Returns contiguous columns whose length is a multiple of the lanes, the same if they are."""
+        if columns.shape[1] % self._lanes:
+            return self._padded(columns)
+        return np.ascontiguousarray(columns)
 
     def _padded(self, columns: FieldArray) -> FieldArray:
         """Returns contiguous columns whose length is a multiple of the lanes; a copy that may be changed."""
@@ -155,6 +251,10 @@ class CpuBackend(ReferenceBackend):
         padded = np.zeros((count, size + -size % self._lanes), dtype=np.uint32)
         padded[:, :size] = columns
         return padded
+
+
+def _in_montgomery_form(values: FieldArray) -> FieldArray:
+    return reduced(values.astype(np.uint64) * np.uint64(RADIX % P)).astype(np.uint32)
 
 
 _: type[Backend] = CpuBackend

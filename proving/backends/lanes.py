@@ -55,6 +55,12 @@ class Lanes:
         """Returns a residue, in Montgomery form, in every lane."""
         return self.splat(residue * RADIX % P)
 
+    def repeated(self, scalar: Any) -> Any:
+        """Returns a number known at run time in every lane."""
+        empty = ir.Constant(self.kind, ir.Undefined)
+        one = self.builder.insert_element(empty, scalar, ir.Constant(I32, 0))
+        return self.shuffle(one, empty, [0] * self.count)
+
     def add(self, a: Any, b: Any) -> Any:
         """Adds lanes."""
         total = self.builder.add(a, b)

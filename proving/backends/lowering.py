@@ -28,9 +28,10 @@ HASH_ROWS = "hash_rows"
 def permutation_module(lanes: int) -> str:
     """Returns the IR of `permute_columns` and `hash_rows`.
 
-    permute_columns(state, size): permutes (16, size) canonical residues in place, column by column.
-    hash_rows(columns, count, size, state): the sponge over the rows of (count, size); the first eight rows of the
-    (16, size) state are the digests. `size` is a multiple of `lanes`.
+    permute_columns(state, size, start, end): permutes (16, size) canonical residues in place, column by column.
+    hash_rows(columns, count, size, state, start, end): the sponge over the rows of (count, size); the first eight
+    rows of the (16, size) state are the digests.
+    Columns or rows from start to end, multiples of `lanes`, are worked on.
     """
     module = ir.Module("poseidon2")
     permute = _permutation(module, lanes)
@@ -40,18 +41,19 @@ def permutation_module(lanes: int) -> str:
 
 
 def program_module(program: Program, lanes: int) -> str:
-    """Returns the IR of `run(inputs, outputs, size)`.
+    """Returns the IR of `run(inputs, outputs, size, start, end)`.
 
-    inputs and outputs are (k, size) and (m, size) canonical residues; `size` is a multiple of `lanes`.
+    inputs and outputs are (k, size) and (m, size) canonical residues, of which points from start to end, multiples
+    of `lanes`, are worked on.
     """
     module = ir.Module("program")
     pointer = I32.as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, I64]), "run")
-    source, target, size = function.args
+    kinds = [pointer, pointer, I64, I64, I64]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "run")
+    source, target, size, start, end = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = Lanes(builder, lanes)
-    zero = ir.Constant(I64, 0)
-    with Loop(builder, zero, size, lanes) as index:
+    with Loop(builder, start, end, lanes) as index:
         inputs = [
             vector.enter(vector.load(source, _at(builder, row, size, index)))
             for row in range(program.num_inputs)
@@ -141,13 +143,13 @@ def _plus_multiple(vector: Lanes, total: Any, value: Any, factor: int) -> Any:
 
 def _permute_columns(module: Any, lanes: int, permute: Any) -> None:
     function = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [I32.as_pointer(), I64]), PERMUTE_COLUMNS
+        module, ir.FunctionType(ir.VoidType(), [I32.as_pointer(), I64, I64, I64]), PERMUTE_COLUMNS
     )
-    data, size = function.args
+    data, size, start, end = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = Lanes(builder, lanes)
     state = builder.alloca(vector.kind, ir.Constant(I64, PERMUTATION_WIDTH))
-    with Loop(builder, ir.Constant(I64, 0), size, lanes) as index:
+    with Loop(builder, start, end, lanes) as index:
         for row in range(PERMUTATION_WIDTH):
             loaded = vector.load(data, _at(builder, row, size, index))
             builder.store(vector.enter(loaded), builder.gep(state, [ir.Constant(I64, row)]))
@@ -161,15 +163,17 @@ def _permute_columns(module: Any, lanes: int, permute: Any) -> None:
 def _hash_rows(module: Any, lanes: int, permute: Any) -> None:
     pointer = I32.as_pointer()
     function = ir.Function(
-        module, ir.FunctionType(ir.VoidType(), [pointer, I64, I64, pointer]), HASH_ROWS
+        module,
+        ir.FunctionType(ir.VoidType(), [pointer, I64, I64, pointer, I64, I64]),
+        HASH_ROWS,
     )
-    columns, count, size, target = function.args
+    columns, count, size, target, start, end = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = Lanes(builder, lanes)
     state = builder.alloca(vector.kind, ir.Constant(I64, PERMUTATION_WIDTH))
     places = [builder.gep(state, [ir.Constant(I64, j)]) for j in range(PERMUTATION_WIDTH)]
     zero = ir.Constant(I64, 0)
-    with Loop(builder, zero, size, lanes) as index:
+    with Loop(builder, start, end, lanes) as index:
         for row in range(PERMUTATION_WIDTH):  # the last element, the count, is set by the caller
             loaded = vector.load(target, _at(builder, row, size, index))
             builder.store(vector.enter(loaded), places[row])

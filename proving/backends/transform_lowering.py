@@ -117,7 +117,7 @@ class _Column:
         self._vector = Lanes(builder, shape.lanes)
         self._factors = factors
         place = builder.gep(factors, [_number(shape.points)])
-        self._unit = self._splat(builder.load(place))
+        self._unit = self._vector.repeated(builder.load(place))
 
     def transform(self, coefficients: Any, values: Any, scratch: Any) -> None:
         shape = self._shape
@@ -201,17 +201,12 @@ class _Column:
         builder, lanes = self._builder, self._shape.lanes
         start = builder.gep(base, [place])
         if times >= lanes:
-            return self._splat(builder.load(start))
+            return self._vector.repeated(builder.load(start))
         if times == 1:
             return self._vector.load(base, place)
         kind = ir.VectorType(I32, lanes // times)
         few = builder.load(builder.bitcast(start, kind.as_pointer()), align=4)
         return self._vector.shuffle(few, few, [lane // times for lane in range(lanes)])
-
-    def _splat(self, scalar: Any) -> Any:
-        empty = ir.Constant(self._vector.kind, ir.Undefined)
-        one = self._builder.insert_element(empty, scalar, ir.Constant(I32, 0))
-        return self._vector.shuffle(one, empty, [0] * self._shape.lanes)
 
     def _interleaved(self, sums: list[Any], stride: int) -> list[Any]:
         """Returns four vectors with `stride` lanes of each sum in turn."""

@@ -1,1 +1,1 @@
-"""Evaluation domains, Merkle trees and FRI."""
+"""Domains, Merkle trees and FRI."""

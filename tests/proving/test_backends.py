@@ -11,24 +11,27 @@ import pytest
 from proving.arithmetic.modulus import GENERATOR, PERMUTATION_WIDTH, P
 from proving.arithmetic.poseidon2 import permute_integers
 from proving.backends.cpu import CpuBackend
+from proving.backends.interpreter import InterpretedProgram, block_points
 from proving.backends.lowering import permutation_module, program_module
 from proving.backends.machine_code import CACHE_VARIABLE, MachineCode
 from proving.backends.port import Backend
 from proving.backends.reference import ReferenceBackend, matrix_product
+from proving.backends.team import Team
 from proving.backends.transforms import aligned_array, coset_evaluation, interpolation
 from schemas.errors import ParameterError
 from tests.suites.backend_laws import LAWS, Law, field_array, random_program
 
-BACKENDS: tuple[Backend, ...] = (ReferenceBackend(), CpuBackend())
+BACKENDS: tuple[Backend, ...] = (ReferenceBackend(), CpuBackend(), CpuBackend(threads=3))
+NAMES = ("reference", "cpu", "cpu-3-threads")
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", BACKENDS, ids=NAMES)
 def test_a_backend_keeps_the_law(backend: Backend, law: Law) -> None:
     law.check(backend)
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", BACKENDS, ids=NAMES)
 def test_inputs_that_do_not_fit_a_program_are_refused(backend: Backend) -> None:
     program = random_program(1)
     column = np.zeros(4, dtype=np.uint32)
@@ -38,7 +41,7 @@ def test_inputs_that_do_not_fit_a_program_are_refused(backend: Backend) -> None:
         backend.run(program, [column] * program.num_inputs, 5)
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", BACKENDS, ids=NAMES)
 def test_more_coefficients_than_points_are_refused(backend: Backend) -> None:
     with pytest.raises(ParameterError):
         backend.evaluate_on_coset(np.zeros((1, 8), dtype=np.uint32), 2, 3)
@@ -71,7 +74,8 @@ def test_every_width_of_vectors_gives_the_same(lanes: int) -> None:
     code = MachineCode(permutation_module(lanes))
     states = field_array(lanes, PERMUTATION_WIDTH, 2 * lanes)
     expected = [permute_integers(state) for state in states.T.tolist()]
-    code.function("permute_columns", ctypes.c_void_p, ctypes.c_int64)(states.ctypes.data, 2 * lanes)
+    permute = code.function("permute_columns", ctypes.c_void_p, *[ctypes.c_int64] * 3)
+    permute(states.ctypes.data, 2 * lanes, 0, 2 * lanes)
     assert states.T.tolist() == expected
 
 
@@ -97,3 +101,43 @@ def test_every_width_of_vectors_transforms_alike(
         shown = aligned_array(3, expected.shape[1])
         compiled.apply(columns, shown)
         assert shown.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16, 32])
+def test_every_width_of_vectors_interprets_alike(lanes: int) -> None:
+    for seed in range(4):
+        program = random_program(seed)
+        table = field_array(seed, program.num_inputs, 2 * block_points(lanes))
+        out = np.zeros((len(program.outputs), table.shape[1]), dtype=np.uint32)
+        InterpretedProgram(program, lanes).apply(table, out, block_points(lanes), table.shape[1])
+        assert not out[:, : block_points(lanes)].any()
+        rows = table[:, block_points(lanes) :].T.tolist()
+        expected = [program.evaluate_integers(row) for row in rows]
+        assert out[:, block_points(lanes) :].T.tolist() == expected
+
+
+def test_a_backend_needs_a_thread() -> None:
+    with pytest.raises(ParameterError):
+        CpuBackend(threads=0)
+
+
+@pytest.mark.parametrize(
+    ("threads", "size", "step"), [(1, 7, 2), (2, 7, 2), (3, 2, 2), (4, 1000, 16), (3, 0, 4)]
+)
+def test_parts_cover_everything_once(threads: int, size: int, step: int) -> None:
+    parts: list[tuple[int, int]] = []
+    Team(threads).share(lambda *part: parts.append(part), size, step)
+    parts.sort()
+    assert [start for start, _ in parts] == [0, *(end for _, end in parts[:-1])]
+    assert parts[-1][1] == size
+    assert all(start % step == 0 for start, _ in parts)
+    assert len(parts) <= threads
+
+
+def test_a_failure_in_another_thread_is_told() -> None:
+    def fail(start: int, _: int) -> None:
+        if start:
+            raise ValueError(start)
+
+    with pytest.raises(ValueError, match="8"):
+        Team(2).share(fail, 16, 8)

@@ -267,6 +267,14 @@ def test_every_message_has_a_forgery_of_its_own_or_follows_from_the_others() -> 
     assert not bitten & set(IMPLIED_MESSAGES)
 
 
+def test_the_top_carry_is_fixed_by_the_two_limbs_beside_it() -> None:
+    """The reason in `IMPLIED_MESSAGES`: no other carry moves both limbs by less than 2^15."""
+    shifts = np.arange(1, LIMB_LIMIT, dtype=np.int64)
+    others = -shifts * pow(LIMB_LIMIT, -1, P) % P
+    assert (others * LIMB_LIMIT % P == P - shifts).all()
+    assert int(np.minimum(others, P - others).min()) >= LIMB_LIMIT
+
+
 def lookups_of(forged: Forgery, name: str) -> dict[tuple[str, tuple[int, ...]], int]:
     """Returns what one lookup takes from the range bus, as the report of a circuit without it counts."""
     field, position = name.removeprefix("step.").split(".range[")

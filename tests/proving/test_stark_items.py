@@ -18,7 +18,7 @@ from proving.backends.reference import ReferenceBackend
 from proving.commitments.merkle import climb, commit_rows, hash_opened_rows
 from proving.errors import ProofError, ProofMalformed
 from proving.prover import prove_stark
-from proving.stark.air import PublicMessage
+from proving.stark.air import PublicMessage, Row
 from proving.stark.check import verify_stark
 from proving.stark.encoding import HEADER_BYTES, decode_proof, encode_proof
 from proving.stark.key import make_verifying_key
@@ -344,6 +344,35 @@ def test_item_14_rows_and_quotient_chunks_cannot_be_swapped() -> None:
     for values in (rows, chunks):
         forged = encode_proof(key.verifying_key, values)
         assert refusal(key, forged) == "constraints_not_satisfied"
+
+
+@pytest.mark.parametrize("domain", ["all", "first", "last", "transition"])
+def test_item_14_a_constraint_that_two_quotient_chunks_cannot_hold_is_refused(domain: str) -> None:
+    """Item 14: the degree is measured, not declared; selectors of the end rows count."""
+    allowed = 2 if domain in ("first", "last") else 3
+
+    class Steep(Fibonacci):
+        power: int = allowed
+
+        def constraints(self, row: Row) -> None:
+            super().constraints(row)
+            steep = row.local[A]
+            for _ in range(self.power - 1):
+                steep = steep * row.next[B]
+            claim = {
+                "all": row.zero,
+                "first": row.zero_on_first,
+                "last": row.zero_on_last,
+                "transition": row.zero_on_transition,
+            }
+            claim[domain]("steep", steep)
+
+    class Steeper(Steep):
+        power: int = allowed + 1
+
+    assert compile_air(Steep()).degree == 3
+    with pytest.raises(ParameterError, match="'steep' has degree 4, at most 3"):
+        compile_air(Steeper())
 
 
 Mutation = Callable[[list[int], FieldArray], None]

@@ -82,7 +82,7 @@ def test_the_example_uses_nothing_of_ours_but_for_the_embedded_log() -> None:
 
 
 def test_the_examples_body_is_the_canonical_one() -> None:
-    body = example()["transfer_body"](3, 0, 16, 17, 5, 1000, 0, 99)
+    body = example()["transfer"](3, 0, 16, 17, 5, 1000, 0, 99)
     assert body == Transaction(TransactionKind.TRANSFER, 3, 0, 16, 17, 5, 1000, 0, 99).body()
 
 
@@ -95,9 +95,9 @@ def test_what_the_example_appends_is_judged_like_our_own(
     with open_log(url) as log:
         log.create_topics(dict.fromkeys(all_topics(1), 1))
         send_genesis(log)
-        body = names["transfer_body"](
+        body = names["transfer"](
             GENESIS.chain, 0, index_of(0), index_of(1), 7, PUBLIC_FEE, nonce, EXPIRY
         )
-        signature = KEYS[0].sign(body, b"ecliptica/transaction/v1")
+        signature = KEYS[0].sign(body, names["CONTEXT"])
         names["append"](url, 0, *names["record"]([body], [signature], [NOW]))
         assert admitted_by(log, tmp_path) == ([b"\x07", bytes([verdict])], reasons)
