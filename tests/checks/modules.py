@@ -11,6 +11,7 @@ PACKAGES = ("deploy", "operators", "pipelines", "proving", "schemas", "tests")
 """Top-level folders that each have a README."""
 
 MIRRORS = (
+    "tests/deploy",
     "tests/e2e",
     "tests/operators",
     "tests/pipelines",
