@@ -117,7 +117,8 @@ class RayPool:
         """Starts a private local cluster, or joins the one at `address`.
 
         Raises:
-            EnvironmentMissing: Ray does not start.
+            EclipticaError: A private cluster does not start.
+            EnvironmentMissing: There is no cluster at `address`.
             ParameterError: `actors` is not positive.
         """
         if actors < 1:
@@ -226,8 +227,11 @@ def _start_ray(actors: int, address: str | None) -> Any:
             **({} if address else local),
         )
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+        if address is None:  # a private cluster may have died on its way up: a new start helps
+            raise EclipticaError(
+                f"Ray did not start: {error}", "the prover tries again; see `ecliptica doctor`"
+            ) from error
         raise EnvironmentMissing(
-            f"Ray did not start: {error}",
-            "run `ecliptica doctor`, or prove without it: --workers 0",
+            f"there is no Ray cluster at {address}: {error}", "start one, or leave the address out"
         ) from error
     return ray
