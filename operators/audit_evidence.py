@@ -81,9 +81,10 @@ def check_proofs(
             statement = _check_proof(audit, row, root, hasher, minimum_bits)
             if statement is None:
                 continue
-            if statement.shard != blocks.identity.committee.shard or not follows(
-                statement, audit.at
-            ):
+            committee = blocks.identity.committee
+            if (statement.chain, statement.shard) != (committee.chain, committee.shard):
+                audit.findings.append(Finding("proofs", _name(row), "is of another chain or shard"))
+            if not follows(statement, audit.at):
                 audit.findings.append(
                     Finding("proofs", _name(row), "does not begin where the one before ended")
                 )

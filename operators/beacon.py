@@ -9,7 +9,7 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from operators.application import BlockContent, Check, CheckState
@@ -23,15 +23,12 @@ from operators.beacon_payload import (
     encode_acceptances,
 )
 from operators.final_headers import FinalHeaders
-from operators.proof_chain import ends_at, follows
+from operators.proof_chain import ends_at, find_chain, follows
 from proving.backends.port import Hasher
 from schemas.block import BlockHeader
 from schemas.errors import InvariantError, WireError
 from schemas.statement import Boundary
 from schemas.units import ZERO_WORD
-
-MAX_SEARCH = 4096
-"""Steps in looking for the proofs of one window; honest proofs of a window need one step per segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,24 +193,26 @@ class BeaconApplication:
         if last is None:
             return None
         window = self.window_of(last.slot)
-        paths: list[tuple[Boundary, tuple[VerifiedProof, ...]]] = [(tip.boundary, ())]
-        for _ in range(MAX_SEARCH):
-            if not paths:
-                return None
-            at, proofs = paths.pop()
-            if proofs and ends_at(at, last, self.hasher):
-                return _tip_at(last, window, at), proofs
-            for place in reversed(self.shelf.claims.get((shard, window, len(proofs)), ())):
+        left = budget
+
+        def following(position: int, at: Boundary) -> Iterator[VerifiedProof]:
+            nonlocal left
+            segment = (shard, window, position)
+            for place in self.shelf.claims.get(segment, ()):
                 if not self.shelf.is_known(place):
-                    if budget == 0:
+                    if left == 0:
                         continue
-                    budget -= 1
+                    left -= 1
                 proof = self.shelf.verified(place)
-                if proof is not None and self._follows(
-                    proof, tip, at, (shard, window, len(proofs))
-                ):
-                    paths.append((proof.statement.after, (*proofs, proof)))
-        return None
+                if proof is not None and self._follows(proof, tip, at, segment):
+                    yield proof
+
+        proofs = find_chain(
+            tip.boundary, following, lambda at: ends_at(at, last, self.hasher), MAX_SEGMENTS
+        )
+        if proofs is None:
+            return None
+        return _tip_at(last, window, proofs[-1].statement.after), proofs
 
     def _last_header(self, tip: ShardTip, shard: int) -> BlockHeader | None:
         """Returns the last header of the window after a tip, once a later window has a final block."""

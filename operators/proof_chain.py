@@ -5,7 +5,9 @@ The beacon accepts by these rules, and an auditor checks by the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from proving.backends.port import Hasher
 from proving.ledger.state import WINDOW_ARRAYS
@@ -13,6 +15,18 @@ from proving.segment_proofs import boundary_state_root
 from schemas.block import BlockHeader
 from schemas.statement import Boundary, SegmentStatement
 from schemas.units import Array
+
+
+class Shown(Protocol):
+    """A proof that holds, with what it shows."""
+
+    @property
+    def statement(self) -> SegmentStatement:
+        """What it shows."""
+        ...
+
+
+Proof = TypeVar("Proof", bound=Shown)
 
 
 def follows(statement: SegmentStatement, at: Boundary) -> bool:
@@ -36,6 +50,40 @@ def ends_at(boundary: Boundary, last: BlockHeader, hasher: Hasher) -> bool:
         boundary.slot,
         boundary.block_transactions,
         boundary.root(Array.TXS),
-        boundary_state_root(boundary, hasher),
     )
-    return found == (last.height, last.slot, 0, last.transactions_root, last.post_state_root)
+    if found != (last.height, last.slot, 0, last.transactions_root):
+        return False
+    return boundary_state_root(boundary, hasher) == last.post_state_root
+
+
+def find_chain(
+    start: Boundary,
+    following: Callable[[int, Boundary], Iterable[Proof]],
+    is_end: Callable[[Boundary], bool],
+    limit: int,
+) -> tuple[Proof, ...] | None:
+    """Returns proofs that lead from a boundary to the end of its window, or None; the first found wins.
+
+    Anyone may make proofs that hold and lead nowhere, and copies of them cost nothing. So every boundary is
+    gone on from once per position, however many proofs lead to it: the work grows with the number of
+    proofs and not with the number of paths.
+
+    Args:
+        start: Where the window begins.
+        following: Proofs of a position in the window that begin at a boundary, preferred ones first.
+        is_end: Whether the window may end at a boundary.
+        limit: Proofs in a chain, at most.
+    """
+    paths: list[tuple[Boundary, tuple[Proof, ...]]] = [(start, ())]
+    seen: set[tuple[int, Boundary]] = set()
+    while paths:
+        at, proofs = paths.pop()
+        if (len(proofs), at) in seen:
+            continue
+        seen.add((len(proofs), at))
+        if proofs and is_end(at):
+            return proofs
+        if len(proofs) < limit:
+            further = list(following(len(proofs), at))
+            paths += [(proof.statement.after, (*proofs, proof)) for proof in reversed(further)]
+    return None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 from collections.abc import Callable
@@ -21,16 +22,18 @@ from operators.export_files import (
     read_manifest,
     sha256_of,
 )
-from operators.proof_files import proof_files
+from operators.proof_files import proof_files, write_proof
 from pipelines.chain_setup import genesis_path
 from pipelines.cli import contract
 from pipelines.cli.render import to_plain
 from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.ledger.trace import statement_digest
 from schemas.errors import ParameterError
-from schemas.job import ProofLevel
+from schemas.job import ProofLevel, job_id_of
 from schemas.tables import TRANSACTIONS
 from tests.e2e.dictionary_executor import execute_log
 from tests.suites.mini_chain import MiniChain
+from tests.suites.segments_again import proven_for_another_chain
 
 HASHER = NumpyHasher()
 Rows = list[dict[str, Any]]
@@ -254,6 +257,30 @@ def test_the_rewriting_itself_is_not_what_is_found(proven_day: MiniChain, tmp_pa
     root = _copy(proven_day, tmp_path / "copy")
     _rewrite(root, "transactions", lambda rows: None)
     assert not any(audit.findings for audit in _audit(root))
+
+
+def test_a_proof_that_names_another_chain_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
+    """The same blocks proven under another chain's number, with row and file of the new statement."""
+    root = _copy(proven_day, tmp_path / "copy")
+
+    def change(rows: Rows) -> None:
+        row = next(row for row in rows if row["accepted"])
+        statement, data = proven_for_another_chain(proven_day, row["job_id"])
+        digest = statement_digest(statement, HASHER)
+        path = write_proof(root, ProofLevel.SEGMENT, digest, data)
+        place = (statement.shard, statement.window, statement.segment)
+        row.update(
+            job_id=job_id_of(ProofLevel.SEGMENT, place, statement.preimage()),
+            statement_digest=digest,
+            statement=statement.preimage(),
+            path=path.relative_to(root).as_posix(),
+            sha256=hashlib.sha256(data).digest(),
+            bytes=len(data),
+        )
+
+    _rewrite(root, "proofs", change)
+    found = [finding for audit in _audit(root) for finding in audit.findings]
+    assert [(f.check, f.detail) for f in found] == [("proofs", "is of another chain or shard")]
 
 
 def test_a_damaged_table_is_named_by_a_query_and_mended_by_an_export(

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from schemas.errors import InvariantError, WireError
 from schemas.tables import PROOFS
 from schemas.units import ZERO_WORD
 from tests.suites.mini_chain import MiniChain
+from tests.suites.segments_again import Proven, proven_for_another_chain, proven_other_history
 
 Windows = list[WindowAcceptance]
 
@@ -154,9 +156,7 @@ def test_a_proof_that_does_not_hold_is_never_proposed(
     """A forged proof before the good one of the same segment changes nothing."""
     forged = MiniChain(tmp_path / "forged")  # only for its log
     log = forged.log()
-    rows = TopicView(proven_day.log()).rows("proofs", PROOFS)
-    good = [row for row in rows if len(row["proof"]) > 100_000]  # the rest is poison
-    for row in good:
+    for row in _good_rows(proven_day):
         proof = bytearray(row["proof"])
         proof[5000] ^= 1
         for one in ({**row, "proof": bytes(proof)}, row):
@@ -170,6 +170,54 @@ def test_a_proof_that_does_not_hold_is_never_proposed(
     windows = decode_acceptances(_built(state.application).payload)
     assert all(proof.offset % 2 == 1 for window in windows for proof in window.proofs)
     assert isinstance(append, Append)
+
+
+def _good_rows(day: MiniChain) -> list[Mapping[str, Any]]:
+    rows = TopicView(day.log()).rows("proofs", PROOFS)
+    return [row for row in rows if len(row["proof"]) > 100_000]  # the rest is poison
+
+
+def _with_first(
+    day: MiniChain, folder: Path, proofs: list[Proven], copies: int
+) -> BeaconApplication:
+    """Returns a beacon whose log holds copies of proofs of window 0 before the honest proofs."""
+    log = MiniChain(folder / "log").log()  # only for its log
+    rows = _good_rows(day)
+    other = [
+        {**rows[0], "statement": statement.preimage(), "proof": proof}
+        for statement, proof in proofs
+        for _ in range(copies)
+    ]
+    for row in (*other, *rows):
+        append = record_of(PROOFS, [row])
+        log.append(append.topic, append.records)
+    place = BeaconPlace(log, day.genesis, day.configuration, NumpyHasher())
+    state = open_beacon(place, folder / "none.snapshot")
+    _feed(day, state, "blocks.0")
+    for record in log.read("proofs", 0, 10_000):
+        state.application.shelf.take(record)
+    return state.application
+
+
+def test_a_proof_that_holds_elsewhere_is_refused_and_hides_nothing(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    """Of another chain's number, and of a history that the shard's quorum did not sign, three copies each."""
+    honest = next(row for row in _good_rows(proven_day) if row["window"] == 0)
+    proofs = [
+        proven_for_another_chain(proven_day, honest["job_id"]),
+        proven_other_history(proven_day, honest["job_id"]),
+    ]
+    assert [s.window for s, _ in proofs] == [0, 0]
+    application = _with_first(proven_day, tmp_path, proofs, 3)
+    windows = decode_acceptances(_built(application).payload)
+    assert [w.window for w in windows] == sorted(proven_day.view().window_segments)
+    assert all(proof.offset >= 6 for window in windows for proof in window.proofs)
+    for offset, reason in ((0, "does_not_follow"), (3, "not_the_final_state")):
+        verified = application.shelf.verified((offset, 0))
+        assert verified is not None, "it is a proof"
+        wanted = WindowAcceptance(0, 0, (verified.reference,))
+        assert _check(application, [wanted]) == ("invalid", reason)
 
 
 def test_a_restart_from_the_snapshot_stands_where_it_stood(

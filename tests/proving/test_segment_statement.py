@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from operators.proof_chain import ends_at, follows
+from operators.proof_chain import ends_at, find_chain, follows
 from proving.arithmetic.modulus import P
 from proving.errors import ProofRejected, RejectionReason
 from proving.ledger.air import LedgerAir
@@ -170,6 +170,71 @@ def test_only_the_whole_window_in_order_leads_to_its_end() -> None:
             for statements in (list(order), renumbered):
                 reached = chains(statements, start) and statements[-1].after == end
                 assert reached == (tuple(order) == segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One of several proofs of a statement."""
+
+    statement: SegmentStatement
+    number: int
+
+
+def _search(
+    proofs: Sequence[Copy], end: Boundary, limit: int
+) -> tuple[tuple[Copy, ...] | None, list[Boundary]]:
+    """Returns what is found, and every boundary at which the search looked for the end."""
+    looked: list[Boundary] = []
+
+    def following(position: int, at: Boundary) -> Iterator[Copy]:
+        for proof in proofs:
+            if proof.statement.segment == position and follows(proof.statement, at):
+                yield proof
+
+    def is_end(at: Boundary) -> bool:
+        looked.append(at)
+        return at == end
+
+    return find_chain(fresh_ledger().boundary(), following, is_end, limit), looked
+
+
+def dead_end() -> list[SegmentStatement]:
+    """Two segments that chain from the same start and lead nowhere, as proofs of unsigned transfers do."""
+    first, second = window()[:2]
+    first = replace(first, after=replace(first.after, keys=first.after.keys + 1))
+    after = replace(second.after, keys=second.after.keys + 1)
+    return [first, replace(second, before=first.after, after=after)]
+
+
+def test_copies_of_proofs_that_lead_nowhere_do_not_hide_the_window() -> None:
+    """A thousand copies before the honest ones: every place is looked at once, not once per path."""
+    copies = [Copy(statement, number) for statement in dead_end() for number in range(1000)]
+    honest = [Copy(statement, number) for statement in window() for number in range(2)]
+    found, looked = _search([*copies, *honest], window()[-1].after, 8)
+    assert found == tuple(honest[::2])
+    assert len(looked) == len(set(looked)) == len(dead_end()) + len(window())
+
+
+def test_a_window_that_lacks_a_proof_or_takes_too_many_is_not_found() -> None:
+    proofs = [Copy(statement, 0) for statement in window()]
+    end = window()[-1].after
+    for gone in range(len(proofs)):
+        assert _search([*proofs[:gone], *proofs[gone + 1 :]], end, 8)[0] is None
+    assert _search(proofs, end, len(proofs) - 1)[0] is None
+    assert _search(proofs, end, len(proofs))[0] == tuple(proofs)
+
+
+def test_the_shorter_way_is_found_when_a_longer_one_is_preferred() -> None:
+    """A boundary that one way reaches too late to end within the limit is reached again by another."""
+    first, second, last = window()
+    detour = [
+        replace(first, after=first.before),
+        *(replace(s, segment=s.segment + 1) for s in window()),
+    ]
+    joined = replace(first, after=second.after)
+    proofs = [Copy(s, 0) for s in (*detour, joined, replace(last, segment=1))]
+    assert _search(proofs, last.after, 4)[0] == tuple(proofs[:4])
+    assert _search(proofs, last.after, 3)[0] == tuple(proofs[4:])
 
 
 def test_a_segment_follows_only_the_boundary_it_begins_at() -> None:

@@ -17,7 +17,7 @@ from proving.kinds import ProofKind, kind_table
 from proving.prover import prove_stark
 from proving.stark.air import Bus, PublicMessage, Row
 from proving.stark.challenge_field import Extension, powers
-from proving.stark.check import lookup_values, require_point_outside
+from proving.stark.check import lookup_values, require_point_outside, verify_stark
 from proving.stark.parameters import ProofParameters
 from proving.stark.transcript import Label, Transcript
 from proving.verifier import AcceptancePolicy, KeyRing, statement_digest, verify
@@ -175,6 +175,23 @@ def test_point_in_domain() -> None:
         assert error.value.reason is RejectionReason.POINT_IN_DOMAIN
     for outside in (Extension.of(2), Extension.of(root), Extension((3, 1, 0, 0, 0))):
         require_point_outside(outside, key)
+
+
+class Constant(ReferenceBackend):
+    """A permutation after which the transcript draws 1 wherever it draws."""
+
+    def permute(self, states: FieldArray) -> FieldArray:
+        drawn = np.zeros_like(states)
+        drawn[:, 0] = 1
+        return drawn
+
+
+def test_a_point_drawn_in_a_domain_ends_the_verification() -> None:
+    """Item 13: with the hash above, the point of every transcript is the first row."""
+    key = proving_key(Fibonacci()).verifying_key
+    with pytest.raises(ProofRejected) as error:
+        verify_stark(key, None, honest_proof(Fibonacci()).data, Constant())
+    assert error.value.reason is RejectionReason.POINT_IN_DOMAIN
 
 
 WIDE = Bus("wide", 4, 5)
