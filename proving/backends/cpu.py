@@ -1,4 +1,4 @@
-"""The backend with compiled vectors: hashing, grinding and programs as machine code, the rest in NumPy.
+"""The backend with compiled vectors: all but the transforms as machine code.
 
 It is exact like every backend; `tests/suites/backend_laws.py` holds it to the port bit for bit.
 """
@@ -11,25 +11,23 @@ from functools import cache
 
 import numpy as np
 
-from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD, P
+from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.program import Program
 from proving.arithmetic.residues import reduced
+from proving.backends.inversion import inverse_program
 from proving.backends.lowering import (
     HASH_ROWS,
     PERMUTE_COLUMNS,
     permutation_module,
-    program_module,
 )
 from proving.backends.machine_code import MachineCode, vector_lanes
 from proving.backends.port import Backend, FieldArray
+from proving.backends.programs import VectorMachine
 from proving.backends.reference import ReferenceBackend
 from proving.errors import ProvingError
 
 GRINDING_BLOCK = 4096
 """Nonces tried together."""
-
-MAX_COMPILED_NODES = 4096
-"""Longer programs run in NumPy: compiling them takes longer than a segment's proof."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 
@@ -48,7 +46,7 @@ class CpuBackend(ReferenceBackend):
         code = _permutation_code(self._lanes)
         self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE)
         self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER)
-        self._programs: dict[str, MachineCode] = {}
+        self._machine = VectorMachine(self._lanes)
 
     @property
     def name(self) -> str:
@@ -80,21 +78,35 @@ class CpuBackend(ReferenceBackend):
 
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:
         """See `Backend`."""
-        if len(program.nodes) > MAX_COMPILED_NODES or not size:
-            return super().run(program, inputs, size)
         self.check_inputs(program, inputs, size)
-        padded = size + -size % self._lanes
-        table = np.zeros((max(1, len(inputs)), padded), dtype=np.uint32)
-        for row, value in zip(table, inputs, strict=False):
-            row[:size] = value
-        out = np.empty((len(program.outputs), padded), dtype=np.uint32)
-        code = self._programs.get(program.fingerprint)
-        if code is None:
-            code = MachineCode(program_module(program, self._lanes))
-            self._programs[program.fingerprint] = code
-        run = code.function("run", _POINTER, _POINTER, _SIZE)
-        run(table.ctypes.data, out.ctypes.data, padded)
-        return np.ascontiguousarray(out[:, :size])
+        return self._machine.outputs(program, inputs, size)
+
+    def combine_outputs(
+        self,
+        program: Program,
+        inputs: Sequence[FieldArray | int],
+        size: int,
+        weights: FieldArray,
+    ) -> FieldArray:
+        """See `Backend`."""
+        self.check_inputs(program, inputs, size)
+        self.check_weights(program, weights)
+        return self._machine.weighted_outputs(program, inputs, size, weights)
+
+    def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        return self._machine.combination(columns, weights)
+
+    def inner_products(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        return self._machine.inner_products(columns, weights)
+
+    def batch_inverse(self, values: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        inverse = self._machine.outputs(inverse_program(), list(values), values.shape[1])
+        if not inverse[EXTENSION_DEGREE].all():  # the norm
+            raise ZeroDivisionError("zero has no inverse")
+        return inverse[:EXTENSION_DEGREE]
 
     def grind(self, state: FieldArray, position: int, bits: int) -> int:
         """See `Backend`."""

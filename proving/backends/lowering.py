@@ -161,29 +161,6 @@ def permutation_module(lanes: int) -> str:
     return str(module)
 
 
-def program_module(program: Program, lanes: int) -> str:
-    """Returns the IR of `run(inputs, outputs, size)`.
-
-    inputs and outputs are (k, size) and (m, size) canonical residues; `size` is a multiple of `lanes`.
-    """
-    module = ir.Module("program")
-    pointer = I32.as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, I64]), "run")
-    source, target, size = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    vector = Lanes(builder, lanes)
-    zero = ir.Constant(I64, 0)
-    with Loop(builder, zero, size, lanes) as index:
-        inputs = [
-            vector.enter(vector.load(source, _at(builder, row, size, index)))
-            for row in range(program.num_inputs)
-        ]
-        for row, output in enumerate(vector.program(program, inputs)):
-            vector.store(vector.leave(output), target, _at(builder, row, size, index))
-    builder.ret_void()
-    return str(module)
-
-
 def _at(builder: Any, row: int, size: Any, index: Any) -> Any:
     return builder.add(builder.mul(ir.Constant(I64, row), size), index)
 
