@@ -82,8 +82,12 @@ class ProofResult:
 
 
 @cache
-def open_backend(name: str) -> Backend:
+def open_backend(name: str, threads: int = 1) -> Backend:
     """Returns a backend by name.
+
+    Args:
+        name: `auto`, `cpu` or `reference`.
+        threads: Of the compiled backend; a worker has one core.
 
     Raises:
         ParameterError: There is no backend of that name.
@@ -95,14 +99,14 @@ def open_backend(name: str) -> Backend:
     if name in ("auto", "cpu"):
         from proving.backends.cpu import CpuBackend  # noqa: PLC0415  - loads LLVM
 
-        return CpuBackend()
+        return CpuBackend(threads)
     raise ParameterError(f"there is no backend {name!r}", "say auto, cpu or reference")
 
 
 @cache
-def process_backend() -> Backend:
-    """Returns the backend of this process, opened at the first call."""
-    return open_backend(os.environ.get(BACKEND_VARIABLE, DEFAULT_BACKEND))
+def process_backend(threads: int = 1) -> Backend:
+    """Returns the backend of this process with so many threads, opened at the first call."""
+    return open_backend(os.environ.get(BACKEND_VARIABLE, DEFAULT_BACKEND), threads)
 
 
 def prove_envelope(envelope: bytes) -> bytes:

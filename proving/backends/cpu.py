@@ -1,4 +1,4 @@
-"""The backend with compiled vectors: all but the transforms as machine code.
+"""The backend with compiled vectors: hashing, grinding and programs as machine code, the rest in NumPy.
 
 It is exact like every backend; `tests/suites/backend_laws.py` holds it to the port bit for bit.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -24,10 +24,24 @@ from proving.backends.machine_code import MachineCode, vector_lanes
 from proving.backends.port import Backend, FieldArray
 from proving.backends.programs import VectorMachine
 from proving.backends.reference import ReferenceBackend
+from proving.backends.team import Team
+from proving.backends.transforms import (
+    CompiledTransform,
+    aligned_array,
+    coset_evaluation,
+    interpolation,
+)
 from proving.errors import ProvingError
+from schemas.errors import ParameterError
 
 GRINDING_BLOCK = 4096
-"""Nonces tried together."""
+"""Nonces a thread tries at a time."""
+
+LEAST_HASHED = 256
+"""States that are worth waking a thread for; a multiple of every width of vectors."""
+
+MAX_TRANSFORMS = 16
+"""Evaluations kept with their constants, 4 bytes per point."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 
@@ -38,15 +52,26 @@ def _permutation_code(lanes: int) -> MachineCode:
 
 
 class CpuBackend(ReferenceBackend):
-    """Vectors of the widest registers of this CPU, on one core."""
+    """Vectors of the widest registers of this CPU; results do not depend on the number of threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
+        """Compiles what every proof needs, or loads it.
+
+        Args:
+            threads: Columns or rows are split among so many; a worker that was given one core takes one.
+
+        Raises:
+            ParameterError: threads is below one.
+        """
         super().__init__()
+        self._team = Team(threads)
         self._lanes = vector_lanes()
         code = _permutation_code(self._lanes)
-        self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE)
-        self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER)
-        self._machine = VectorMachine(self._lanes)
+        self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE, _SIZE, _SIZE)
+        self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
+        self._machine = VectorMachine(self._lanes, self._team)
+        self._interpolation = cache(interpolation)
+        self._coset_evaluation = lru_cache(maxsize=MAX_TRANSFORMS)(coset_evaluation)
 
     @property
     def name(self) -> str:
@@ -56,23 +81,50 @@ class CpuBackend(ReferenceBackend):
     def permute(self, states: FieldArray) -> FieldArray:
         """See `Backend`."""
         columns = self._padded(states.T)
-        self._permute(columns.ctypes.data, columns.shape[1])
+        self._permute_in_place(columns)
         return np.ascontiguousarray(columns[:, : len(states)].T)
+
+    def interpolate(self, columns: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        size = columns.shape[1]
+        if size < 1 or size & (size - 1):
+            raise ParameterError(f"no transform of {size} points")
+        compiled = self._interpolation(size.bit_length() - 1, self._lanes)
+        if compiled is None:
+            return super().interpolate(columns)
+        return self._transformed(compiled, columns)
+
+    def evaluate_on_coset(self, coefficients: FieldArray, log_size: int, shift: int) -> FieldArray:
+        """See `Backend`."""
+        size = coefficients.shape[1]
+        if size < 1 or size & (size - 1) or size > 2**log_size:
+            raise ParameterError(f"{size} coefficients cannot be evaluated on 2^{log_size} points")
+        compiled = self._coset_evaluation(size.bit_length() - 1, log_size, shift, self._lanes)
+        if compiled is None:
+            return super().evaluate_on_coset(coefficients, log_size, shift)
+        return self._transformed(compiled, coefficients)
 
     def hash_rows(self, columns: FieldArray) -> FieldArray:
         """See `Backend`."""
         count, size = columns.shape
-        rows = self._padded(columns)
-        state = np.zeros((PERMUTATION_WIDTH, rows.shape[1]), dtype=np.uint32)
+        whole = size % self._lanes == 0
+        rows = np.ascontiguousarray(columns) if whole else self._padded(columns)
+        length = rows.shape[1]
+        state = np.zeros((PERMUTATION_WIDTH, length), dtype=np.uint32)
         state[-1] = count
-        self._hash(rows.ctypes.data, count, rows.shape[1], state.ctypes.data)
+        source, target = rows.ctypes.data, state.ctypes.data
+
+        def hash_part(start: int, end: int) -> None:
+            self._hash(source, count, length, target, start, end)
+
+        self._team.share(hash_part, length, LEAST_HASHED)
         return np.ascontiguousarray(state[:WORD, :size].T)
 
     def compress(self, digests: FieldArray) -> FieldArray:
         """See `Backend`."""
         pairs = digests.reshape(-1, PERMUTATION_WIDTH)
         columns = self._padded(pairs.T)
-        self._permute(columns.ctypes.data, columns.shape[1])
+        self._permute_in_place(columns)
         permuted = columns[:WORD, : len(pairs)].T.astype(np.uint64)
         return reduced(permuted + pairs[:, :WORD]).astype(np.uint32)
 
@@ -111,16 +163,35 @@ class CpuBackend(ReferenceBackend):
     def grind(self, state: FieldArray, position: int, bits: int) -> int:
         """See `Backend`."""
         mask = np.uint32((1 << bits) - 1)
-        block = np.empty((PERMUTATION_WIDTH, GRINDING_BLOCK), dtype=np.uint32)
-        for start in range(0, P, GRINDING_BLOCK):
-            count = min(GRINDING_BLOCK, P - start)
+        size = GRINDING_BLOCK * self._team.threads
+        block = np.empty((PERMUTATION_WIDTH, size), dtype=np.uint32)
+        for start in range(0, P, size):
+            count = min(size, P - start)
             block[:] = state[:, None]
             block[position, :count] = np.arange(start, start + count, dtype=np.uint32)
-            self._permute(block.ctypes.data, GRINDING_BLOCK)
+            self._permute_in_place(block)
             passing = np.flatnonzero(block[0, :count] & mask == 0)
             if len(passing):
                 return start + int(passing[0])
         raise ProvingError(f"no nonce gives {bits} zero bits")
+
+    def _transformed(self, transform: CompiledTransform, columns: FieldArray) -> FieldArray:
+        columns = np.ascontiguousarray(columns)
+        values = aligned_array(len(columns), transform.points)
+
+        def transform_part(start: int, end: int) -> None:
+            transform.apply(columns[start:end], values[start:end])
+
+        self._team.share(transform_part, len(columns), 1)
+        return values
+
+    def _permute_in_place(self, columns: FieldArray) -> None:
+        data, size = columns.ctypes.data, columns.shape[1]
+
+        def permute_part(start: int, end: int) -> None:
+            self._permute(data, size, start, end)
+
+        self._team.share(permute_part, size, LEAST_HASHED)
 
     def _padded(self, columns: FieldArray) -> FieldArray:
         """Returns contiguous columns whose length is a multiple of the lanes; a copy that may be changed."""

@@ -59,6 +59,14 @@ def vector_lanes() -> int:
     return 8 if features.get("avx2") else 4
 
 
+def product_constraint(lanes: int) -> str | None:
+    """Returns the operands of `vpmuldq` on so many 32-bit lanes, None without such registers."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512vl") and lanes <= 16:
+        return "=v,v,v"
+    return "=x,x,x" if features.get("avx2") and lanes <= 8 else None
+
+
 def cache_folder() -> Path:
     """Returns where object code is kept."""
     named = os.environ.get(CACHE_VARIABLE)
@@ -72,6 +80,7 @@ def cache_folder() -> Path:
 def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
 
 
 def target_machine() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -20,6 +20,8 @@ from proving.backends.bytecode import (
 )
 from proving.backends.machine_code import MachineCode
 from proving.backends.port import FieldArray
+from proving.backends.team import Team
+from proving.backends.transforms import aligned_array
 from proving.backends.vector_machine import RUN_CODE, UNROLLED, machine_module
 
 SLOT_BYTES = 2**18
@@ -28,6 +30,9 @@ SLOT_BYTES = 2**18
 LARGEST_BLOCK = 512
 """Points: a slot of 2 KiB; above this the jumps between instructions are not felt."""
 
+LEAST_RUN = 2048
+"""Points that are worth waking a thread for; a multiple of every width of vectors."""
+
 _RADIX = np.uint64(2**32)
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 
@@ -35,11 +40,11 @@ _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 class VectorMachine:
     """The compiled machine and the assemblies of the programs that it has run."""
 
-    def __init__(self, lanes: int) -> None:
-        """Compiles the machine for vectors of `lanes`, or loads it."""
+    def __init__(self, lanes: int, team: Team) -> None:
+        """Compiles the machine for vectors of `lanes`, or loads it; a team shares the points."""
         kinds = [_POINTER, _SIZE, *[_POINTER] * 4, _SIZE, _POINTER, *[_SIZE] * 3]
         self._run = _machine(lanes).function(RUN_CODE, *kinds)
-        self._lanes = lanes
+        self._lanes, self._team = lanes, team
         self._assemblies: dict[tuple[str, frozenset[int], bool], Assembly] = {}
         self._combination, self._inner_product = cache(combination_code), cache(inner_product_code)
 
@@ -68,10 +73,16 @@ class VectorMachine:
     def inner_products(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
         """Returns the (c, 5) sums over points of (c, n) columns times (5, n) weights."""
         code = self._inner_product(len(columns))
-        sums = np.zeros((code.num_rows, self._lanes), dtype=np.uint32)
-        inputs = [*columns, *weights]
-        self._execute(code, inputs, np.zeros(0, dtype=np.uint32), sums, columns.shape[1])
-        total = sums.sum(axis=1, dtype=np.uint64)
+        found: list[NDArray[np.uint64]] = []
+        work = self._work(code, [*columns, *weights], np.zeros(0, dtype=np.uint32))
+
+        def multiply_part(start: int, end: int) -> None:
+            sums = np.zeros((code.num_rows, self._lanes), dtype=np.uint32)
+            work(sums, start, end)
+            found.append(sums.sum(axis=1, dtype=np.uint64))
+
+        self._team.share(multiply_part, columns.shape[1], LEAST_RUN)
+        total = np.sum(found, axis=0, dtype=np.uint64)
         return reduced(total).astype(np.uint32).reshape(-1, EXTENSION_DEGREE)
 
     def _outputs(
@@ -107,17 +118,14 @@ class VectorMachine:
         """Runs code whose output has a row of `size` points each."""
         pitch = size + -size % self._lanes
         out = np.empty((code.num_rows, pitch), dtype=np.uint32)
-        self._execute(code, inputs, scalars, out, size)
+        work = self._work(code, inputs, scalars)
+        self._team.share(lambda start, end: work(out, start, end), size, LEAST_RUN)
         return out if pitch == size else np.ascontiguousarray(out[:, :size])
 
-    def _execute(
-        self,
-        code: Assembly,
-        inputs: Sequence[FieldArray | None],
-        scalars: FieldArray,
-        out: FieldArray,
-        size: int,
-    ) -> None:
+    def _work(
+        self, code: Assembly, inputs: Sequence[FieldArray | None], scalars: FieldArray
+    ) -> Callable[[FieldArray, int, int], None]:
+        """Returns what runs code over points from one to another, a part with slots of its own."""
         addresses = np.zeros(len(inputs), dtype=np.int64)
         strides = np.zeros(len(inputs), dtype=np.int64)
         for index, value in enumerate(inputs):
@@ -125,21 +133,25 @@ class VectorMachine:
                 addresses[index] = value.__array_interface__["data"][0]
                 strides[index] = value.strides[0]
         given = np.concatenate([np.zeros(1, dtype=np.uint32), scalars])
-        block = self._block(code.slots, size)
-        slots = np.zeros(code.slots * block, dtype=np.uint32)
-        self._run(
-            code.code.ctypes.data,
-            len(code.code),
-            addresses.ctypes.data,
-            strides.ctypes.data,
-            given.ctypes.data,
-            slots.ctypes.data,
-            block,
-            out.ctypes.data,
-            out.shape[1],
-            0,
-            size,
-        )
+
+        def work(out: FieldArray, start: int, end: int) -> None:
+            block = self._block(code.slots, end - start)
+            slots = aligned_array(code.slots, block)
+            self._run(
+                code.code.ctypes.data,
+                len(code.code),
+                addresses.ctypes.data,
+                strides.ctypes.data,
+                given.ctypes.data,
+                slots.ctypes.data,
+                block,
+                out.ctypes.data,
+                out.shape[1],
+                start,
+                end,
+            )
+
+        return work
 
     def _block(self, slots: int, size: int) -> int:
         step = UNROLLED * self._lanes

@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from proving.backends.bytecode import SUMS, Code
-from proving.backends.lowering import I32, I64, Lanes, Loop
+from proving.backends.lanes import I32, I64, Lanes, Loop
 
 RUN_CODE = "run_code"
 UNROLLED = 4

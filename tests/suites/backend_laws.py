@@ -123,6 +123,19 @@ def run_survives_long_chains(backend: Backend) -> None:
     check_exact(backend.run(program, [largest] * 5, 9), expected)
 
 
+def run_agrees_on_programs_of_thousands_of_nodes(backend: Backend) -> None:
+    """Backends may run long programs in another way; values live long and short."""
+
+    def body(inputs: list[Symbol]) -> list[Symbol | int]:
+        values = list(inputs)
+        for step in range(2000):
+            old, new = values[step % 7], values[-1]
+            values.append((new * inputs[step % 5] + step) * (old - new) - values[-3])
+        return [*values[-3:], inputs[1], values[-1], P - 1]
+
+    program_agrees(backend, trace_program("long", 5, body), size=131, seed=8)
+
+
 def _evaluated(coefficients: Sequence[int], point: int) -> int:
     value = 0
     for coefficient in reversed(coefficients):
@@ -294,6 +307,7 @@ LAWS = tuple(
         run_agrees_on_a_single_point_and_on_scalars_only,
         weighted_outputs_are_the_sum_of_the_outputs,
         run_survives_long_chains,
+        run_agrees_on_programs_of_thousands_of_nodes,
         coset_values_are_evaluations,
         interpolation_inverts_evaluation,
         a_long_transform_meets_its_definition,
