@@ -58,7 +58,9 @@ class BeaconValidator:
         directory.mkdir(parents=True, exist_ok=True)
         identity = identity_of(place.genesis, BEACON_SHARD, index, pair)
         journal = VoteJournal(
-            directory / "beacon.journal", identity.committee.journal_identity(index)
+            directory / "beacon.journal",
+            identity.committee.journal_identity(index),
+            must_exist=self._snapshot.exists(),
         )
         self.state, self.node = _start(
             place,

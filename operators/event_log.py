@@ -1,6 +1,6 @@
 """The event log: partitioned topics that every stage reads from and writes to, as one port over its adapters.
 
-Order is per partition. What `append` and `commit` have returned is durable. A reader has a name; opening a
+Order is per partition. What `commit` and a durable `append` have returned outlives the machine. A reader has a name; opening a
 name again fences the reader opened before, so that a process thought dead cannot commit any more.
 """
 

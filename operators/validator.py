@@ -161,7 +161,9 @@ class ShardValidator:
         tip, recent = replay(application, identity, self.state.tip, blocks, config.retained_blocks)
         directory.mkdir(parents=True, exist_ok=True)
         journal = VoteJournal(
-            directory / f"shard-{shard}.journal", identity.committee.journal_identity(index)
+            directory / f"shard-{shard}.journal",
+            identity.committee.journal_identity(index),
+            must_exist=self._snapshot.exists(),
         )
         parts = NodeParts(
             place.log,

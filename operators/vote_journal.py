@@ -32,7 +32,7 @@ class JournalError(EclipticaError):
     """The journal cannot be used or written; the validator must not sign.
 
     Attributes:
-        reason: `locked`, `foreign`, `damaged`, `disk_full`, `read_only`, `closed` or `failed`.
+        reason: `locked`, `foreign`, `missing`, `damaged`, `disk_full`, `read_only`, `closed` or `failed`.
     """
 
     def __init__(self, reason: str, message: str, hint: str = "") -> None:
@@ -70,16 +70,18 @@ class VoteJournal:
         torn_bytes: Bytes of a torn last record that were cut off on opening.
     """
 
-    def __init__(self, path: Path, identity: bytes) -> None:
+    def __init__(self, path: Path, identity: bytes, *, must_exist: bool = False) -> None:
         """Opens or creates the journal of one validator and takes ownership of it.
 
         Args:
             path: The file; its directory exists.
             identity: 32 bytes that name chain, shard and key, so that no other validator's file is taken.
+            must_exist: Whether the validator has voted before, so that an absent journal is a lost one.
 
         Raises:
             ParameterError: The identity has not 32 bytes.
-            JournalError: Another process owns it, it is another validator's, it is damaged, or the disk refuses.
+            JournalError: Another process owns it, it is another validator's, it is lost or damaged, or the disk
+                refuses.
         """
         if len(identity) != 32:
             raise ParameterError("a journal's identity has 32 bytes")
@@ -92,7 +94,7 @@ class VoteJournal:
         self._lock = self._take_lock()
         self._file = -1
         try:
-            self._open()
+            self._open(must_exist=must_exist)
         except OSError as error:
             self.close()
             raise _failure(error, path) from error
@@ -114,7 +116,13 @@ class VoteJournal:
             raise JournalError("locked", f"{self.path} belongs to another process", hint) from error
         return lock
 
-    def _open(self) -> None:
+    def _open(self, *, must_exist: bool) -> None:
+        if must_exist and not self.path.exists():
+            raise JournalError(
+                "missing",
+                f"{self.path} is gone: without it this validator could contradict votes it has signed",
+                "restore the file, or replace the validator by one with a new key",
+            )
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         data = self.path.read_bytes()
         header = _header(self._identity)

@@ -17,7 +17,7 @@ from proving.signatures import KeyPair
 from schemas.config import Configuration
 from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis, encode_key, load_genesis
-from schemas.topics import all_topics
+from schemas.topics import all_topics, shard_topic
 
 VALIDATOR_KEY = "validator"
 """Name of a validator's key in its own directory."""
@@ -95,6 +95,20 @@ def check_log(url: str) -> None:
 def create_topics(log: EventLog, genesis: Genesis) -> None:
     """Makes the topics of a chain, one partition each; existing ones stay."""
     log.create_topics(dict.fromkeys(all_topics(genesis.shards), 1))
+
+
+def check_history(log: EventLog, data: Path) -> None:
+    """Checks that a log holds the votes of validators that have made blocks final before.
+
+    Raises:
+        EclipticaError: It is empty and they have; nothing could ever move on such a log.
+    """
+    snapshots = sorted((data / "validators").glob("*/shard-*.snapshot"))
+    if snapshots and not log.end_offset(shard_topic("votes", 0)):
+        raise EclipticaError(
+            f"the log {log.url} is empty, but the validators of {data} have made blocks final",
+            "restore the log these validators have voted on, or begin anew in another --data",
+        )
 
 
 def _existing(path: Path, configuration: Configuration, seed: int) -> Genesis:

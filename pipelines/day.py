@@ -14,7 +14,7 @@ from typing import Any
 
 from operators.event_log import EventLog, open_log
 from operators.topic_view import TopicView
-from pipelines.chain_setup import check_log, create_topics, prepare_chain
+from pipelines.chain_setup import check_history, check_log, create_topics, prepare_chain
 from pipelines.chain_view import ChainView
 from pipelines.dataflow import Dataflow
 from pipelines.demo_traffic import (
@@ -112,6 +112,7 @@ class Day:
             write_node_configuration(settings)
         with closing(open_log(settings.log_url)) as log:
             create_topics(log, genesis)
+            check_history(log, settings.data)
             run = _Run(
                 log,
                 supervisor,

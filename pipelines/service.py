@@ -11,7 +11,13 @@ from typing import Any
 from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
 from operators.topic_view import TopicView
-from pipelines.chain_setup import check_log, create_topics, genesis_path, prepare_chain
+from pipelines.chain_setup import (
+    check_history,
+    check_log,
+    create_topics,
+    genesis_path,
+    prepare_chain,
+)
 from pipelines.chain_view import ChainView
 from pipelines.flows import stages_of
 from pipelines.node_plan import SERVICE_ROLES, node_plans, write_node_configuration
@@ -99,6 +105,7 @@ class Service:
                 if plans:  # `export` alone must not change what the other processes run with
                     write_node_configuration(settings)
                 create_topics(log, genesis)
+                check_history(log, settings.data)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)
                 while not is_stopped() and not self._is_done():

@@ -136,7 +136,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="ec16c3055912484934b34d5473e4ee0e7394a127135ccf44fbb87142ef11981c",
+                key_digest="d8d0004d9eae02769c54d56b3dca7d572e56c814df33cc7632a52c3c2503d50f",
             )
         ]
     )

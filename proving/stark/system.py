@@ -27,6 +27,9 @@ from schemas.errors import ParameterError
 SELECTORS = ("first", "last", "transition")
 """Inputs that vanish outside a domain: Lagrange-like for the end rows, x - last point for the transition."""
 
+PROBE = 1_000_003
+"""First of the public inputs at which the verifier's messages are written down: no index, level or number."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputLayout:
@@ -168,6 +171,7 @@ def compile_air(air: Air) -> ConstraintSystem:
         sorted((bus.number, bus.name, bus.width) for bus in buses.values()),
         groups,
         fractions.fingerprint if fractions else "",
+        _messages_of_probes(air),
     )
     return ConstraintSystem(
         name=air.name,
@@ -184,6 +188,18 @@ def compile_air(air: Air) -> ConstraintSystem:
         message_width=width,
         fingerprint=hashlib.sha256(repr(description).encode()).digest(),
     )
+
+
+def _messages_of_probes(air: Air) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Returns the verifier's own messages at all-different public inputs, so that the fingerprint covers them.
+
+    They close the buses, so a circuit with other messages proves something else with the same program.
+    """
+    probes = range(PROBE, PROBE + air.num_publics)
+    return [
+        (message.bus.number, message.multiplicity, tuple(int(value) for value in message.values))
+        for message in air.public_messages(probes)
+    ]
 
 
 def record_row(air: Air, blocks: Sequence[list[Symbol]]) -> Row:

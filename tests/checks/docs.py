@@ -1,4 +1,4 @@
-"""Keeps the generated parts of the documents equal to the program.
+"""Keeps the generated parts of the documents equal to the program, and their references whole.
 
 A generated part stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`. Run as
 `python -m tests.checks.docs` to compare and with `--write` to bring the documents up to date.
@@ -63,6 +63,9 @@ PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
 }
 """Name of a part -> the document that holds it and what makes it."""
 
+PACKAGES = ("deploy", "operators", "pipelines", "proving", "schemas", "tests")
+"""Folders that must each have a README."""
+
 
 def with_part(document: str, name: str, content: str) -> str:
     """Returns a document with one part replaced.
@@ -78,6 +81,28 @@ def with_part(document: str, name: str, content: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", document)
 
 
+def broken_references() -> list[str]:
+    """Returns cited headings that do not exist, links that lead nowhere, and packages without a README."""
+    broken = []
+    sources = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+    for source in sources:
+        text = " ".join(source.read_text(encoding="utf-8").split())
+        for place, heading in re.findall(r'([\w/]+/README\.md) "([^"]+)"', text):
+            document = ROOT / place
+            lines = document.read_text(encoding="utf-8").splitlines() if document.is_file() else []
+            if not any(re.fullmatch(rf"#+ {re.escape(heading)}", line) for line in lines):
+                broken.append(f"{source.relative_to(ROOT)}: no heading {heading!r} in {place}")
+    documents = [ROOT / "README.md"]
+    documents += sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.md"))
+    for document in documents:
+        text = document.read_text(encoding="utf-8")
+        links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+        lost = [link for link in links if not (document.parent / link).exists()]
+        broken += [f"{document.relative_to(ROOT)}: no file {link}" for link in lost]
+    missing = [name for name in PACKAGES if not (ROOT / name / "README.md").is_file()]
+    return broken + [f"{name}: no README.md" for name in missing]
+
+
 def main(arguments: list[str]) -> int:
     """Compares or rewrites the documents and returns how the process ends."""
     stale = []
@@ -89,6 +114,10 @@ def main(arguments: list[str]) -> int:
             stale.append(f"{place}: part {name}")
             if "--write" in arguments:
                 path.write_text(after, encoding="utf-8")
+    broken = broken_references()
+    if broken:
+        sys.stderr.write("\n".join(broken) + "\n")
+        return 1
     if stale and "--write" not in arguments:
         sys.stderr.write("out of date, run `make docs`: " + ", ".join(stale) + "\n")
         return 1

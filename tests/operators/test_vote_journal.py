@@ -34,6 +34,17 @@ def refusal(path: Path, identity: bytes = ME) -> str:
     return caught.value.reason
 
 
+def test_a_lost_journal_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "votes"
+    with pytest.raises(JournalError, match="could contradict votes") as caught:
+        VoteJournal(path, ME, must_exist=True)
+    assert caught.value.reason == "missing"
+    assert not path.exists()
+    written(path, *RECORDS)
+    with VoteJournal(path, ME, must_exist=True) as journal:
+        assert journal.records == RECORDS
+
+
 def test_records_come_back_in_order(tmp_path: Path) -> None:
     path = tmp_path / "votes"
     written(path, *RECORDS)

@@ -10,7 +10,7 @@ from proving.backends.reference import ReferenceBackend
 from proving.kinds import encode_cap, kind_named, proving_key, registered_kinds, verifying_key
 from schemas.errors import InvariantError, ParameterError
 
-SEGMENT_DIGEST = "ec16c3055912484934b34d5473e4ee0e7394a127135ccf44fbb87142ef11981c"
+SEGMENT_DIGEST = "d8d0004d9eae02769c54d56b3dca7d572e56c814df33cc7632a52c3c2503d50f"
 
 
 def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> None:

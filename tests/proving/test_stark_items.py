@@ -6,7 +6,7 @@ have more tests beside the module they concern.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from proving.backends.reference import ReferenceBackend
 from proving.commitments.merkle import climb, commit_rows, hash_opened_rows
 from proving.errors import ProofError, ProofMalformed
 from proving.prover import prove_stark
+from proving.stark.air import PublicMessage, Row
 from proving.stark.check import verify_stark
 from proving.stark.encoding import HEADER_BYTES, decode_proof, encode_proof
 from proving.stark.key import make_verifying_key
@@ -124,6 +125,30 @@ def test_item_02_public_inputs_change_every_challenge() -> None:
         assert not set(_challenges(honest.events)) & set(_challenges(forged.events))
         assert refusal(key, with_element(honest.data, start + 4 * place, changed[place]))
         assert refusal(key, forged.data) == "constraints_not_satisfied"
+
+
+def test_item_02_other_messages_of_the_verifier_are_another_key() -> None:
+    """Item 2: what the verifier itself puts on the buses is part of the circuit, and of the digest."""
+
+    class Silent(Exchange):
+        def public_messages(self, publics: Sequence[int]) -> list[PublicMessage]:
+            return super().public_messages(publics)[:1]
+
+    class Crossed(Exchange):
+        def public_messages(self, publics: Sequence[int]) -> list[PublicMessage]:
+            return super().public_messages([*publics[:2], publics[3], publics[2], publics[4]])
+
+    class Doubled(Exchange):
+        def public_messages(self, publics: Sequence[int]) -> list[PublicMessage]:
+            first, second = super().public_messages(publics)
+            return [first, replace(second, multiplicity=-2)]
+
+    circuits: list[Circuit] = [Exchange(), Silent(), Crossed(), Doubled()]
+    assert len({compile_air(air).fingerprint for air in circuits}) == len(circuits)
+    for air in circuits[1:]:
+        stranger = proving_key(air)
+        assert stranger.verifying_key.digest != proving_key(Exchange()).verifying_key.digest
+        assert refusal(stranger, honest_proof(Exchange()).data) == "unknown_key"
 
 
 def test_item_02_another_permutation_is_another_key() -> None:
@@ -319,6 +344,35 @@ def test_item_14_rows_and_quotient_chunks_cannot_be_swapped() -> None:
     for values in (rows, chunks):
         forged = encode_proof(key.verifying_key, values)
         assert refusal(key, forged) == "constraints_not_satisfied"
+
+
+@pytest.mark.parametrize("domain", ["all", "first", "last", "transition"])
+def test_item_14_a_constraint_that_two_quotient_chunks_cannot_hold_is_refused(domain: str) -> None:
+    """Item 14: the degree is measured, not declared; selectors of the end rows count."""
+    allowed = 2 if domain in ("first", "last") else 3
+
+    class Steep(Fibonacci):
+        power: int = allowed
+
+        def constraints(self, row: Row) -> None:
+            super().constraints(row)
+            steep = row.local[A]
+            for _ in range(self.power - 1):
+                steep = steep * row.next[B]
+            claim = {
+                "all": row.zero,
+                "first": row.zero_on_first,
+                "last": row.zero_on_last,
+                "transition": row.zero_on_transition,
+            }
+            claim[domain]("steep", steep)
+
+    class Steeper(Steep):
+        power: int = allowed + 1
+
+    assert compile_air(Steep()).degree == 3
+    with pytest.raises(ParameterError, match="'steep' has degree 4, at most 3"):
+        compile_air(Steeper())
 
 
 Mutation = Callable[[list[int], FieldArray], None]

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from operators.event_log import Record, open_log
+from pipelines.chain_setup import (
+    check_history,
+    create_topics,
+    prepare_chain,
+    validator_directory,
+)
+from schemas.config import profile_configuration
+from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
+
+NOW = 1_800_000_000_000
+LOCAL = profile_configuration("local")
+
+
+def test_a_chain_is_made_once(tmp_path: Path) -> None:
+    made = prepare_chain(tmp_path, LOCAL, 1, lambda: NOW)
+    assert prepare_chain(tmp_path, LOCAL, 1, lambda: NOW + 5) == made
+    with pytest.raises(ParameterError, match="seed 2 does not give the issuer"):
+        prepare_chain(tmp_path, LOCAL, 2, lambda: NOW)
+
+
+def test_more_shards_are_not_pretended(tmp_path: Path) -> None:
+    two = LOCAL.model_copy(update={"chain": LOCAL.chain.model_copy(update={"shards": 2})})
+    with pytest.raises(EnvironmentMissing, match="not built yet: 2 shards"):
+        prepare_chain(tmp_path, two, 1, lambda: NOW)
+
+
+def test_an_empty_log_under_validators_that_have_voted_is_refused(tmp_path: Path) -> None:
+    genesis = prepare_chain(tmp_path, LOCAL, 1, lambda: NOW)
+    with open_log(f"sqlite:///{tmp_path / 'log.sqlite'}") as log:
+        create_topics(log, genesis)
+        check_history(log, tmp_path)
+        (validator_directory(tmp_path, 2) / "shard-0.snapshot").write_bytes(b"state")
+        with pytest.raises(EclipticaError, match=r"log .* is empty, but the validators"):
+            check_history(log, tmp_path)
+        log.append("votes.0", [Record(b"a vote")])
+        check_history(log, tmp_path)

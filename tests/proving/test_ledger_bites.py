@@ -1,0 +1,385 @@
+"""Every claim of the ledger circuit has a forgery that breaks it alone.
+
+`TraceChecker` decides what a proof shows: constraints that are not zero and messages that do not balance. A
+trace with exactly one name in the report is accepted by the circuit that lacks this one claim.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from proving.arithmetic.modulus import PERMUTATION_WIDTH, P
+from proving.arithmetic.poseidon2 import (
+    EXTERNAL_CONSTANTS,
+    INTERNAL_CONSTANTS,
+    cube,
+    external_layer,
+    internal_layer,
+)
+from proving.arithmetic.residues import Residues
+from proving.ledger.layout import COMPRESSION_COLUMNS, COUNTER_NAMES, SPAN_WEIGHT
+from proving.stark.air import FieldArray
+from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET
+from schemas.units import AMOUNT_LIMBS, LIMB_LIMIT, Array
+from tests.proving.ledger_edits import (
+    AIR,
+    CREDIT,
+    DEBIT,
+    ISSUE_TO_NEW,
+    KEY_ROW,
+    PAD,
+    SETTLE,
+    SMALL,
+    SPONSORED,
+    Forge,
+    both,
+    checker,
+    edit,
+    forgery,
+    honest,
+    report,
+)
+from tests.proving.ledger_forgery import Forgery
+
+
+def jump(field: str, position: int = 0) -> Forge:
+    """A counter that moves by itself where nothing happens."""
+    return lambda f: f.add_from(field, PAD + 5, 1, position)
+
+
+def lost_credit(row: int) -> Forge:
+    """The transaction ends after its debit."""
+
+    def run(f: Forgery) -> None:
+        cell, amount = f.get("cell", row), f.word("amount", row)
+        f.truncate(row)
+        f.put("cell", row, cell)
+        f.put_word("amount", row, amount)
+
+    return run
+
+
+def key_after(row: int) -> Forge:
+    return lambda f: f.extra_key(row)
+
+
+def credit_to(cell: int, named: int) -> Forge:
+    """The last transfer's word names one account and its amount goes to another."""
+
+    def run(f: Forgery) -> None:
+        f.put("word", DEBIT, named, 1)
+        f.retouch(CREDIT, cell)
+
+    return run
+
+
+def _sponsor(f: Forgery) -> None:
+    f.put("word", SPONSORED, 3, 0)
+    f.put("word", SPONSORED, 0, 4)
+    f.retouch(SPONSORED, 3, (0, 0, 0, 1, 0, 0, 0, 0))
+
+
+def _issue_from_account(f: Forgery) -> None:
+    f.retouch(ISSUE_TO_NEW, 21)
+    f.put("word", ISSUE_TO_NEW, 21, 0)
+    f.put("word", ISSUE_TO_NEW, f.get("old", ISSUE_TO_NEW, 4), 4)
+
+
+def _two_steps(f: Forgery) -> None:
+    f.put("register_key", CREDIT, 1)
+    f.put("place", CREDIT, f.get("keys", CREDIT))
+    f.hash_here(CREDIT)
+    f.add_from("keys", CREDIT + 1, 1)
+
+
+def _two_steps_and_less_padding(f: Forgery) -> None:
+    f.truncate(SETTLE)
+    _two_steps(f)
+    f.put("padding", CREDIT, -1)
+
+
+def _key_undone(f: Forgery) -> None:
+    """A key word that is no hash, registered once and then minus once, with a list of its own."""
+    f.truncate(SETTLE)
+    for field in ("old", "new"):
+        f.put_word(field, KEY_ROW, f.word(field, CREDIT))
+    f.put_word("word", KEY_ROW, [0] * 8)
+    f.put("register_key", CREDIT, -1)
+    f.put("padding", CREDIT, 1)
+    f.put("place", CREDIT, -f.get("keys", CREDIT))
+    f.add_from("keys", SETTLE, -1)
+
+
+def _debits_that_cancel(f: Forgery) -> None:
+    last = f.height - 1
+    for name, value in (("register_debit", -2), ("transfer_debit", 1), ("issue_debit", 1)):
+        f.put(name, last, value)
+    f.put("word", last, f.get("keys", last), 1)
+    f.put("above_first", last, -16)
+    f.put("below_last", last, f.get("keys", last) - 1)
+
+
+def carry_of_nothing(position: int) -> Forge:
+    def run(f: Forgery) -> None:
+        f.truncate(SETTLE)
+        f.put("fee_carry", CREDIT, 1, position)
+        f.add_from("fee_sum", SETTLE, -LIMB_LIMIT, position)
+        f.add_from("fee_sum", SETTLE, 1, position + 1)
+
+    return run
+
+
+def settled_fee(field: str, position: int) -> Forge:
+    def run(f: Forgery) -> None:
+        f.add(field, SETTLE, 1, position)
+        f.move(SETTLE)
+
+    return run
+
+
+def late_advance(position: int) -> Forge:
+    weight = SPAN_WEIGHT if position else 1
+
+    def run(f: Forgery) -> None:
+        f.put("slot_advance", CREDIT, 1, position)
+        f.add_from("slot", CREDIT, weight)
+        f.add("amount", SETTLE, weight)
+        f.add("word", SETTLE, weight, 1)
+
+    return run
+
+
+def idle_advance(position: int) -> Forge:
+    def run(f: Forgery) -> None:
+        f.put("slot_advance", PAD + 4, 1, position)
+        f.add_from("slot", PAD + 4, SPAN_WEIGHT if position else 1)
+
+    return run
+
+
+STEP_FORGERIES: dict[str, Forge] = {
+    "step.transfer_credit.boolean": both(
+        edit("transfer_credit", KEY_ROW, -1), edit("issue_credit", KEY_ROW)
+    ),
+    "step.issue_credit.boolean": both(
+        edit("transfer_credit", KEY_ROW), edit("issue_credit", KEY_ROW, -1)
+    ),
+    "step.register_key.boolean": _key_undone,
+    "step.register_debit.boolean": _debits_that_cancel,
+    "step.padding.boolean": _two_steps_and_less_padding,
+    "step.one": _two_steps,
+    "step.transfer_debit.next": lost_credit(CREDIT),
+    "step.issue_debit.next": lost_credit(ISSUE_TO_NEW + 1),
+    "step.register_debit.next": lambda f: f.truncate(KEY_ROW),
+    "step.transfer_credit.next": key_after(SETTLE),
+    "step.register_key.next": key_after(KEY_ROW + 1),
+    "step.issue_credit.next": key_after(ISSUE_TO_NEW + 2),
+    "step.settle.next": key_after(PAD),
+    "step.padding.next": key_after(PAD + 1),
+    "step.first.head": key_after(0),
+    "step.order": edit("elapsed", DEBIT),
+    "step.reserve.cell": _issue_from_account,
+    "step.pool.cell": lambda f: f.retouch(SETTLE, 20),
+    "step.recipient.cell": credit_to(17, 16),
+    "step.account.above": credit_to(3, 3),
+    "step.sponsor.above": _sponsor,
+    "step.account.below": credit_to(1000, 1000),
+    "step.nonce": edit("new", CREDIT, 1, 4),
+    "step.place": edit("place", SETTLE),
+    "step.settle.slot": edit("amount", SETTLE),
+    "step.settle.count": edit("amount", SETTLE, 1, 2),
+    "step.settle.fee[0]": settled_fee("fee", 0),
+    "step.settle.fee[1]": settled_fee("fee", 1),
+    "step.settle.fee[2]": settled_fee("amount", 3),
+}
+STEP_FORGERIES |= {f"step.balance[{j}]": edit("new", CREDIT, 1, j) for j in range(4)}
+STEP_FORGERIES |= {f"step.rest[{j}]": edit("new", CREDIT, 1, j) for j in range(5, 8)}
+STEP_FORGERIES |= {
+    f"step.flow[{j}]": both(edit("amount", CREDIT, 1, j), edit("new", CREDIT, 1, j))
+    for j in range(AMOUNT_LIMBS)
+}
+STEP_FORGERIES |= {f"step.fee_carry[{j}]": carry_of_nothing(j) for j in range(2)}
+STEP_FORGERIES |= {f"step.word[{j}]": edit("word", SETTLE, 1, j) for j in range(8)}
+STEP_FORGERIES |= {
+    f"step.register.amount[{j}]": both(
+        edit("amount", SPONSORED, 1, 2 * j), edit("word", SPONSORED, 1, 2 + j)
+    )
+    for j in range(2)
+}
+STEP_FORGERIES |= {f"step.{name}.next": jump(name) for name in COUNTER_NAMES if name != "fee_sum"}
+STEP_FORGERIES |= {f"step.fee_sum[{j}]": jump("fee_sum", j) for j in range(3)}
+STEP_FORGERIES |= {f"step.slot_advance.open[{j}]": late_advance(j) for j in range(2)}
+STEP_FORGERIES |= {f"step.slot_advance.padding[{j}]": idle_advance(j) for j in range(2)}
+
+IMPLIED = {
+    "step.transfer_debit.boolean": "its only successor cannot follow another step too",
+    "step.issue_debit.boolean": "the same",
+    "step.settle.boolean": "minus one closing entry needs a key word that is a block's word",
+}
+"""Claims that the others imply: no trace can break them alone."""
+
+
+def test_a_finished_honest_lane_is_the_honest_trace() -> None:
+    forged = forgery()
+    forged.finish()
+    trace, publics = honest()
+    memory = AIR.layout.memory
+    outside = np.ones(len(trace), dtype=np.bool_)
+    outside[memory.start : memory.start + memory.width] = False
+    assert (forged.trace[outside] == trace[outside]).all()
+    assert forged.publics == publics
+    assert report(forged).holds
+
+
+def _swallowed_leaf(f: Forgery, side: int) -> None:
+    """A row that is no node takes a leaf off the bus."""
+    last = f.height - 1
+    f.remember(5, side, [0] * 8)
+    f.put_node(f"takes_{('left', 'right')[side]}", last, 1)
+    f.put_node("tree", last, 5)
+
+
+def _counted_twice(f: Forgery, side: int) -> None:
+    """A node takes an untouched child twice, which two rows send."""
+    name, other = ("left", "right")[side], ("left", "right")[1 - side]
+    taken = {f"takes_{name}": 0, f"takes_{other}": 1}
+    row = f.find_nodes(tree=int(Array.KEY), **taken)[-1]
+    level, child = f.node("level", row), 2 * f.node("index", row) + side
+    for place in (f.height - 1, f.height - 2):
+        f.put_untouched(place, Array.KEY, level - 1, child)
+    f.put_node(f"takes_{name}", row, 2)
+
+
+def _node_undone(f: Forgery) -> None:
+    for place, flag in ((f.height - 1, 1), (f.height - 2, -1)):
+        f.put_node("tree", place, 5)
+        f.put_node("is_node", place, flag)
+
+
+def _cell_undone(f: Forgery) -> None:
+    f.remember(5, 0, [0] * 8)
+    f.remember(5, 0, [0] * 8, touched=-1)
+
+
+def secret_change(side: int, position: int) -> Forge:
+    """A subtree that no step touches changes."""
+
+    def run(f: Forgery) -> None:
+        wanted = {f"takes_{('left', 'right')[side]}": 0}
+        f.change_node(f.find_nodes(tree=int(Array.KEY), **wanted)[-1], "new", 8 * side + position)
+
+    return run
+
+
+def stated(offset: int) -> Forge:
+    return lambda f: f.publics.__setitem__(offset, (f.publics[offset] + 1) % P)
+
+
+COUNTERS = [(name, j) for name in COUNTER_NAMES for j in range(3 if name == "fee_sum" else 1)]
+FINISHED_FORGERIES: dict[str, Forge] = {
+    "memory.touched.boolean": _cell_undone,
+    "node0.is_node.boolean": _node_undone,
+    "node0.takes_left.boolean": lambda f: _counted_twice(f, 0),
+    "node0.takes_right.boolean": lambda f: _counted_twice(f, 1),
+    "node0.takes_left.node": lambda f: _swallowed_leaf(f, 0),
+    "node0.takes_right.node": lambda f: _swallowed_leaf(f, 1),
+}
+FINISHED_FORGERIES |= {
+    f"node0.{side}.unchanged[{j}]": secret_change(bit, j)
+    for bit, side in enumerate(("left", "right"))
+    for j in range(8)
+}
+for _place, (_name, _j) in enumerate(COUNTERS):
+    FINISHED_FORGERIES[f"step.first.{_name}[{_j}]"] = stated(BEFORE_OFFSET + _place)
+    FINISHED_FORGERIES[f"step.last.{_name}[{_j}]"] = stated(AFTER_OFFSET + _place)
+
+
+@pytest.mark.parametrize("name", FINISHED_FORGERIES)
+def test_a_lane_or_statement_that_breaks_one_claim_alone_is_rejected(name: str) -> None:
+    forged = forgery()
+    forged.finish()
+    FINISHED_FORGERIES[name](forged)
+    found = report(forged)
+    assert (set(found.violations), found.unbalanced) == ({name}, {})
+
+
+def test_a_lane_that_ends_inside_a_transaction_breaks_the_last_row_alone() -> None:
+    forged = forgery(SMALL)
+    assert forged.get("transfer_debit", SMALL.layout.height - 1) == 1
+    forged.finish()
+    found = report(forged)
+    assert (set(found.violations), found.unbalanced) == ({"step.last.padding"}, {})
+
+
+def forged_compressions() -> FieldArray:
+    """Returns one compression per stored column, wrong in that column alone: (156, 140)."""
+    size = COMPRESSION_COLUMNS - PERMUTATION_WIDTH
+    given = [Residues(np.full(size, j, dtype=np.uint64)) for j in range(PERMUTATION_WIDTH)]
+    columns = list(given)
+
+    def store(column: Residues) -> Residues:
+        wrong = np.arange(size) == len(columns) - PERMUTATION_WIDTH
+        columns.append(column + Residues(wrong.astype(np.uint64)))
+        return columns[-1]
+
+    state = external_layer(given)
+    for index, constants in enumerate(EXTERNAL_CONSTANTS):
+        if index == len(EXTERNAL_CONSTANTS) // 2:
+            for constant in INTERNAL_CONSTANTS:
+                state = internal_layer([store(cube(state[0] + constant)), *state[1:]])
+        cubes = [cube(value + constant) for value, constant in zip(state, constants, strict=True)]
+        if index < len(EXTERNAL_CONSTANTS) - 1:
+            cubes = [store(value) for value in cubes]
+        state = external_layer(cubes)
+    for j in range(8):
+        store(state[j] + given[j])
+    return np.stack([column.residues for column in columns]).astype(np.uint32)
+
+
+@functools.cache
+def compression_forgeries(version: str) -> tuple[str, ...]:
+    """Returns the claims that wrong compressions break alone, each on a padding row of its own."""
+    forged = forgery()
+    forged.finish()
+    wrong = forged_compressions()
+    lane = AIR.layout.nodes[0]
+    first = forged.height - wrong.shape[1]
+    used = ("is_node", "uses_old", "uses_new")
+    assert not any(forged.trace[lane.column(field), first:].any() for field in used)
+    places = lane.places[version]
+    forged.trace[places.start : places.stop, first:] = wrong
+    found = report(forged)
+    assert found.unbalanced == {}
+    rows = [row for broken in found.violations.values() for row in broken]
+    assert sorted(rows) == list(range(first, forged.height))
+    return tuple(found.violations)
+
+
+@pytest.mark.parametrize("version", ["old", "new"])
+def test_every_round_of_a_compression_is_bitten_alone(version: str) -> None:
+    prefix = f"node0.{version}."
+    expected = {c.name for c in checker(AIR).constraints if c.name.startswith(prefix)}
+    assert set(compression_forgeries(version)) == expected
+    assert len(expected) == COMPRESSION_COLUMNS - PERMUTATION_WIDTH
+
+
+def test_every_claim_has_a_forgery_of_its_own_or_follows_from_the_others() -> None:
+    names = {c.name for c in checker(AIR).constraints}
+    bitten = {*STEP_FORGERIES, *FINISHED_FORGERIES, "step.last.padding"}
+    bitten |= {*compression_forgeries("old"), *compression_forgeries("new")}
+    assert bitten | set(IMPLIED) == names
+    assert not bitten & set(IMPLIED)
+
+
+@pytest.mark.parametrize("name", STEP_FORGERIES)
+def test_a_step_that_breaks_one_claim_alone_is_rejected(name: str) -> None:
+    forged = forgery()
+    STEP_FORGERIES[name](forged)
+    forged.finish()
+    if name == "step.register_key.boolean":
+        forged.remember(-int(Array.KEY), forged.get("place", CREDIT), [0] * 8)
+    found = report(forged)
+    assert (set(found.violations), found.unbalanced) == ({name}, {})
