@@ -82,7 +82,7 @@ class VectorMachine:
             found.append(sums.sum(axis=1, dtype=np.uint64))
 
         self._team.share(multiply_part, columns.shape[1], LEAST_RUN)
-        total = np.sum(found, axis=0, dtype=np.uint64)
+        total = np.stack(found).sum(axis=0, dtype=np.uint64)
         return reduced(total).astype(np.uint32).reshape(-1, EXTENSION_DEGREE)
 
     def _outputs(
