@@ -24,7 +24,7 @@ from proving.backends.team import Team
 from proving.backends.transforms import aligned_array
 from proving.backends.vector_machine import RUN_CODE, UNROLLED, machine_module
 
-SLOT_BYTES = 2**18
+SLOT_BYTES = 2**19
 """Slots live at a time should stay in a core's second-level cache."""
 
 LARGEST_BLOCK = 512
