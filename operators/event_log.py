@@ -49,7 +49,7 @@ class Record:
     Attributes:
         value: At most `MAX_RECORD_BYTES`.
         headers: Name and bytes; order is kept.
-        key: May be empty; a compacted topic keeps the last record of each key.
+        key: May be empty; kept with the record, and used by nothing yet.
     """
 
     value: bytes
@@ -64,7 +64,7 @@ class StoredRecord:
     Attributes:
         topic: Its topic.
         partition: Its partition, >= 0.
-        offset: Rises within a partition, without gaps until retention or compaction makes some.
+        offset: Rises by one within a partition; retention removes the oldest.
         append_millis: When the log stored it, UTC milliseconds; never falls within a partition.
         value: Original bytes.
         headers: Original headers.
