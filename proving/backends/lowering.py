@@ -1,4 +1,4 @@
-"""Lowers field programs and the permutation to LLVM IR over vectors of lanes, in Montgomery form.
+"""Lowers the permutation and the sponge to LLVM IR over vectors of lanes, in Montgomery form.
 
 A lane stands for its residue times 2^32 mod P, so that products of lanes are lanes.
 """
