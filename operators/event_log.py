@@ -1,6 +1,6 @@
 """The event log: partitioned topics that every stage reads from and writes to, as one port over its adapters.
 
-Order is per partition. What `append` and `commit` have returned is durable. A reader has a name; opening a
+Order is per partition. What `commit` and a durable `append` have returned outlives the machine. A reader has a name; opening a
 name again fences the reader opened before, so that a process thought dead cannot commit any more.
 """
 
@@ -49,7 +49,7 @@ class Record:
     Attributes:
         value: At most `MAX_RECORD_BYTES`.
         headers: Name and bytes; order is kept.
-        key: May be empty; a compacted topic keeps the last record of each key.
+        key: May be empty; kept with the record, and used by nothing yet.
     """
 
     value: bytes
@@ -64,7 +64,7 @@ class StoredRecord:
     Attributes:
         topic: Its topic.
         partition: Its partition, >= 0.
-        offset: Rises within a partition, without gaps until retention or compaction makes some.
+        offset: Rises by one within a partition; retention removes the oldest.
         append_millis: When the log stored it, UTC milliseconds; never falls within a partition.
         value: Original bytes.
         headers: Original headers.

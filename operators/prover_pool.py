@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,7 +22,11 @@ CALLS_PER_ACTOR = 2
 """Calls in flight per actor: the next envelope travels while the present one is proven."""
 
 LOSSES_PER_CALL = 2
-"""Times in a row that every call in flight may be lost before the cluster is given up."""
+"""Times in a row that every call in flight may be lost before the cluster may be given up."""
+
+RESTART_SECONDS = 20.0
+"""How long nothing but losses may come back before it is: a worker that restarts on a busy machine loses every
+call until it is there again."""
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Ray's shared memory, bytes: two in-flight envelopes and results of 8 MiB per actor fit many times."""
@@ -112,7 +117,8 @@ class RayPool:
         """Starts a private local cluster, or joins the one at `address`.
 
         Raises:
-            EnvironmentMissing: Ray does not start.
+            EclipticaError: A private cluster does not start.
+            EnvironmentMissing: There is no cluster at `address`.
             ParameterError: `actors` is not positive.
         """
         if actors < 1:
@@ -125,6 +131,7 @@ class RayPool:
         ]
         self._load = [0] * actors
         self._losses = 0
+        self._lost_since = 0.0
         self._pending: dict[Any, tuple[bytes, int]] = {}
 
     def free(self) -> int:
@@ -174,8 +181,11 @@ class RayPool:
             cause = error.cause if error.cause is not None else error
             return Outcome(ticket, None, f"{type(cause).__name__}: {cause}".splitlines()[0])
         except self._ray.exceptions.RayError as error:
+            now = time.monotonic()
+            self._lost_since = self._lost_since if self._losses else now
             self._losses += 1
-            if self._losses > LOSSES_PER_CALL * CALLS_PER_ACTOR * len(self._actors):
+            is_out_of_calls = self._losses > LOSSES_PER_CALL * CALLS_PER_ACTOR * len(self._actors)
+            if is_out_of_calls and now - self._lost_since > RESTART_SECONDS:
                 raise EnvironmentMissing(
                     f"Ray has lost {self._losses} calls in a row", "the prover starts a new cluster"
                 ) from error
@@ -217,8 +227,11 @@ def _start_ray(actors: int, address: str | None) -> Any:
             **({} if address else local),
         )
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+        if address is None:  # a private cluster may have died on its way up: a new start helps
+            raise EclipticaError(
+                f"Ray did not start: {error}", "the prover tries again; see `ecliptica doctor`"
+            ) from error
         raise EnvironmentMissing(
-            f"Ray did not start: {error}",
-            "run `ecliptica doctor`, or prove without it: --workers 0",
+            f"there is no Ray cluster at {address}: {error}", "start one, or leave the address out"
         ) from error
     return ray

@@ -1,7 +1,8 @@
 """The windows stage: closed windows, and the proof jobs of their segments, from final blocks and transactions.
 
 It executes every window once more on a ledger of its own and cuts it into segments. A window is closed when
-a final block of a later one is there; a block waits until its transactions are there. What comes out depends
+a final block of a later one is there; a block waits until its transactions are there, and counts only once a
+quorum's certificate of it or of a descendant is there: anyone may write to the log. What comes out depends
 on the records alone, not on how the two topics were interleaved.
 
 Resume: the state is one snapshot, so a restart replays from it and drops the outputs it wrote before.
@@ -15,6 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.block_payload import TransactionReference, decode_payload
+from operators.consensus_messages import decode_certificate
+from operators.consensus_ports import Verifier
+from operators.consensus_votes import CertificateRejected, Committee, check_certificate
 from operators.stage import Input, Output, Stage
 from operators.transaction_store import StoredTransaction, TransactionStore
 from proving.backends.port import Hasher
@@ -23,7 +27,14 @@ from proving.ledger.segments import cut_window
 from proving.ledger.state import Block as LedgerBlock
 from proving.ledger.state import Ledger, restore_ledger
 from proving.ledger.witness import SegmentWitness
-from schemas.block import MAX_PAYLOAD_BYTES, BlockHeader, genesis_hash, header_from_bytes
+from schemas.block import (
+    MAX_PAYLOAD_BYTES,
+    BlockHeader,
+    Certificate,
+    Phase,
+    genesis_hash,
+    header_from_bytes,
+)
 from schemas.errors import InvariantError, WireError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel
 from schemas.tables import BLOCKS, JOBS, TRANSACTIONS, WINDOWS, Table
@@ -33,7 +44,7 @@ from schemas.transactions import Transaction
 from schemas.units import SIGNATURE_BYTES, Array
 from schemas.wire import Reader, Writer
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 """First byte of a snapshot."""
 
 SNAPSHOT_LIMIT = 2**31
@@ -68,6 +79,7 @@ class WindowsState:
         height: Height of the last block taken.
         tip: Its hash.
         waiting: Blocks of windows that are not closed yet, in height order.
+        claimed: Blocks above them that follow each other and have no certificate yet.
         refused: Rows of the blocks topic that do not follow.
     """
 
@@ -76,6 +88,7 @@ class WindowsState:
     height: int = 0
     tip: bytes = b""
     waiting: list[WaitingBlock] = field(default_factory=list)
+    claimed: list[WaitingBlock] = field(default_factory=list)
     refused: int = 0
 
 
@@ -84,20 +97,25 @@ class WindowsStage:
     """Cuts closed windows of one shard; a `Stage`.
 
     Attributes:
-        chain: Chain number.
-        shard: Shard.
+        committee: Chain, shard and validators, who must have signed what is final.
+        verifier: Checks their signatures.
         window_of: Window of a slot, from the genesis document.
         genesis: Makes the ledger before block one.
         layout: Shape of the circuit that the segments are for.
         hasher: Where permutations run.
     """
 
-    chain: int
-    shard: int
+    committee: Committee
+    verifier: Verifier
     window_of: Callable[[int], int]
     genesis: Callable[[], Ledger]
     layout: Layout
     hasher: Hasher
+
+    @property
+    def shard(self) -> int:
+        """Shard of the blocks."""
+        return self.committee.shard
 
     @property
     def name(self) -> str:
@@ -114,7 +132,7 @@ class WindowsStage:
 
     def initial(self) -> WindowsState:
         """See `Stage`."""
-        return WindowsState(self.genesis(), tip=genesis_hash(self.chain, self.shard))
+        return WindowsState(self.genesis(), tip=genesis_hash(self.committee.chain, self.shard))
 
     def step(
         self, state: WindowsState, batch: Sequence[Input], now_millis: int
@@ -139,9 +157,10 @@ class WindowsStage:
         """See `Stage`."""
         writer = Writer().u8(SNAPSHOT_VERSION).sized(state.ledger.snapshot())
         writer.u64(state.height).fixed(state.tip, 32).u64(state.refused)
-        writer.u32(len(state.waiting))
-        for block in state.waiting:
-            writer.sized(block.header.to_bytes()).sized(block.payload).u64(block.append_millis)
+        for blocks in (state.waiting, state.claimed):
+            writer.u32(len(blocks))
+            for block in blocks:
+                writer.sized(block.header.to_bytes()).sized(block.payload).u64(block.append_millis)
         writer.u64(state.store.end).u32(len(state.store.rows))
         for _, row in sorted(state.store.rows.items()):
             writer.u64(row.offset).u32(row.row).sized(row.body).sized(row.signature)
@@ -160,10 +179,11 @@ class WindowsStage:
         ledger = restore_ledger(reader.sized("ledger", SNAPSHOT_LIMIT), self.hasher)
         state = WindowsState(ledger, height=reader.u64("height"), tip=reader.fixed("tip", 32))
         state.refused = reader.u64("refused")
-        for _ in range(reader.u32("waiting")):
-            header = header_from_bytes(reader.sized("header", 2**12))
-            payload = reader.sized("payload", MAX_PAYLOAD_BYTES)
-            state.waiting.append(WaitingBlock(header, payload, reader.u64("append_millis")))
+        for blocks in (state.waiting, state.claimed):
+            for _ in range(reader.u32("blocks")):
+                header = header_from_bytes(reader.sized("header", 2**12))
+                payload = reader.sized("payload", MAX_PAYLOAD_BYTES)
+                blocks.append(WaitingBlock(header, payload, reader.u64("append_millis")))
         state.store.end = reader.u64("end")
         for _ in range(reader.u32("rows")):
             row = _read_row(reader)
@@ -174,20 +194,38 @@ class WindowsStage:
     def _take_blocks(self, state: WindowsState, record: Input) -> None:
         rows = [] if record.batch is None else record.batch.to_pylist()
         for row in rows:
-            block = _read_block(row, record.append_millis)
-            if block is None or not self._follows(state, block.header):
+            read = _read_block(row, record.append_millis)
+            if read is None or not self._claim(state, *read):
                 state.refused += 1
-                continue
-            state.waiting.append(block)
-            state.height, state.tip = block.header.height, block.header.block_hash()
 
-    def _follows(self, state: WindowsState, header: BlockHeader) -> bool:
-        return (header.chain, header.shard, header.height, header.parent_hash) == (
-            self.chain,
-            self.shard,
-            state.height + 1,
-            state.tip,
-        )
+    def _claim(self, state: WindowsState, block: WaitingBlock, certificate: Certificate) -> bool:
+        """Takes a block that follows; says whether it does, and whether its certificate holds if it has one."""
+        header, own_hash = block.header, block.header.block_hash()
+        if (header.height, header.parent_hash) == (state.height + 1, state.tip):
+            state.claimed = []  # whatever claimed this height before had no certificate
+        height, tip = state.height, state.tip
+        if state.claimed:
+            last = state.claimed[-1].header
+            height, tip = last.height, last.block_hash()
+        place = (self.committee.chain, self.shard, height + 1, tip)
+        if (header.chain, header.shard, header.height, header.parent_hash) != place:
+            return False
+        state.claimed.append(block)
+        if certificate.ballot.block_hash != own_hash:
+            return True  # a descendant's certificate is to follow
+        run, state.claimed = state.claimed, []
+        if not self._is_final(certificate):
+            return False
+        state.waiting += run
+        state.height, state.tip = header.height, own_hash
+        return True
+
+    def _is_final(self, certificate: Certificate) -> bool:
+        try:
+            check_certificate(certificate, self.committee, self.verifier)
+        except CertificateRejected:
+            return False
+        return certificate.ballot.phase is Phase.FINALIZE
 
     def _closed(self, state: WindowsState) -> int | None:
         """Returns the oldest waiting window if it is closed and all its transactions are there."""
@@ -269,15 +307,18 @@ def planned_job(envelope: JobEnvelope, at_millis: int) -> Output:
     return Output(JOBS_TOPIC, JOBS, [row], key=envelope.job_id)
 
 
-def _read_block(row: Mapping[str, Any], append_millis: int) -> WaitingBlock | None:
+def _read_block(
+    row: Mapping[str, Any], append_millis: int
+) -> tuple[WaitingBlock, Certificate] | None:
     try:
         header = header_from_bytes(row["header"])
         decode_payload(row["payload"])
+        certificate = decode_certificate(row["certificate"])
     except WireError:
         return None
     if hashlib.sha256(row["payload"]).digest() != header.payload_hash:
         return None
-    return WaitingBlock(header, row["payload"], append_millis)
+    return WaitingBlock(header, row["payload"], append_millis), certificate
 
 
 def _read_row(reader: Reader) -> StoredTransaction:

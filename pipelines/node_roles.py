@@ -17,7 +17,7 @@ from operators.proof_worker import BACKEND_VARIABLE, prove_envelope
 from operators.prover_pool import DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole
 from operators.stage_driver import StageDriver, open_driver
-from operators.validator import ShardValidator
+from operators.validator import ShardValidator, identity_of
 from operators.windows import WindowsStage, WindowsState
 from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
@@ -101,9 +101,10 @@ def chain(place: NodePlace) -> Role:
     """Returns what writes final blocks, windows and accepted proofs."""
     shard = place.shard()
     directory = place.data / STAGES
+    identity = identity_of(place.genesis, shard.shard, None, None)
     windows = WindowsStage(
-        place.genesis.chain,
-        shard.shard,
+        identity.committee,
+        identity.verifier,
         place.genesis.window_of,
         lambda: genesis_ledger(shard.parameters(), shard.hasher, place.genesis.issuer_key),
         segment_layout(),

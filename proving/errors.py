@@ -1,4 +1,4 @@
-"""The four ways a proof can fail, each with data a program can act on."""
+"""The ways a proof can fail, each with data a program can act on."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ class StorageConfig(Section):
     """Data directory."""
 
     log_url: str = ""
-    """Event log: sqlite:///PATH or kafka://HOST:PORT; empty for DATA/log.sqlite."""
+    """Event log: sqlite:///PATH; empty for DATA/log.sqlite. kafka://HOST:PORT is not built yet."""
 
 
 class DemoConfig(Section):

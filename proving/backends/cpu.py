@@ -1,4 +1,4 @@
-"""The backend with compiled vectors: hashing, grinding and programs as machine code, the rest in NumPy.
+"""The backend with compiled vectors: hashing, transforms, sums and programs as machine code, the rest in NumPy.
 
 It is exact like every backend; `tests/suites/backend_laws.py` holds it to the port bit for bit.
 """

@@ -1,1 +1,1 @@
-"""Merkle trees, FRI and the ledger's state arrays."""
+"""Domains, Merkle trees and FRI."""

@@ -1,7 +1,8 @@
 """The transaction lane: one row per step of a transaction, driven by the step table.
 
-Sections of `proving/ledger/README.md`: order, state machine, money, words, counters. Balances move limb by
-limb with range-checked carries: in halves of 30 bits x + v - 2^30 c = y has a second solution mod P.
+Balances move limb by limb with range-checked carries: in halves of 30 bits x + v - 2^30 c = y has a second
+solution mod P. Source: proving/ledger/README.md "State machine", "Order", "Cells", "Money", "Fees", "Words",
+"Counters" and "Boundaries".
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Interaction:
         name: Unique in the AIR.
         bus: Where the tuple goes.
         sign: +1 send, -1 receive.
-        multiplicity: Row degree <= 1.
+        multiplicity: Row degree <= 2.
         values: Row degree <= 1 each; `bus.width` of them.
     """
 

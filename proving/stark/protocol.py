@@ -56,7 +56,7 @@ def draw_lookup_values(
     """Draws alpha and beta and sums the verifier's own messages.
 
     Raises:
-        ZeroDivisionError: A public message's denominator vanishes (probability below 2^-140).
+        ZeroDivisionError: A public message's denominator vanishes (probability below 2^-130).
     """
     alpha = Extension(transcript.challenge(Label.LOOKUP_ALPHA))
     beta = Extension(transcript.challenge(Label.LOOKUP_BETA))

@@ -9,15 +9,24 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from functools import partial
 
 from typer.main import get_command
 
 from pipelines.cli.main import build_app
 from pipelines.settings import environment_name, setting_keys
 from schemas.config import profile_configuration
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.checks.modules import ROOT, documented_folders, module_table
+from tests.checks.protocol import (
+    bus_table,
+    key_table,
+    lane_table,
+    layout_table,
+    public_table,
+    soundness_table,
+    step_table,
+)
+from tests.checks.references import broken_references
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -60,11 +69,27 @@ def setting_table() -> str:
 PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "commands": ("pipelines/README.md", command_table),
     "settings": ("deploy/README.md", setting_table),
+    "key": ("proving/README.md", key_table),
+    "layout": ("proving/README.md", layout_table),
+    "soundness": ("proving/README.md", soundness_table),
+    "lanes": ("proving/ledger/README.md", lane_table),
+    "buses": ("proving/ledger/README.md", bus_table),
+    "steps": ("proving/ledger/README.md", step_table),
+    "publics": ("proving/ledger/README.md", public_table),
 }
 """Name of a part -> the document that holds it and what makes it."""
 
-PACKAGES = ("deploy", "operators", "pipelines", "proving", "schemas", "tests")
-"""Folders that must each have a README."""
+MODULES = "modules"
+"""Name of the part with the table of modules, in every README that answers for some."""
+
+
+def parts() -> Iterator[tuple[str, str, Callable[[], str]]]:
+    """Yields name, document and maker of every generated part."""
+    for name, (place, make) in PARTS.items():
+        yield name, place, make
+    for place in dict.fromkeys(documented_folders().values()):
+        if place != "deploy/README.md":  # the package holds no module
+            yield MODULES, place, partial(module_table, place)
 
 
 def with_part(document: str, name: str, content: str) -> str:
@@ -81,32 +106,10 @@ def with_part(document: str, name: str, content: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", document)
 
 
-def broken_references() -> list[str]:
-    """Returns cited headings that do not exist, links that lead nowhere, and packages without a README."""
-    broken = []
-    sources = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
-    for source in sources:
-        text = " ".join(source.read_text(encoding="utf-8").split())
-        for place, heading in re.findall(r'([\w/]+/README\.md) "([^"]+)"', text):
-            document = ROOT / place
-            lines = document.read_text(encoding="utf-8").splitlines() if document.is_file() else []
-            if not any(re.fullmatch(rf"#+ {re.escape(heading)}", line) for line in lines):
-                broken.append(f"{source.relative_to(ROOT)}: no heading {heading!r} in {place}")
-    documents = [ROOT / "README.md"]
-    documents += sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.md"))
-    for document in documents:
-        text = document.read_text(encoding="utf-8")
-        links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
-        lost = [link for link in links if not (document.parent / link).exists()]
-        broken += [f"{document.relative_to(ROOT)}: no file {link}" for link in lost]
-    missing = [name for name in PACKAGES if not (ROOT / name / "README.md").is_file()]
-    return broken + [f"{name}: no README.md" for name in missing]
-
-
 def main(arguments: list[str]) -> int:
     """Compares or rewrites the documents and returns how the process ends."""
     stale = []
-    for name, (place, make) in PARTS.items():
+    for name, place, make in parts():
         path = ROOT / place
         before = path.read_text(encoding="utf-8")
         after = with_part(before, name, make())

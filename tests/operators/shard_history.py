@@ -8,11 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from operators.block_payload import TransactionReference, encode_payload
+from operators.consensus_keys import CommitteeVerifier, ValidatorSigner
+from operators.consensus_messages import encode_certificate
+from operators.consensus_votes import Committee
 from operators.stage import Input
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.rules import LedgerParameters
 from proving.ledger.state import Ledger, genesis_ledger
-from schemas.block import BlockHeader, genesis_hash
+from proving.signatures import KeyPair
+from schemas.block import (
+    Block,
+    BlockHeader,
+    Certificate,
+    Phase,
+    ValidatorSet,
+    block_ballot,
+    genesis_hash,
+)
 from schemas.tables import BLOCKS, TRANSACTIONS, Table, encode
 from schemas.transactions import Transaction, TransactionKind
 from schemas.units import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
@@ -20,6 +32,10 @@ from schemas.units import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 CHAIN, SHARD = 7, 0
 SLOTS_PER_WINDOW = 4
 HASHER = NumpyHasher()
+VALIDATOR = KeyPair.from_seed(bytes(32))
+VALIDATORS = ValidatorSet((VALIDATOR.public_key,))
+COMMITTEE = Committee(CHAIN, SHARD, 0, VALIDATORS)
+VERIFIER = CommitteeVerifier(VALIDATORS)
 
 
 def window_of(slot: int) -> int:
@@ -29,6 +45,15 @@ def window_of(slot: int) -> int:
 def first_ledger() -> Ledger:
     key = bytes([1]) * PUBLIC_KEY_BYTES
     return genesis_ledger(LedgerParameters(CHAIN, SHARD), HASHER, key)
+
+
+def certificate_of(
+    header: BlockHeader, payload: bytes, pair: KeyPair = VALIDATOR, phase: Phase = Phase.FINALIZE
+) -> bytes:
+    """Returns the certificate of the committee of one, or of whoever signs in its place."""
+    ballot = block_ballot(Block(header, payload), phase)
+    signature = ValidatorSigner(pair).sign(ballot.signed_bytes(COMMITTEE.validators))
+    return encode_certificate(Certificate(ballot, ((0, signature),)))
 
 
 def register(name: int, nonce: int) -> Transaction:
@@ -102,6 +127,7 @@ class History:
         return [TransactionReference(offset, row, t.digest()) for row, t in enumerate(transactions)]
 
     def _block_record(self, header: BlockHeader, payload: bytes, offset: int) -> Input:
+        certificate = certificate_of(header, payload)
         row: dict[str, object] = {
             "height": header.height,
             "slot": header.slot,
@@ -109,7 +135,7 @@ class History:
             "block_hash": header.block_hash(),
             "header": header.to_bytes(),
             "payload": payload,
-            "certificate": b"",
+            "certificate": certificate,
             "transactions": header.transaction_count,
             "proposed_millis": 0,
             "certified_millis": 0,

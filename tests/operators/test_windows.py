@@ -12,16 +12,20 @@ from operators.stage import Input, Output
 from operators.windows import WindowsStage, WindowsState
 from proving.ledger.layout import Layout, make_layout
 from proving.ledger.witness import decode_witness
+from proving.signatures import KeyPair
+from schemas.block import Phase
 from schemas.errors import InvariantError, WireError
 from schemas.job import JobEnvelope
 from schemas.statement import SegmentStatement, decode_statement
 from schemas.tables import BLOCKS, TRANSACTIONS
 from schemas.units import Array
 from tests.operators.shard_history import (
-    CHAIN,
+    COMMITTEE,
     HASHER,
     SHARD,
+    VERIFIER,
     History,
+    certificate_of,
     first_ledger,
     record,
     register,
@@ -35,7 +39,7 @@ SMALL = make_layout(7, 1)
 
 
 def stage(layout: Layout = SMALL) -> WindowsStage:
-    return WindowsStage(CHAIN, SHARD, window_of, first_ledger, layout, HASHER)
+    return WindowsStage(COMMITTEE, VERIFIER, window_of, first_ledger, layout, HASHER)
 
 
 def run(
@@ -195,3 +199,30 @@ def test_a_damaged_snapshot_is_refused() -> None:
     for damaged in (snapshot[:-1], b"", snapshot[:50] + b"\xff" + snapshot[51:]):
         with pytest.raises(WireError):
             made.restore(damaged)
+
+
+@pytest.mark.parametrize("kind", ["stranger", "notarized", "of_another_block"])
+def test_a_forged_block_does_not_keep_the_real_ones_out(kind: str) -> None:
+    history = small_history()
+    real = history.headers[2]
+    forged = replace(real, post_state_root=real.parent_hash)
+    assert history.blocks[2].batch is not None
+    (real_row,) = history.blocks[2].batch.to_pylist()
+    payload = real_row["payload"]
+    certificate = {
+        "stranger": certificate_of(forged, payload, KeyPair.from_seed(b"s" * 32)),
+        "notarized": certificate_of(forged, payload, phase=Phase.NOTARIZE),
+        "of_another_block": certificate_of(real, payload),
+    }[kind]
+    row = {
+        **real_row,
+        "header": forged.to_bytes(),
+        "certificate": certificate,
+    }
+    fake = record(f"blocks.{SHARD}", BLOCKS, [row], 2)
+    later = [replace(block, offset=block.offset + 1) for block in history.blocks[2:]]
+    expected = run([*history.transactions, *history.blocks])
+    state, outputs = run([*history.transactions, *history.blocks[:2], fake, *later])
+    assert window_rows(outputs) == window_rows(expected[1])
+    assert statements(outputs) == statements(expected[1])
+    assert state.height == len(history.headers)
