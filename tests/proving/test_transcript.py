@@ -149,6 +149,10 @@ def test_a_nonce_is_bound_to_its_phase_its_bits_and_the_history() -> None:
     assert not start(1).check_nonce(Label.QUERY_GRINDING, 12, nonce + 1)
     assert not start(2).check_nonce(Label.QUERY_GRINDING, 12, nonce)
     assert not start(1).check_nonce(Label.POINT_GRINDING, 12, nonce)
+    for fewer in range(
+        6, 12
+    ):  # work for more bits would be work for fewer, were the bits not in the block
+        assert not start(1).check_nonce(Label.QUERY_GRINDING, fewer, nonce)
     assert not start(1).check_nonce(Label.QUERY_GRINDING, 13, nonce)
 
 
