@@ -203,21 +203,27 @@ def test_a_proof_that_holds_elsewhere_is_refused_and_hides_nothing(
     proven_day: MiniChain, tmp_path: Path
 ) -> None:
     """Of another chain's number, and of a history that the shard's quorum did not sign, three copies each."""
-    honest = next(row for row in _good_rows(proven_day) if row["window"] == 0)
+    jobs = {row["window"]: row["job_id"] for row in _good_rows(proven_day)}
     proofs = [
-        proven_for_another_chain(proven_day, honest["job_id"]),
-        proven_other_history(proven_day, honest["job_id"]),
+        proven_for_another_chain(proven_day, jobs[0]),
+        proven_other_history(proven_day, jobs[0]),
+        proven_other_history(proven_day, jobs[1]),
     ]
-    assert [s.window for s, _ in proofs] == [0, 0]
+    assert [s.window for s, _ in proofs] == [0, 0, 1]
     application = _with_first(proven_day, tmp_path, proofs, 3)
     windows = decode_acceptances(_built(application).payload)
     assert [w.window for w in windows] == sorted(proven_day.view().window_segments)
-    assert all(proof.offset >= 6 for window in windows for proof in window.proofs)
-    for offset, reason in ((0, "does_not_follow"), (3, "not_the_final_state")):
+    assert all(proof.offset >= 9 for window in windows for proof in window.proofs)
+    reasons = (
+        (0, 0, "does_not_follow"),
+        (3, 0, "not_the_final_state"),
+        (6, 1, "does_not_follow"),
+    )
+    for offset, window, reason in reasons:
         verified = application.shelf.verified((offset, 0))
         assert verified is not None, "it is a proof"
-        wanted = WindowAcceptance(0, 0, (verified.reference,))
-        assert _check(application, [wanted]) == ("invalid", reason)
+        wanted = WindowAcceptance(0, window, (verified.reference,))
+        assert _check(application, [*windows[:window], wanted]) == ("invalid", reason)
 
 
 def test_a_restart_from_the_snapshot_stands_where_it_stood(

@@ -7,7 +7,7 @@ have more tests beside the module they concern.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -149,6 +149,22 @@ def test_item_02_other_messages_of_the_verifier_are_another_key() -> None:
         stranger = proving_key(air)
         assert stranger.verifying_key.digest != proving_key(Exchange()).verifying_key.digest
         assert refusal(stranger, honest_proof(Exchange()).data) == "unknown_key"
+
+
+def test_item_02_the_column_that_is_read_at_the_next_row_is_part_of_the_key() -> None:
+    """Item 2: the same program over another column's next value."""
+
+    @dataclass(frozen=True)
+    class Reads(Fibonacci):
+        column: int = 0
+
+        def constraints(self, row: Row) -> None:
+            row.zero_on_transition("step", row.next[self.column] - row.local[0])
+
+    first, second = (compile_air(Reads(column=column)) for column in (0, 1))
+    assert first.program == second.program
+    assert (first.next_columns, second.next_columns) == ((0,), (1,))
+    assert first.fingerprint != second.fingerprint
 
 
 def test_item_02_another_permutation_is_another_key() -> None:

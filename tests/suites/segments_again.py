@@ -36,11 +36,11 @@ def proven_for_another_chain(day: MiniChain, job_id: bytes) -> Proven:
 
 
 def proven_other_history(day: MiniChain, job_id: bytes) -> Proven:
-    """Proves that the first block was empty, which it was not.
+    """Proves that the chain began with one empty block, which it did not.
 
     Args:
         day: The chain.
-        job_id: Job of its first segment.
+        job_id: Job of the segment whose window and slot the block is given.
     """
     witness, backend = planned_witness(day, job_id), process_backend()
     parameters = LedgerParameters(day.genesis.chain, witness.statement.shard)
