@@ -23,6 +23,7 @@ from operators.final_history import beacon_blocks
 from operators.prover_role import record_of
 from operators.topic_view import TopicView
 from proving.arithmetic.poseidon2 import NumpyHasher
+from schemas.config import Configuration
 from schemas.errors import InvariantError, WireError
 from schemas.tables import PROOFS
 from schemas.units import ZERO_WORD
@@ -224,6 +225,24 @@ def test_a_proof_that_holds_elsewhere_is_refused_and_hides_nothing(
         assert verified is not None, "it is a proof"
         wanted = WindowAcceptance(0, window, (verified.reference,))
         assert _check(application, [*windows[:window], wanted]) == ("invalid", reason)
+
+
+@pytest.mark.parametrize(("bits", "is_enough"), [(101, True), (102, False)])
+def test_a_chain_that_asks_for_more_bits_takes_no_weaker_proof(
+    proven_day: MiniChain, tmp_path: Path, bits: int, is_enough: bool
+) -> None:
+    """A segment's proof has 101 proven bits."""
+    base = proven_day.configuration.model_dump()
+    base["proving"]["minimum_proven_bits"] = bits
+    configuration = Configuration.model_validate(base)
+    place = BeaconPlace(proven_day.log(), proven_day.genesis, configuration, NumpyHasher())
+    state = open_beacon(place, tmp_path / "beacon.snapshot")
+    _feed(proven_day, state, "proofs", "blocks.0")
+    shelf = state.application.shelf
+    places = [
+        where for (_, window, _), found in shelf.claims.items() if not window for where in found
+    ]
+    assert any(shelf.verified(where) is not None for where in places) == is_enough
 
 
 def test_a_restart_from_the_snapshot_stands_where_it_stood(
