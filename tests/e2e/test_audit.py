@@ -33,7 +33,7 @@ from schemas.job import ProofLevel, job_id_of
 from schemas.tables import TRANSACTIONS
 from tests.e2e.dictionary_executor import execute_log
 from tests.suites.mini_chain import MiniChain
-from tests.suites.segments_again import proven_for_another_chain
+from tests.suites.segments_again import Proven, proven_for_another_chain, proven_other_history
 
 HASHER = NumpyHasher()
 Rows = list[dict[str, Any]]
@@ -238,6 +238,8 @@ def _drop(rows: Rows) -> None:
         ("windows", _add("segments"), "proofs"),
         ("proofs", _flip("statement"), "proofs"),
         ("proofs", _add("proven_bits"), "proofs"),
+        ("proofs", _flip("sha256"), "proofs"),
+        ("proofs", _add("bytes"), "proofs"),
         ("proofs", _drop, "proofs"),
         ("supply", _add("accounts"), "supply"),
         ("receipts", _drop, "receipts"),
@@ -259,13 +261,31 @@ def test_the_rewriting_itself_is_not_what_is_found(proven_day: MiniChain, tmp_pa
     assert not any(audit.findings for audit in _audit(root))
 
 
-def test_a_proof_that_names_another_chain_is_found(proven_day: MiniChain, tmp_path: Path) -> None:
-    """The same blocks proven under another chain's number, with row and file of the new statement."""
+@pytest.mark.parametrize(
+    ("prove", "details"),
+    [
+        (proven_for_another_chain, ["is of another chain or shard"]),
+        (
+            proven_other_history,
+            [
+                "do not end in the state of its last block",
+                "does not begin where the one before ended",
+            ],
+        ),
+    ],
+)
+def test_a_proof_of_something_else_is_found(
+    proven_day: MiniChain,
+    tmp_path: Path,
+    prove: Callable[[MiniChain, bytes], Proven],
+    details: list[str],
+) -> None:
+    """A proof that holds, in place of the first one, with row, file and manifest made to fit it."""
     root = _copy(proven_day, tmp_path / "copy")
 
     def change(rows: Rows) -> None:
-        row = next(row for row in rows if row["accepted"])
-        statement, data = proven_for_another_chain(proven_day, row["job_id"])
+        row = next(row for row in rows if row["accepted"] and row["window"] == 0)
+        statement, data = prove(proven_day, row["job_id"])
         digest = statement_digest(statement, HASHER)
         path = write_proof(root, ProofLevel.SEGMENT, digest, data)
         place = (statement.shard, statement.window, statement.segment)
@@ -280,7 +300,7 @@ def test_a_proof_that_names_another_chain_is_found(proven_day: MiniChain, tmp_pa
 
     _rewrite(root, "proofs", change)
     found = [finding for audit in _audit(root) for finding in audit.findings]
-    assert [(f.check, f.detail) for f in found] == [("proofs", "is of another chain or shard")]
+    assert [(f.check, f.detail) for f in found] == [("proofs", detail) for detail in details]
 
 
 def test_a_damaged_table_is_named_by_a_query_and_mended_by_an_export(
