@@ -5,13 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from operators.proof_worker import process_backend
 from proving.ledger.air import LedgerAir
 from proving.ledger.segments import cut_window
+from proving.ledger.state import Ledger, genesis_ledger
 from proving.ledger.trace import build_trace
 from proving.stark.air import FieldArray, Row
 from proving.stark.trace_check import TraceChecker, TraceReport
 from tests.proving.ledger_forgery import Forgery
-from tests.proving.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
+from tests.proving.ledger_traffic import (
+    HASHER,
+    ISSUER_KEY,
+    PARAMETERS,
+    fresh_ledger,
+    mixed_blocks,
+)
 
 
 class Weakened(LedgerAir):
@@ -50,8 +58,14 @@ def honest() -> tuple[FieldArray, list[int]]:
     return build_trace(AIR, segment, HASHER)
 
 
+@functools.cache
+def start() -> Ledger:
+    """Returns the state before the trace, which no forgery changes; its trees are hashed by compiled code."""
+    return genesis_ledger(PARAMETERS, process_backend(), ISSUER_KEY)
+
+
 def forgery(air: LedgerAir = AIR, unchecked: str = "") -> Forgery:
-    return Forgery(air, *honest(), fresh_ledger(), unchecked)
+    return Forgery(air, *honest(), start(), unchecked)
 
 
 def report(forged: Forgery) -> TraceReport:
