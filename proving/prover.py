@@ -23,6 +23,7 @@ from proving.ledger.air import LedgerAir
 from proving.ledger.trace import build_trace
 from proving.ledger.witness import SegmentWitness
 from proving.stark.challenge_field import Extension, Residues, lifted, powers, rejoin, stack
+from proving.stark.claim import claimed_constraints
 from proving.stark.coordinates import multiply
 from proving.stark.encoding import encode_proof, proof_sections
 from proving.stark.key import VerifyingKey
@@ -32,7 +33,6 @@ from proving.stark.parameters import ProofParameters
 from proving.stark.protocol import (
     LookupValues,
     OpenedValues,
-    combined_constraints,
     draw_lookup_values,
     open_transcript,
     opened_values,
@@ -315,8 +315,14 @@ class _Run:
         point: Extension,
     ) -> None:
         key = self.key.verifying_key
-        left = combined_constraints(
-            key, opened, self.publics, lookup, challenge=challenge, point=point
+        left = claimed_constraints(
+            self.backend,
+            key.system,
+            opened,
+            self.publics,
+            lookup,
+            challenge=challenge,
+            point=point,
         )
         if left != quotient_side(key, opened, point):
             raise ProvingError("the trace does not satisfy the circuit's constraints")

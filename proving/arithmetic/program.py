@@ -105,6 +105,14 @@ class Program:
                 values.append(values[a] * values[b] % P)
         return [values[node] for node in self.outputs]
 
+    def read_nodes(self) -> set[int]:
+        """Returns the nodes that an operation or an output reads."""
+        read = set(self.outputs)
+        for op, a, b in self.nodes:
+            if op in (Op.ADD, Op.SUB, Op.MUL):
+                read |= {a, b}
+        return read
+
     def degrees(self, input_degrees: Sequence[int]) -> list[int]:
         """Returns the degree of each output, given the degree of each input (cancellation ignored)."""
         degree: list[int] = []

@@ -6,7 +6,7 @@ It is exact like every backend; `tests/suites/backend_laws.py` holds it to the p
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 import numpy as np
@@ -14,16 +14,15 @@ import numpy as np
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.program import Program
 from proving.arithmetic.residues import reduced
-from proving.backends.interpreter import InterpretedProgram, block_points
-from proving.backends.lanes import RADIX
+from proving.backends.inversion import inverse_program
 from proving.backends.lowering import (
     HASH_ROWS,
     PERMUTE_COLUMNS,
     permutation_module,
-    program_module,
 )
 from proving.backends.machine_code import MachineCode, vector_lanes
 from proving.backends.port import Backend, FieldArray
+from proving.backends.programs import VectorMachine
 from proving.backends.reference import ReferenceBackend
 from proving.backends.team import Team
 from proving.backends.transforms import (
@@ -32,24 +31,17 @@ from proving.backends.transforms import (
     coset_evaluation,
     interpolation,
 )
-from proving.backends.weighted_sums import WeightedSums
 from proving.errors import ProvingError
 from schemas.errors import ParameterError
 
 GRINDING_BLOCK = 4096
 """Nonces a thread tries at a time."""
 
-LEAST_HASHED, LEAST_RUN = 256, 2048
-"""States, and points of a program, that are worth waking a thread for; multiples of every width of vectors."""
-
-MAX_COMPILED_NODES = 4096
-"""Longer programs are interpreted: compiling them takes longer than many proofs."""
+LEAST_HASHED = 256
+"""States that are worth waking a thread for; a multiple of every width of vectors."""
 
 MAX_TRANSFORMS = 16
 """Evaluations kept with their constants, 4 bytes per point."""
-
-Part = Callable[[int, int], None]
-"""Works on points from one to another."""
 
 _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 
@@ -77,9 +69,7 @@ class CpuBackend(ReferenceBackend):
         code = _permutation_code(self._lanes)
         self._permute = code.function(PERMUTE_COLUMNS, _POINTER, _SIZE, _SIZE, _SIZE)
         self._hash = code.function(HASH_ROWS, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE)
-        self._sums = WeightedSums(self._lanes)
-        self._programs: dict[str, MachineCode] = {}
-        self._long_programs: dict[str, InterpretedProgram] = {}
+        self._machine = VectorMachine(self._lanes, self._team)
         self._interpolation = cache(interpolation)
         self._coset_evaluation = lru_cache(maxsize=MAX_TRANSFORMS)(coset_evaluation)
 
@@ -117,7 +107,8 @@ class CpuBackend(ReferenceBackend):
     def hash_rows(self, columns: FieldArray) -> FieldArray:
         """See `Backend`."""
         count, size = columns.shape
-        rows = self._whole(columns)
+        whole = size % self._lanes == 0
+        rows = np.ascontiguousarray(columns) if whole else self._padded(columns)
         length = rows.shape[1]
         state = np.zeros((PERMUTATION_WIDTH, length), dtype=np.uint32)
         state[-1] = count
@@ -140,71 +131,34 @@ class CpuBackend(ReferenceBackend):
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:
         """See `Backend`."""
         self.check_inputs(program, inputs, size)
-        padded = size + -size % block_points(self._lanes)
-        table = np.zeros((max(1, len(inputs)), padded), dtype=np.uint32)
-        for row, value in zip(table, inputs, strict=False):
-            row[:size] = value
-        out = np.empty((len(program.outputs), padded), dtype=np.uint32)
-        if len(program.nodes) > MAX_COMPILED_NODES:
-            run_part = self._interpreted_part(program, table, out)
-        else:
-            run_part = self._compiled_part(program, table, out)
-        self._team.share(run_part, padded, LEAST_RUN)
-        return np.ascontiguousarray(out[:, :size])
+        return self._machine.outputs(program, inputs, size)
 
-    def _interpreted_part(self, program: Program, table: FieldArray, out: FieldArray) -> Part:
-        code = self._long_programs.get(program.fingerprint)
-        if code is None:
-            code = InterpretedProgram(program, self._lanes)
-            self._long_programs[program.fingerprint] = code
-
-        def run_part(start: int, end: int) -> None:
-            code.apply(table, out, start, end)
-
-        return run_part
-
-    def _compiled_part(self, program: Program, table: FieldArray, out: FieldArray) -> Part:
-        code = self._programs.get(program.fingerprint)
-        if code is None:
-            code = MachineCode(program_module(program, self._lanes))
-            self._programs[program.fingerprint] = code
-        run = code.function("run", _POINTER, _POINTER, _SIZE, _SIZE, _SIZE)
-        source, target, size = table.ctypes.data, out.ctypes.data, table.shape[1]
-
-        def run_part(start: int, end: int) -> None:
-            run(source, target, size, start, end)
-
-        return run_part
+    def combine_outputs(
+        self,
+        program: Program,
+        inputs: Sequence[FieldArray | int],
+        size: int,
+        weights: FieldArray,
+    ) -> FieldArray:
+        """See `Backend`."""
+        self.check_inputs(program, inputs, size)
+        self.check_weights(program, weights)
+        return self._machine.weighted_outputs(program, inputs, size, weights)
 
     def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
         """See `Backend`."""
-        count, size = columns.shape
-        rows = self._whole(columns)
-        factors = _in_montgomery_form(weights)
-        length = rows.shape[1]
-        out = aligned_array(EXTENSION_DEGREE, length)
-
-        def combine_part(start: int, end: int) -> None:
-            self._sums.combine(
-                rows.ctypes.data, count, length, factors.ctypes.data, out.ctypes.data, start, end
-            )
-
-        self._team.share(combine_part, length, LEAST_HASHED)
-        return np.ascontiguousarray(out[:, :size])
+        return self._machine.combination(columns, weights)
 
     def inner_products(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
         """See `Backend`."""
-        rows, factors = self._whole(columns), self._whole(_in_montgomery_form(weights))
-        count, length = rows.shape
-        out = np.empty((count, EXTENSION_DEGREE, self._lanes), dtype=np.uint32)
+        return self._machine.inner_products(columns, weights)
 
-        def multiply_part(start: int, end: int) -> None:
-            self._sums.inner(
-                rows.ctypes.data, length, factors.ctypes.data, out.ctypes.data, start, end
-            )
-
-        self._team.share(multiply_part, count, 1)
-        return reduced(out.sum(axis=2, dtype=np.uint64)).astype(np.uint32)
+    def batch_inverse(self, values: FieldArray) -> FieldArray:
+        """See `Backend`."""
+        inverse = self._machine.outputs(inverse_program(), list(values), values.shape[1])
+        if not inverse[EXTENSION_DEGREE].all():  # the norm
+            raise ZeroDivisionError("zero has no inverse")
+        return inverse[:EXTENSION_DEGREE]
 
     def grind(self, state: FieldArray, position: int, bits: int) -> int:
         """See `Backend`."""
@@ -239,22 +193,12 @@ class CpuBackend(ReferenceBackend):
 
         self._team.share(permute_part, size, LEAST_HASHED)
 
-    def _whole(self, columns: FieldArray) -> FieldArray:
-        """Returns contiguous columns whose length is a multiple of the lanes, the same if they are."""
-        if columns.shape[1] % self._lanes:
-            return self._padded(columns)
-        return np.ascontiguousarray(columns)
-
     def _padded(self, columns: FieldArray) -> FieldArray:
         """Returns contiguous columns whose length is a multiple of the lanes; a copy that may be changed."""
         count, size = columns.shape
         padded = np.zeros((count, size + -size % self._lanes), dtype=np.uint32)
         padded[:, :size] = columns
         return padded
-
-
-def _in_montgomery_form(values: FieldArray) -> FieldArray:
-    return reduced(values.astype(np.uint64) * np.uint64(RADIX % P)).astype(np.uint32)
 
 
 _: type[Backend] = CpuBackend

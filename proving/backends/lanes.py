@@ -16,7 +16,6 @@ from typing import Any
 from llvmlite import ir
 
 from proving.arithmetic.modulus import P
-from proving.arithmetic.program import Op, Program
 from proving.backends.machine_code import product_constraint
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
@@ -106,22 +105,6 @@ class Lanes:
     def leave(self, lanes: Any) -> Any:
         """Turns Montgomery form into canonical residues."""
         return self.mul(lanes, self.splat(1))
-
-    def program(self, program: Program, inputs: list[Any]) -> list[Any]:
-        """Emits a program and returns its outputs."""
-        values: list[Any] = []
-        for op, a, b in program.nodes:
-            if op is Op.INPUT:
-                values.append(inputs[a])
-            elif op is Op.CONSTANT:
-                values.append(self.constant(a))
-            elif op is Op.ADD:
-                values.append(self.add(values[a], values[b]))
-            elif op is Op.SUB:
-                values.append(self.sub(values[a], values[b]))
-            else:
-                values.append(self.mul(values[a], values[b]))
-        return [values[node] for node in program.outputs]
 
     def load(self, base: Any, offset: Any) -> Any:
         """Loads `count` neighbours from an element offset."""

@@ -1,4 +1,4 @@
-"""Lowers field programs and the permutation to LLVM IR over vectors of lanes, in Montgomery form.
+"""Lowers the permutation and the sponge to LLVM IR over vectors of lanes, in Montgomery form.
 
 A lane stands for its residue times 2^32 mod P, so that products of lanes are lanes.
 """
@@ -15,11 +15,13 @@ from proving.arithmetic.poseidon2 import (
     INTERNAL_CONSTANTS,
     INTERNAL_DIAGONAL,
 )
-from proving.arithmetic.program import Program
 from proving.backends.lanes import I32, I64, Lanes, Loop
 
 LARGEST_REPEATED = 4
 """Multiples up to this are sums."""
+
+VECTORS_TOGETHER = 4
+"""Vectors of rows hashed together."""
 
 PERMUTE_COLUMNS = "permute_columns"
 HASH_ROWS = "hash_rows"
@@ -37,30 +39,6 @@ def permutation_module(lanes: int) -> str:
     permute = _permutation(module, lanes)
     _permute_columns(module, lanes, permute)
     _hash_rows(module, lanes, permute)
-    return str(module)
-
-
-def program_module(program: Program, lanes: int) -> str:
-    """Returns the IR of `run(inputs, outputs, size, start, end)`.
-
-    inputs and outputs are (k, size) and (m, size) canonical residues, of which points from start to end, multiples
-    of `lanes`, are worked on.
-    """
-    module = ir.Module("program")
-    pointer = I32.as_pointer()
-    kinds = [pointer, pointer, I64, I64, I64]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "run")
-    source, target, size, start, end = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    vector = Lanes(builder, lanes)
-    with Loop(builder, start, end, lanes) as index:
-        inputs = [
-            vector.enter(vector.load(source, _at(builder, row, size, index)))
-            for row in range(program.num_inputs)
-        ]
-        for row, output in enumerate(vector.program(program, inputs)):
-            vector.store(vector.leave(output), target, _at(builder, row, size, index))
-    builder.ret_void()
     return str(module)
 
 
@@ -161,6 +139,10 @@ def _permute_columns(module: Any, lanes: int, permute: Any) -> None:
 
 
 def _hash_rows(module: Any, lanes: int, permute: Any) -> None:
+    """Emits `hash_rows`; a few vectors of neighbouring rows go through the columns together.
+
+    Columns lie far apart, each on a page of its own; neighbours share a page, so fewer of them are looked up.
+    """
     pointer = I32.as_pointer()
     function = ir.Function(
         module,
@@ -170,23 +152,49 @@ def _hash_rows(module: Any, lanes: int, permute: Any) -> None:
     columns, count, size, target, start, end = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = Lanes(builder, lanes)
-    state = builder.alloca(vector.kind, ir.Constant(I64, PERMUTATION_WIDTH))
-    places = [builder.gep(state, [ir.Constant(I64, j)]) for j in range(PERMUTATION_WIDTH)]
-    zero = ir.Constant(I64, 0)
-    with Loop(builder, start, end, lanes) as index:
-        for row in range(PERMUTATION_WIDTH):  # the last element, the count, is set by the caller
-            loaded = vector.load(target, _at(builder, row, size, index))
-            builder.store(vector.enter(loaded), places[row])
-        with Loop(builder, zero, count, WORD) as first:
-            left = builder.sub(count, first)
-            for row in range(WORD):
-                present = builder.icmp_unsigned("<", ir.Constant(I64, row), left)
-                with builder.if_then(present):
-                    column = builder.add(first, ir.Constant(I64, row))
-                    offset = builder.add(builder.mul(column, size), index)
-                    builder.store(vector.enter(vector.load(columns, offset)), places[row])
-            builder.call(permute, [state])
-        for row in range(WORD):
-            value = builder.load(places[row])
-            vector.store(vector.leave(value), target, _at(builder, row, size, index))
+    step, zero = ir.Constant(I64, lanes * VECTORS_TOGETHER), ir.Constant(I64, 0)
+    states = builder.alloca(vector.kind, ir.Constant(I64, PERMUTATION_WIDTH * VECTORS_TOGETHER))
+
+    def state_of(offset: Any) -> list[Any]:
+        """Returns the places of the sixteen vectors that are `offset` rows after the first."""
+        first = builder.mul(
+            builder.udiv(offset, ir.Constant(I64, lanes)), ir.Constant(I64, PERMUTATION_WIDTH)
+        )
+        return [
+            builder.gep(states, [builder.add(first, ir.Constant(I64, row))])
+            for row in range(PERMUTATION_WIDTH)
+        ]
+
+    with Loop(builder, start, end, lanes * VECTORS_TOGETHER) as base:
+        left = builder.sub(end, base)
+        rows = builder.select(builder.icmp_unsigned("<", left, step), left, step)
+        with Loop(builder, zero, rows, lanes) as offset:
+            index = builder.add(base, offset)
+            for row, place in enumerate(state_of(offset)):  # the last, the count, is the caller's
+                loaded = vector.load(target, _at(builder, row, size, index))
+                builder.store(vector.enter(loaded), place)
+        with Loop(builder, zero, count, WORD) as first, Loop(builder, zero, rows, lanes) as offset:
+            index, places = builder.add(base, offset), state_of(offset)
+            _absorb(vector, (columns, count, size), first, index, places)
+            builder.call(permute, [places[0]])
+        with Loop(builder, zero, rows, lanes) as offset:
+            index = builder.add(base, offset)
+            for row, place in enumerate(state_of(offset)[:WORD]):
+                value = vector.leave(builder.load(place))
+                vector.store(value, target, _at(builder, row, size, index))
     builder.ret_void()
+
+
+def _absorb(
+    vector: Lanes, matrix: tuple[Any, Any, Any], first: Any, index: Any, places: list[Any]
+) -> None:
+    """Replaces the first elements of a state by up to eight columns."""
+    builder = vector.builder
+    columns, count, size = matrix
+    left = builder.sub(count, first)
+    for row in range(WORD):
+        present = builder.icmp_unsigned("<", ir.Constant(I64, row), left)
+        with builder.if_then(present):
+            column = builder.add(first, ir.Constant(I64, row))
+            offset = builder.add(builder.mul(column, size), index)
+            builder.store(vector.enter(vector.load(columns, offset)), places[row])

@@ -49,6 +49,26 @@ class Backend(Hasher, Protocol):
         """
         ...
 
+    def combine_outputs(
+        self,
+        program: Program,
+        inputs: Sequence[FieldArray | int],
+        size: int,
+        weights: FieldArray,
+    ) -> FieldArray:
+        """Sums weight_j * output_j of a program over points.
+
+        Args:
+            program: k inputs, m outputs.
+            inputs: As `run` takes them.
+            size: Number of points.
+            weights: (m, 5) extension elements.
+
+        Returns:
+            (5, size) sums.
+        """
+        ...
+
     def interpolate(self, columns: FieldArray) -> FieldArray:
         """Inverse NTT of each of (c, n) columns over the subgroup of size n: coefficients, lowest first."""
         ...

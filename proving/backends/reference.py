@@ -7,7 +7,6 @@ memory, so each method works on blocks that stay in a core's cache.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +15,18 @@ from proving.arithmetic.lazy import Plan, Value, plan_program
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.ntt import geometric, root_of_unity, transform
 from proving.arithmetic.poseidon2 import BLOCK_STATES, permute, permute_columns
-from proving.arithmetic.program import Program, Symbol, trace_program
+from proving.arithmetic.program import Program
 from proving.arithmetic.residues import invert_residues, reduced
+from proving.backends.inversion import conjugates_program
 from proving.backends.port import Backend, FieldArray
 from proving.errors import ProvingError
-from proving.stark.challenge_field import Extension
-from proving.stark.coordinates import multiply
 from schemas.errors import ParameterError
 
 POINTS_PER_BLOCK = 4096
 """Points of a program taken together: 32 KiB per uint64 value."""
+
+POINTS_PER_SUM = 2**14
+"""Points whose outputs are kept for a weighted sum: 600 outputs of 2^14 words are 40 MB."""
 
 VALUES_PER_BATCH = 2**16
 """Points of a coset, over all columns taken together."""
@@ -92,6 +93,40 @@ class ReferenceBackend:
             )
         if any(isinstance(value, np.ndarray) and value.shape != (size,) for value in inputs):
             raise ParameterError(f"{program.name} was given arrays that are not ({size},)")
+
+    def combine_outputs(
+        self,
+        program: Program,
+        inputs: Sequence[FieldArray | int],
+        size: int,
+        weights: FieldArray,
+    ) -> FieldArray:
+        """Sums weight_j * output_j of a program over points: (m, 5) extension weights -> (5, size).
+
+        Raises:
+            ParameterError: The number of inputs or of weights, or an array's length, is wrong.
+        """
+        self.check_inputs(program, inputs, size)
+        self.check_weights(program, weights)
+        combined = np.empty((EXTENSION_DEGREE, size), dtype=np.uint32)
+        for start in range(0, size, POINTS_PER_SUM):
+            part = slice(start, min(start + POINTS_PER_SUM, size))
+            given = [value[part] if isinstance(value, np.ndarray) else value for value in inputs]
+            values = self.run(program, given, part.stop - part.start)
+            combined[:, part] = self.combine(values, weights)
+        return combined
+
+    @staticmethod
+    def check_weights(program: Program, weights: FieldArray) -> None:
+        """Checks that there is a weight for each output.
+
+        Raises:
+            ParameterError: There are more or fewer.
+        """
+        if weights.shape != (len(program.outputs), EXTENSION_DEGREE):
+            raise ParameterError(
+                f"{program.name} has {len(program.outputs)} outputs, got weights {weights.shape}"
+            )
 
     def interpolate(self, columns: FieldArray) -> FieldArray:
         """Inverse NTT of each of (c, n) columns over the subgroup of size n."""
@@ -222,38 +257,6 @@ def _limbs(values: FieldArray) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 def _integers(values: NDArray[np.float64]) -> NDArray[np.uint64]:
     return reduced(values.astype(np.uint64))
-
-
-@cache
-def conjugates_program() -> Program:
-    """Returns the program from a to a^(P + P^2 + P^3 + P^4), five coordinates, and the norm of a.
-
-    With f the Frobenius map, g = f(a) f(f(a)) and f(f(g)) are the two halves of the product.
-    """
-    images = [_power_of_variable(k * P).coordinates for k in range(EXTENSION_DEGREE)]
-
-    def frobenius(element: list[Symbol]) -> list[Symbol]:
-        sums: list[Symbol] = []
-        for k in range(EXTENSION_DEGREE):
-            terms = [x * image[k] for x, image in zip(element, images, strict=True) if image[k]]
-            total = terms[0]
-            for term in terms[1:]:
-                total = total + term
-            sums.append(total)
-        return sums
-
-    def body(element: list[Symbol]) -> list[Symbol]:
-        once = frobenius(element)
-        half = multiply(once, frobenius(once))
-        conjugates = multiply(half, frobenius(frobenius(half)))
-        return [*conjugates, multiply(element, conjugates)[0]]
-
-    return trace_program("conjugates", EXTENSION_DEGREE, body)
-
-
-def _power_of_variable(exponent: int) -> Extension:
-    """Returns X^exponent."""
-    return Extension((0, 1, 0, 0, 0)).power(exponent)
 
 
 _: type[Backend] = ReferenceBackend

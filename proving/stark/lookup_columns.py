@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from proving.stark.system import ConstraintSystem
 from schemas.errors import InvariantError
 
 
+@cache
 def product_program() -> Program:
     """Traces the product of two extension elements: ten inputs, five outputs."""
 
@@ -48,19 +50,18 @@ def build_lookup_columns(
         *lookup.alpha.coordinates,
         *(coordinate for power in lookup.beta_powers for coordinate in power.coordinates),
     ]
-    columns = [*fixed, *trace, *np.roll(trace, -1, axis=1), *scalars]
+    columns = [*fixed, *trace, *_following(system.fractions, len(fixed), trace), *scalars]
     fractions = backend.run(system.fractions, columns, height)
     split = fractions.reshape(system.num_groups, 2, EXTENSION_DEGREE, height)
+    numerators, bottoms = split.transpose(1, 2, 0, 3).reshape(2, EXTENSION_DEGREE, -1)
+    try:
+        inverses = backend.batch_inverse(bottoms)
+    except ZeroDivisionError as error:
+        raise ProvingError("a lookup denominator vanished; change any input") from error
+    values = backend.run(product_program(), [*numerators, *inverses], numerators.shape[1])
     helpers = np.empty((system.num_groups + 1, EXTENSION_DEGREE, height), dtype=np.uint32)
-    product = product_program()
-    total = np.zeros((EXTENSION_DEGREE, height), dtype=np.uint64)
-    for number, (numerator, bottom) in enumerate(split):
-        try:
-            inverse = backend.batch_inverse(np.ascontiguousarray(bottom))
-        except ZeroDivisionError as error:
-            raise ProvingError("a lookup denominator vanished; change any input") from error
-        helpers[number] = backend.run(product, [*numerator, *inverse], height)
-        total += helpers[number]
+    helpers[:-1] = values.reshape(EXTENSION_DEGREE, -1, height).transpose(1, 0, 2)
+    total = helpers[:-1].sum(axis=0, dtype=np.uint64)
     share = np.array(lookup.share.coordinates, dtype=np.uint64)[:, None]
     steps = (total + share) % np.uint64(P)
     running = np.cumsum(steps, axis=1) % np.uint64(P)
@@ -68,3 +69,11 @@ def build_lookup_columns(
         raise ProvingError("the buses do not balance: the trace does not satisfy the circuit")
     helpers[-1] = np.roll(running, 1, axis=1)
     return helpers.reshape(-1, height)
+
+
+def _following(program: Program, first: int, trace: FieldArray) -> list[FieldArray | int]:
+    """Returns the columns of the next row, the inputs after `trace`'s own; 0 for what is not read."""
+    start, read = first + len(trace), program.read_nodes()
+    return [
+        np.roll(column, -1) if start + number in read else 0 for number, column in enumerate(trace)
+    ]

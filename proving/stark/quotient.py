@@ -19,9 +19,6 @@ from proving.stark.key import QUOTIENT_CHUNKS
 from proving.stark.protocol import LookupValues
 from proving.stark.system import ConstraintSystem
 
-POINTS_PER_CHUNK = 2**14
-"""Points evaluated at a time: 600 constraints of 2^14 words are 40 MB."""
-
 _MODULUS = np.uint64(P)
 
 
@@ -61,17 +58,8 @@ def quotient_chunks(
     scalars: list[int] = lookup.inputs() if lookup else []
     selectors, zerofier_inverse = _selectors(system.log_height)
     weights = stack(powers(challenge, len(system.names)))
-    combined = np.empty((EXTENSION_DEGREE, size), dtype=np.uint32)
-    for start in range(0, size, POINTS_PER_CHUNK):
-        part = slice(start, min(start + POINTS_PER_CHUNK, size))
-        inputs = [
-            *(array[part] for array in arrays),
-            *publics,
-            *(selector[part] for selector in selectors),
-            *scalars,
-        ]
-        values = backend.run(system.program, inputs, part.stop - part.start)
-        combined[:, part] = backend.combine(values, weights)
+    inputs = [*arrays, *publics, *selectors, *scalars]
+    combined = backend.combine_outputs(system.program, inputs, size, weights)
     quotient = (combined.astype(np.uint64) * zerofier_inverse % _MODULUS).astype(np.uint32)
     shifted = backend.interpolate(quotient).astype(np.uint64)
     unshift = geometric(1, pow(GENERATOR, -1, P), size).astype(np.uint64)

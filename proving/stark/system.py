@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE
-from proving.arithmetic.program import Op, Program, Symbol, trace_program
+from proving.arithmetic.program import Program, Symbol, trace_program
 from proving.stark.air import MAX_CONSTRAINT_DEGREE, Air, Bus, Interaction, Row
 from proving.stark.logup import (
     LookupChallenges,
@@ -299,10 +299,7 @@ def _drop_unused_next(
     program: Program, full: InputLayout
 ) -> tuple[Program, InputLayout, tuple[int, ...]]:
     """Removes next-row inputs that no constraint reads, so that they are not opened."""
-    read: set[int] = set(program.outputs)
-    for op, a, b in program.nodes:
-        if op in (Op.ADD, Op.SUB, Op.MUL):
-            read |= {a, b}
+    read = program.read_nodes()
     start = full.fixed + full.main
     used = tuple(j for j in range(full.main) if start + j in read)
     kept = [

@@ -11,13 +11,14 @@ import pytest
 from proving.arithmetic.modulus import GENERATOR, PERMUTATION_WIDTH, P
 from proving.arithmetic.poseidon2 import permute_integers
 from proving.backends.cpu import CpuBackend
-from proving.backends.interpreter import InterpretedProgram, block_points
-from proving.backends.lowering import permutation_module, program_module
+from proving.backends.lowering import permutation_module
 from proving.backends.machine_code import CACHE_VARIABLE, MachineCode
 from proving.backends.port import Backend
+from proving.backends.programs import VectorMachine
 from proving.backends.reference import ReferenceBackend, matrix_product
 from proving.backends.team import Team
 from proving.backends.transforms import aligned_array, coset_evaluation, interpolation
+from proving.backends.vector_machine import machine_module
 from schemas.errors import ParameterError
 from tests.suites.backend_laws import LAWS, Law, field_array, random_program
 
@@ -39,6 +40,9 @@ def test_inputs_that_do_not_fit_a_program_are_refused(backend: Backend) -> None:
         backend.run(program, [column] * (program.num_inputs - 1), 4)
     with pytest.raises(ParameterError):
         backend.run(program, [column] * program.num_inputs, 5)
+    weights = np.zeros((len(program.outputs) - 1, 5), dtype=np.uint32)
+    with pytest.raises(ParameterError, match="weights"):
+        backend.combine_outputs(program, [column] * program.num_inputs, 4, weights)
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=NAMES)
@@ -59,7 +63,7 @@ def test_object_code_is_kept_and_a_damaged_file_is_compiled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    source = program_module(random_program(3), 4)
+    source = machine_module(4)
     assert not MachineCode(source).is_cached
     assert MachineCode(source).is_cached
     (file,) = tmp_path.iterdir()
@@ -77,6 +81,25 @@ def test_every_width_of_vectors_gives_the_same(lanes: int) -> None:
     permute = code.function("permute_columns", ctypes.c_void_p, *[ctypes.c_int64] * 3)
     permute(states.ctypes.data, 2 * lanes, 0, 2 * lanes)
     assert states.T.tolist() == expected
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16, 32])
+def test_every_width_of_vectors_runs_programs_alike(lanes: int) -> None:
+    """Sizes below, at and beyond a vector and a block; the reference is NumPy's."""
+    machine, reference = VectorMachine(lanes, Team(2)), ReferenceBackend()
+    for seed, size in ((1, 1), (2, lanes), (3, 4 * lanes + 1), (4, 1025)):
+        program = random_program(seed)
+        columns = field_array(seed, program.num_inputs, 2 * size)
+        inputs = [*columns[:-2, ::2], columns[-2, size:], seed]
+        outputs = reference.run(program, inputs, size)
+        assert (machine.outputs(program, inputs, size) == outputs).all()
+        weights = field_array(size, len(outputs), 5)
+        combined = reference.combine(outputs, weights)
+        assert (machine.weighted_outputs(program, inputs, size, weights) == combined).all()
+        assert (machine.combination(outputs, weights) == combined).all()
+        factors = field_array(seed, 5, size)
+        products = reference.inner_products(outputs, factors)
+        assert (machine.inner_products(outputs, factors) == products).all()
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16, 32])
@@ -101,19 +124,6 @@ def test_every_width_of_vectors_transforms_alike(
         shown = aligned_array(3, expected.shape[1])
         compiled.apply(columns, shown)
         assert shown.tolist() == expected.tolist()
-
-
-@pytest.mark.parametrize("lanes", [4, 8, 16, 32])
-def test_every_width_of_vectors_interprets_alike(lanes: int) -> None:
-    for seed in range(4):
-        program = random_program(seed)
-        table = field_array(seed, program.num_inputs, 2 * block_points(lanes))
-        out = np.zeros((len(program.outputs), table.shape[1]), dtype=np.uint32)
-        InterpretedProgram(program, lanes).apply(table, out, block_points(lanes), table.shape[1])
-        assert not out[:, : block_points(lanes)].any()
-        rows = table[:, block_points(lanes) :].T.tolist()
-        expected = [program.evaluate_integers(row) for row in rows]
-        assert out[:, block_points(lanes) :].T.tolist() == expected
 
 
 def test_a_backend_needs_a_thread() -> None:

@@ -89,6 +89,22 @@ def run_agrees_on_a_single_point_and_on_scalars_only(backend: Backend) -> None:
     check_exact(backend.run(program, scalars, 4), expected)
 
 
+def weighted_outputs_are_the_sum_of_the_outputs(backend: Backend) -> None:
+    """Outputs that are inputs, constants, repeated or read again; weights with every edge."""
+    for seed, size in ((1, 1), (2, 33), (3, 1030)):
+        program = random_program(seed)
+        columns = field_array(seed, program.num_inputs, 3 * size)
+        inputs: list[FieldArray | int] = [*columns[:-1, ::3], EDGES[-seed]]
+        weights = field_array(seed, len(program.outputs), EXTENSION_DEGREE)
+        expected = []
+        for i in range(size):
+            row = [value if isinstance(value, int) else int(value[i]) for value in inputs]
+            outputs = program.evaluate_integers(row)
+            expected.append((np.array(outputs, dtype=object) @ weights.astype(object)) % P)
+        shown = backend.combine_outputs(program, inputs, size, weights)
+        check_exact(shown, np.stack(expected, axis=1).tolist())
+
+
 def run_survives_long_chains(backend: Backend) -> None:
     """Sums, differences and powers of the largest residue: where a reduction put off too long shows."""
 
@@ -289,6 +305,7 @@ LAWS = tuple(
         run_agrees_on_random_programs,
         run_agrees_over_many_points,
         run_agrees_on_a_single_point_and_on_scalars_only,
+        weighted_outputs_are_the_sum_of_the_outputs,
         run_survives_long_chains,
         run_agrees_on_programs_of_thousands_of_nodes,
         coset_values_are_evaluations,
