@@ -1,0 +1,394 @@
+"""Writes circuits for the recursion AIR: about a dozen calls over addresses that are written once.
+
+Every call that returns an address is its one writer; a second claim about a known address reads it. What a
+call needs must be known before, so a circuit is written in the order in which a verifier works. Inputs are
+named by position in one flat vector of base elements, the proofs that the circuit is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD, P
+from proving.recursion.layout import CELLS, FMA_SLOTS, ROW_BITS, ROW_WORDS, SLOTS
+from proving.recursion.tape import (
+    NOTHING,
+    Bits,
+    Element,
+    Move,
+    MultiplyAdd,
+    Permutation,
+    Reduction,
+    Source,
+    Split,
+    Step,
+    Tape,
+    Unknown,
+    Word,
+)
+from schemas.errors import InvariantError, ParameterError
+
+
+class CircuitBuilder:
+    """A circuit in the making.
+
+    Attributes:
+        tape: What has been written so far.
+    """
+
+    def __init__(self, num_publics: int, num_inputs: int) -> None:
+        """Starts an empty circuit.
+
+        Args:
+            num_publics: Public words.
+            num_inputs: Length of the private input vector; position `num_inputs` is a zero.
+        """
+        self.tape = Tape(num_publics, num_inputs)
+        self.tape.word_levels = [0] * num_publics
+        self._constants: dict[tuple[int, ...], Element] = {}
+        self._constant_words: dict[tuple[int, ...], Word] = {}
+        self._trees = 0
+
+    def public_word(self, number: int) -> Word:
+        """Returns a public word.
+
+        Raises:
+            ParameterError: There is no such word.
+        """
+        if not 0 <= number < self.tape.num_publics:
+            raise ParameterError(f"public word {number} of {self.tape.num_publics}")
+        return Word(number)
+
+    # Arithmetic
+
+    def constant(self, *coordinates: int) -> Element:
+        """Returns a constant, its missing coordinates zero; equal constants share an address."""
+        padded = tuple(value % P for value in coordinates) + (0,) * (
+            EXTENSION_DEGREE - len(coordinates)
+        )
+        if padded not in self._constants:
+            if any(padded[1:]):
+                found = self.join([self.constant(value) for value in padded])
+            else:
+                found = self.combine((0, 0, 0, 0, padded[0]))
+            self._constants[padded] = found
+        return self._constants[padded]
+
+    def combine(
+        self,
+        weights: tuple[int, int, int, int, int],
+        a: Element | None = None,
+        b: Element | None = None,
+        c: Element | None = None,
+    ) -> Element:
+        """Returns k0 a b + k1 a + k2 b + k3 c + k4 for weights (k0, ..., k4), base elements."""
+        slots = self._slots(a, b, c)
+        level = self._level(slots[:3])
+        out = self._new_element(level)
+        self._multiply_add((*slots[:3], out), weights, Unknown.RESULT, "", level)
+        return out
+
+    def require(
+        self,
+        what: str,
+        weights: tuple[int, int, int, int, int],
+        a: Element | None,
+        b: Element | None,
+        c: Element | None,
+        equals: Element,
+    ) -> None:
+        """Claims that k0 a b + k1 a + k2 b + k3 c + k4 is a known element.
+
+        Args:
+            what: Says what is wrong when it does not hold.
+            weights: (k0, ..., k4).
+            a: First factor.
+            b: Second factor.
+            c: Summand.
+            equals: The element it must be.
+        """
+        slots = (*self._slots(a, b, c)[:3], equals)
+        self._multiply_add(slots, weights, Unknown.NONE, what, self._level(slots))
+
+    def require_equal(self, what: str, a: Element, b: Element) -> None:
+        """Claims that two known elements are equal."""
+        self.require(what, (0, 1, 0, 0, 0), a, None, None, b)
+
+    def divide(self, what: str, numerator: Element, denominator: Element) -> Element:
+        """Returns the q with q * denominator = numerator; the program must make the denominator nonzero.
+
+        A denominator of zero makes the circuit unsatisfiable unless the numerator is zero too; then every
+        q passes, so only use it where one of them cannot vanish.
+        """
+        level = self._level((numerator, denominator))
+        found = self._new_element(level)
+        slots = (found, denominator, NOTHING, numerator)
+        self._multiply_add(slots, (1, 0, 0, 0, 0), Unknown.FACTOR, what, level)
+        return found
+
+    def _multiply_add(
+        self,
+        slots: Sequence[int],
+        weights: Sequence[int],
+        unknown: Unknown,
+        what: str,
+        level: int,
+    ) -> None:
+        a, b, c, out = slots
+        k0, k1, k2, k3, k4 = (weight % P for weight in weights)
+        record = MultiplyAdd((a, b, c, out), (k0, k1, k2, k3, k4, 1), unknown, what, level)
+        self.tape.multiply_adds.append(record)
+
+    def split(self, whole: Element) -> list[Element]:
+        """Returns the five coordinates of an element as base elements."""
+        level = self._level((whole,))
+        parts = [self._new_element(level) for _ in range(EXTENSION_DEGREE)]
+        self.tape.splits.append(Split(whole, tuple(parts), joins=False, level=level))
+        return parts
+
+    def join(self, parts: Sequence[Element]) -> Element:
+        """Returns the element with five base elements as coordinates; claims that they are base elements."""
+        if len(parts) != EXTENSION_DEGREE:
+            raise ParameterError(f"an element has {EXTENSION_DEGREE} coordinates")
+        level = self._level(parts)
+        whole = self._new_element(level)
+        self.tape.splits.append(Split(whole, tuple(parts), joins=True, level=level))
+        return whole
+
+    def low_bits(self, value: Element) -> tuple[list[Element], Element]:
+        """Takes six bits off a base element: value = sum 2^j bit_j + 64 rest.
+
+        The rest is any base element: its size is the caller's to claim.
+        """
+        level = self._level((value,))
+        bits = [self._new_element(level) for _ in range(ROW_BITS)]
+        rest = self._new_element(level)
+        self.tape.bits.append(Bits(value, tuple(bits), rest, level))
+        return bits, rest
+
+    # Moving between elements and words
+
+    def pack(self, elements: Sequence[Element]) -> list[Word]:
+        """Writes elements as words, cell after cell; the last word is filled up with zeros.
+
+        Returns:
+            ceil(5 len / 8) words.
+        """
+        words: list[Word] = []
+        zero = self.constant(0)
+        for start in range(0, len(elements), SLOTS):
+            part = list(elements[start : start + SLOTS])
+            count = -(-len(part) * EXTENSION_DEGREE // WORD)
+            part += [zero] * (SLOTS - len(part))
+            level = self._level(part)
+            made = [self._new_word(level) for _ in range(count)]
+            self._move(part, made, 0, Source.ELEMENTS, (), level)
+            words += made
+        return words
+
+    def unpack(self, words: Sequence[Word]) -> list[Element]:
+        """Reads at most five words as elements; cells past the last word are not bound to anything.
+
+        Returns:
+            As many elements as lie wholly in the words.
+        """
+        if not 1 <= len(words) <= ROW_WORDS:
+            raise ParameterError(f"one row unpacks 1..{ROW_WORDS} words, got {len(words)}")
+        level = self._word_level(words)
+        count = len(words) * WORD // EXTENSION_DEGREE
+        elements = [self._new_element(level) for _ in range(count)]
+        self._move(elements, words, count, Source.WORDS, (), level)
+        return elements
+
+    def cells_of(self, word: Word) -> list[Element]:
+        """Returns the eight cells of a word as base elements."""
+        level = self._word_level((word,))
+        elements = [self._new_element(level), self._new_element(level)]
+        self._move(elements, (word,), len(elements), Source.WORDS, (), level)
+        return [part for element in elements for part in self.split(element)][:WORD]
+
+    def word_of(self, cells: Sequence[Element]) -> Word:
+        """Returns the word of at most eight base elements, the missing ones zero."""
+        padded = [*cells, *[self.constant(0)] * (2 * EXTENSION_DEGREE - len(cells))]
+        joined = [self.join(padded[:EXTENSION_DEGREE]), self.join(padded[EXTENSION_DEGREE:])]
+        return self.pack(joined)[0]
+
+    def constant_word(self, *cells: int) -> Word:
+        """Returns a constant word, its missing cells zero; equal constants share an address."""
+        padded = tuple(value % P for value in cells) + (0,) * (WORD - len(cells))
+        if padded not in self._constant_words:
+            halves = [self.constant(*padded[:5]), self.constant(*padded[5:])]
+            self._constant_words[padded] = self.pack(halves)[0]
+        return self._constant_words[padded]
+
+    def input_elements(
+        self, positions: Sequence[int], *, with_words: bool
+    ) -> tuple[list[Element], list[Word]]:
+        """Reads elements from the input, five positions each, and the same cells as words.
+
+        Args:
+            positions: Inputs; a multiple of five. The cells of the last row that none fills are zero.
+            with_words: Whether the words are wanted.
+
+        Returns:
+            The elements, and ceil(len / 8) words or none.
+        """
+        elements: list[Element] = []
+        words: list[Word] = []
+        for start in range(0, len(positions), CELLS):
+            part = tuple(positions[start : start + CELLS])
+            count = len(part) // EXTENSION_DEGREE
+            row = [self._new_element(0) for _ in range(count)]
+            made = [self._new_word(0) for _ in range(-(-len(part) // WORD))] if with_words else []
+            known: list[Element] = list(row)
+            if with_words and len(part) % WORD:
+                known += [self.constant(0)] * (SLOTS - count)
+            padded = part + (self.tape.num_inputs,) * (CELLS - len(part))
+            self._move(known, made, count, Source.INPUT, padded, 0)
+            elements += row
+            words += made
+        return elements, words
+
+    def _move(
+        self,
+        elements: Sequence[int],
+        words: Sequence[int],
+        written: int,
+        source: Source,
+        positions: tuple[int, ...],
+        level: int,
+    ) -> None:
+        slots = (*elements, *[NOTHING] * (SLOTS - len(elements)))
+        places = (*words, *[NOTHING] * (ROW_WORDS - len(words)))
+        self.tape.moves.append(Move(slots, places, written, source, positions, level))
+
+    def reduce_inputs(
+        self, positions: Sequence[int], powers: Sequence[Element]
+    ) -> tuple[list[Word], Element]:
+        """Reads a row of base elements and sums them weighted: sum_j g^j row_j.
+
+        Args:
+            positions: Inputs; the last word is filled up with zeros.
+            powers: g, g^2, g^3, g^4.
+
+        Returns:
+            The row as words, and the sum.
+        """
+        one, two, three, four = powers
+        zero = self.tape.num_inputs
+        padded = (*positions, *[zero] * (-len(positions) % WORD))
+        words = [self._new_word(0) for _ in range(len(padded) // WORD)]
+        level = self._level(powers)
+        last = len(words) - 1
+        total = self._new_element(level + last)
+        chain = [
+            Reduction(
+                word,
+                tuple(padded[WORD * number : WORD * (number + 1)]),
+                (one, two, three, four),
+                total if number == 0 else NOTHING,
+                number < last,
+                level + last - number,
+            )
+            for number, word in enumerate(words)
+        ]
+        self.tape.reductions.append(chain)
+        return words, total
+
+    # Hashing
+
+    def new_tree(self) -> int:
+        """Returns a number for a tree whose cap the circuit offers."""
+        self._trees += 1
+        return self._trees
+
+    def sponge(self, width: int = 0) -> Sponge:
+        """Starts a chain of permutations on a state of zeros that ends in `width`."""
+        chain: list[Permutation] = []
+        self.tape.chains.append(chain)
+        return Sponge(self, chain, width)
+
+    # Addresses
+
+    def _slots(self, *elements: Element | None) -> list[int]:
+        given = [NOTHING if element is None else element for element in elements]
+        return given + [NOTHING] * (FMA_SLOTS - len(given))
+
+    def _level(self, elements: Iterable[int]) -> int:
+        """Returns the first round in which all of these are known."""
+        levels = self.tape.element_levels
+        return max((levels[element] + 1 for element in elements if element != NOTHING), default=0)
+
+    def _word_level(self, words: Iterable[int]) -> int:
+        levels = self.tape.word_levels
+        return max((levels[word] + 1 for word in words), default=0)
+
+    def _new_element(self, level: int) -> Element:
+        self.tape.element_levels.append(level)
+        return Element(len(self.tape.element_levels) - 1)
+
+    def _new_word(self, level: int) -> Word:
+        self.tape.word_levels.append(level)
+        return Word(len(self.tape.word_levels) - 1)
+
+
+class Sponge:
+    """A chain of rows of the permutation lane: a transcript, or the hash of a row and its Merkle path."""
+
+    def __init__(self, builder: CircuitBuilder, chain: list[Permutation], width: int) -> None:
+        self._builder = builder
+        self._chain = chain
+        self._width = width
+
+    def absorb(self, word: Word, *, tree: int = 0, position: int = NOTHING) -> None:
+        """Overwrites the rate and permutes; with a tree, the word is also offered as an entry of its cap."""
+        step = Step.ABSORB if self._chain else Step.FRESH
+        level = self._builder._word_level((word,))
+        self._add(
+            Permutation(step, word, self._width, (), NOTHING, NOTHING, tree, position, False, level)
+        )
+
+    def shown(self) -> Word:
+        """Returns the first word of the state after the last permutation."""
+        last = self._last()
+        if last.shown == NOTHING:
+            last.shown = self._builder._new_word(last.level)
+        return Word(last.shown)
+
+    def climb(self, index: Element, paths: Sequence[Sequence[int]], tree: int) -> None:
+        """Claims that the digest shown lies under a cap.
+
+        Args:
+            index: Which leaf; a base element below 2^(depth + log_cap), which the caller has claimed.
+            paths: Input positions of the siblings, leaf first, eight each.
+            tree: Tree whose cap the circuit offers.
+        """
+        self._last().rest = index
+        level = self._builder._level((index,))
+        for siblings in paths:
+            self._add(
+                Permutation(
+                    Step.CLIMB,
+                    NOTHING,
+                    0,
+                    tuple(siblings),
+                    NOTHING,
+                    NOTHING,
+                    0,
+                    NOTHING,
+                    False,
+                    level,
+                )
+            )
+        end = self._last()
+        end.tree, end.meets_cap = tree, True
+
+    def _last(self) -> Permutation:
+        if not self._chain:
+            raise InvariantError("nothing was absorbed yet")
+        return self._chain[-1]
+
+    def _add(self, row: Permutation) -> None:
+        if self._chain:
+            row.level = max(row.level, self._chain[-1].level + 1)
+        self._chain.append(row)
