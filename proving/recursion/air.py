@@ -19,9 +19,13 @@ from proving.recursion.layout import (
     MAIN,
     NUM_FIXED,
     NUM_MAIN,
+    MIDDLE_SLOT,
+    POWER_SLOTS,
     ROW_BITS,
     ROW_WORDS,
     SLOTS,
+    TOTAL_SLOT,
+    WORD_CELLS,
     WORDS,
 )
 from proving.recursion.permutation import constrain_permutation
@@ -157,15 +161,15 @@ def _multiply_adds(row: Row) -> None:
 
 
 def _reductions(row: Row) -> None:
-    """A word w and an accumulator: acc = sum_j g^j w_j + g^8 acc(next), with g^1 .. g^4 in slots 2..5.
+    """A word w and an accumulator: acc = sum_j g^j w_j + g^8 acc(next).
 
     In two steps, so that the degree stays 3: t = w_4 + g w_5 + g^2 w_6 + g^3 w_7 + g^4 acc(next) and
     acc = w_0 + g w_1 + g^2 w_2 + g^3 w_3 + g^4 t.
     """
-    word = _local(row, "cells")[:WORD]
-    powers = [_slot(row, 2 + k) for k in range(4)]
-    middle, total = _slot(row, 6), _slot(row, 7)
-    start = MAIN["cells"].start + EXTENSION_DEGREE * 7
+    word = [_local(row, "cells")[cell] for cell in WORD_CELLS]
+    powers = [_slot(row, number) for number in POWER_SLOTS]
+    middle, total = _slot(row, MIDDLE_SLOT), _slot(row, TOTAL_SLOT)
+    start = MAIN["cells"].start + EXTENSION_DEGREE * TOTAL_SLOT
     carried = multiply(row.next[start : start + EXTENSION_DEGREE], powers[3])
     raised = multiply(middle, powers[3])
     half = WORD // 2

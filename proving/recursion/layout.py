@@ -23,6 +23,9 @@ ROW_WORDS = CELLS // WORD
 ROW_BITS = 6
 """Bits that one row of kind `bits` takes off a value; two more slots hold the value and the rest."""
 
+TOTAL_SLOT, MIDDLE_SLOT, POWER_SLOTS, WORD_CELLS = 0, 1, range(2, 6), range(CELLS - WORD, CELLS)
+"""Of a reduction: accumulator, middle step, g .. g^4, and the cells of its word, which is the row's last."""
+
 FMA_SLOTS = 4
 """Slots of one multiply-add: a, b, c and the result; a row holds two."""
 
@@ -52,19 +55,20 @@ STORED_BOXES = PERMUTATION_WIDTH * (len(EXTERNAL_CONSTANTS) - 1) + len(INTERNAL_
 
 MAIN = _places(
     (
+        ("bit", 1),
+        ("rest", 1),
         ("input", PERMUTATION_WIDTH),
+        ("cells", CELLS),
+        ("uses", 1),
         ("boxes", STORED_BOXES),
         ("shown", WORD),
         ("capacity", WORD),
-        ("bit", 1),
-        ("rest", 1),
-        ("uses", 1),
-        ("cells", CELLS),
     ),
     0,
 )
-"""Main columns: state before, S-box outputs, the first word after (with feed-forward on a climb), the other
-word after; direction bit and remaining index of a Merkle path; uses of a cap entry; the arithmetic cells."""
+"""Main columns: direction bit and remaining index of a Merkle path; state before; the arithmetic cells; uses of a
+cap entry; S-box outputs; the first word after (with feed-forward on a climb), the other word after. What
+constraints read at the next row lies in the first 23."""
 
 FIXED = _places(
     (
@@ -98,5 +102,5 @@ FIXED = _places(
 )
 """Preprocessed columns: what each row does, which addresses it names, and how often each is read."""
 
-NUM_MAIN = MAIN["cells"].stop
+NUM_MAIN = MAIN["capacity"].stop
 NUM_FIXED = FIXED["bits"].stop

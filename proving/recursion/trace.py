@@ -7,7 +7,17 @@ import numpy as np
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD
 from proving.backends.port import Hasher
 from proving.recursion.execution import Execution, Values
-from proving.recursion.layout import CELLS, FMA_SLOTS, MAIN, NUM_MAIN, ROW_BITS
+from proving.recursion.layout import (
+    CELLS,
+    FMA_SLOTS,
+    MAIN,
+    MIDDLE_SLOT,
+    NUM_MAIN,
+    POWER_SLOTS,
+    ROW_BITS,
+    TOTAL_SLOT,
+    WORD_CELLS,
+)
 from proving.recursion.permutation import box_columns
 from proving.recursion.wiring import Wiring
 from proving.stark.air import FieldArray
@@ -71,10 +81,12 @@ def _fill_arithmetic(
     )
     cells[places.bits, : EXTENSION_DEGREE * (2 + ROW_BITS)] = _cells_of(values, arrays.bits)
     rows = places.reductions
-    cells[rows, :WORD] = values.words[arrays.reduction_words]
-    first, stop = 2 * EXTENSION_DEGREE, 6 * EXTENSION_DEGREE
-    cells[rows, first:stop] = _cells_of(values, arrays.reduction_powers)
-    cells[rows, stop:] = values.reduced.reshape(len(rows), -1)
+    cells[rows, WORD_CELLS.start :] = values.words[arrays.reduction_words]
+    for number, step in ((MIDDLE_SLOT, 0), (TOTAL_SLOT, 1)):
+        start = EXTENSION_DEGREE * number
+        cells[rows, start : start + EXTENSION_DEGREE] = values.reduced[:, step]
+    start, stop = (EXTENSION_DEGREE * place for place in (POWER_SLOTS.start, POWER_SLOTS.stop))
+    cells[rows, start:stop] = _cells_of(values, arrays.reduction_powers)
 
 
 def _cells_of(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proving.arithmetic.modulus import P
-from proving.recursion.layout import FIXED, FMA_SLOTS, NUM_FIXED
+from proving.recursion.layout import FIXED, FMA_SLOTS, NUM_FIXED, POWER_SLOTS, ROW_WORDS, TOTAL_SLOT
 from proving.recursion.tape import NOTHING, MultiplyAdd, Permutation, Source, Step, Tape, Unknown
 from proving.stark.air import FieldArray
 from schemas.errors import InvariantError, ParameterError
@@ -137,10 +137,10 @@ class _Wirer:
             for record_of_chain in chain:
                 self._set("reduces", row, 1)
                 self._set("reduces_on", row, int(record_of_chain.continues))
-                self._word("word", 0, row, record_of_chain.word, writes=True)
-                for number, power in enumerate(record_of_chain.powers):
-                    self._element("slot", 2 + number, row, power, writes=False)
-                self._element("slot", 7, row, record_of_chain.total, writes=True)
+                self._word("word", ROW_WORDS - 1, row, record_of_chain.word, writes=True)
+                for number, power in zip(POWER_SLOTS, record_of_chain.powers, strict=True):
+                    self._element("slot", number, row, power, writes=False)
+                self._element("slot", TOTAL_SLOT, row, record_of_chain.total, writes=True)
                 row += 1
         spans = [
             np.arange(start, stop) for start, stop in zip(starts, [*starts[1:], row], strict=True)
