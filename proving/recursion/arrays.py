@@ -31,6 +31,7 @@ class TapeArrays:
         bits: (bits, 8) value, six bits, rest.
         reduction_words, reduction_totals: (reductions,) over all chains.
         reduction_inputs, reduction_powers: (reductions, 8), (reductions, 4).
+        reduction_writes: (reductions,) whether the row writes its word.
         reduction_next: (reductions,) the record carried in, or `NOTHING`.
         steps, rates, widths, shown, rests: (permutations,) over all chains.
         siblings: (permutations, 8).
@@ -51,6 +52,7 @@ class TapeArrays:
     reduction_words: Integers
     reduction_totals: Integers
     reduction_inputs: Integers
+    reduction_writes: NDArray[np.bool_]
     reduction_powers: Integers
     reduction_next: Integers
     steps: Integers
@@ -84,7 +86,8 @@ def tape_arrays(tape: Tape) -> TapeArrays:
         bits=_table([(r.value, *r.bits, r.rest) for r in tape.bits], 2 + ROW_BITS),
         reduction_words=_list([r.word for r in reductions]),
         reduction_totals=_list([r.total for r in reductions]),
-        reduction_inputs=_table([r.positions for r in reductions], WORD),
+        reduction_inputs=_table([r.positions or (zero,) * WORD for r in reductions], WORD),
+        reduction_writes=np.array([bool(r.positions) for r in reductions], dtype=bool),
         reduction_powers=_table([r.powers for r in reductions], 4),
         reduction_next=_list(following),
         steps=_list([r.step for r in rows]),

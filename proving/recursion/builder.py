@@ -268,32 +268,45 @@ class CircuitBuilder:
         """Reads a row of base elements and sums them weighted: sum_j g^j row_j.
 
         Args:
-            positions: Inputs; the last word is filled up with zeros.
+            positions: Inputs; the last word is filled up with zeros, which nothing claims to be zeros.
             powers: g, g^2, g^3, g^4.
 
         Returns:
             The row as words, and the sum.
         """
-        one, two, three, four = powers
-        zero = self.tape.num_inputs
-        padded = (*positions, *[zero] * (-len(positions) % WORD))
+        padded = (*positions, *[self.tape.num_inputs] * (-len(positions) % WORD))
         words = [self._new_word(0) for _ in range(len(padded) // WORD)]
-        level = self._level(powers)
+        parts = [padded[start : start + WORD] for start in range(0, len(padded), WORD)]
+        return words, self._reduce(words, parts, powers, self._level(powers))
+
+    def reduce_words(self, words: Sequence[Word], powers: Sequence[Element]) -> Element:
+        """Returns the sum of g^j cell_j over known words."""
+        level = max(self._level(powers), self._word_level(words))
+        return self._reduce(words, [()] * len(words), powers, level)
+
+    def _reduce(
+        self,
+        words: Sequence[Word],
+        positions: Sequence[tuple[int, ...]],
+        powers: Sequence[Element],
+        level: int,
+    ) -> Element:
+        one, two, three, four = powers
         last = len(words) - 1
         total = self._new_element(level + last)
         chain = [
             Reduction(
                 word,
-                tuple(padded[WORD * number : WORD * (number + 1)]),
+                places,
                 (one, two, three, four),
                 total if number == 0 else NOTHING,
                 number < last,
                 level + last - number,
             )
-            for number, word in enumerate(words)
+            for number, (word, places) in enumerate(zip(words, positions, strict=True))
         ]
         self.tape.reductions.append(chain)
-        return words, total
+        return total
 
     # Hashing
 

@@ -171,7 +171,10 @@ class _Run:
         )
         words = self.values.words
         words[: tape.num_publics] = publics
-        words[self._arrays.reduction_words] = self.values.inputs[self._arrays.reduction_inputs]
+        arrays = self._arrays
+        writes = arrays.reduction_writes
+        given = self.values.inputs[arrays.reduction_inputs[writes]]
+        words[arrays.reduction_words[writes]] = given
 
     def sums(self, numbers: Integers) -> None:
         """Multiply-adds whose result is not known."""

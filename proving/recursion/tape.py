@@ -81,8 +81,8 @@ class Reduction:
     """One word of a sum of cells weighted with powers of g, see `air`; the next row continues it.
 
     Attributes:
-        word: Address that the row writes.
-        positions: Inputs that fill it; 8.
+        word: Address of the row's word.
+        positions: Inputs that fill it, if this row writes it; 8.
         powers: Addresses of g, g^2, g^3, g^4.
         total: Address of the accumulator, on the chain's first row.
         continues: Whether the next row's accumulator is carried in.

@@ -137,7 +137,13 @@ class _Wirer:
             for record_of_chain in chain:
                 self._set("reduces", row, 1)
                 self._set("reduces_on", row, int(record_of_chain.continues))
-                self._word("word", ROW_WORDS - 1, row, record_of_chain.word, writes=True)
+                self._word(
+                    "word",
+                    ROW_WORDS - 1,
+                    row,
+                    record_of_chain.word,
+                    writes=bool(record_of_chain.positions),
+                )
                 for number, power in zip(POWER_SLOTS, record_of_chain.powers, strict=True):
                     self._element("slot", number, row, power, writes=False)
                 self._element("slot", TOTAL_SLOT, row, record_of_chain.total, writes=True)
