@@ -136,7 +136,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="",
+                key_digest="3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521",
             )
         ]
     )
