@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD
+from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
 from proving.arithmetic.program import Symbol
 from proving.recursion.layout import (
     CAP,
@@ -17,9 +17,9 @@ from proving.recursion.layout import (
     FIXED,
     FMA_SLOTS,
     MAIN,
+    MIDDLE_SLOT,
     NUM_FIXED,
     NUM_MAIN,
-    MIDDLE_SLOT,
     POWER_SLOTS,
     ROW_BITS,
     ROW_WORDS,
@@ -129,8 +129,8 @@ def _permutation_lane(row: Row) -> None:
     values = [_flag(row, "input_address"), *state[:WORD]]
     row.send("input", WORDS, _flag(row, "input_count"), values)
     row.send("shown", WORDS, _flag(row, "shown_count"), [_flag(row, "shown_address"), *shown])
-    values = [_flag(row, "rest_address"), rest, 0, 0, 0, 0]
-    row.send("rest", ELEMENT, _flag(row, "rest_count"), values)
+    index: list[Symbol | int] = [_flag(row, "rest_address"), rest, 0, 0, 0, 0]
+    row.send("rest", ELEMENT, _flag(row, "rest_count"), index)
     tree = _flag(row, "tree")
     values = [tree, _flag(row, "position"), *state[:WORD]]
     row.send("cap.entry", CAP, _flag(row, "cap_sends") * uses, values)
@@ -183,12 +183,10 @@ def _reductions(row: Row) -> None:
 
 def _weighted(cells: Sequence[Symbol], powers: Sequence[Element], k: int) -> Symbol:
     """Returns coordinate k of cells[0] + sum_j cells[j] powers[j - 1]."""
-    total: Symbol | int = cells[0] if k == 0 else 0
-    for cell, power in zip(cells[1:], powers, strict=False):
-        total = cell * power[k] + total
-    if isinstance(total, int):
-        raise TypeError
-    return total
+    total = cells[1] * powers[0][k]
+    for cell, power in zip(cells[2:], powers[1:], strict=False):
+        total = total + cell * power[k]
+    return total + cells[0] if k == 0 else total
 
 
 def _splits(row: Row) -> None:

@@ -21,12 +21,11 @@ from proving.recursion.tape import (
     Reduction,
     Source,
     Split,
-    Step,
     Tape,
     Unknown,
     Word,
 )
-from schemas.errors import InvariantError, ParameterError
+from schemas.errors import ParameterError
 
 
 class CircuitBuilder:
@@ -47,7 +46,6 @@ class CircuitBuilder:
         self.tape.word_levels = [0] * num_publics
         self._constants: dict[tuple[int, ...], Element] = {}
         self._constant_words: dict[tuple[int, ...], Word] = {}
-        self._trees = 0
 
     def public_word(self, number: int) -> Word:
         """Returns a public word.
@@ -83,7 +81,7 @@ class CircuitBuilder:
     ) -> Element:
         """Returns k0 a b + k1 a + k2 b + k3 c + k4 for weights (k0, ..., k4), base elements."""
         slots = self._slots(a, b, c)
-        level = self._level(slots[:3])
+        level = self.level_of(slots[:3])
         out = self._new_element(level)
         self._multiply_add((*slots[:3], out), weights, Unknown.RESULT, "", level)
         return out
@@ -92,9 +90,10 @@ class CircuitBuilder:
         self,
         what: str,
         weights: tuple[int, int, int, int, int],
-        a: Element | None,
-        b: Element | None,
-        c: Element | None,
+        a: Element,
+        b: Element | None = None,
+        *,
+        c: Element | None = None,
         equals: Element,
     ) -> None:
         """Claims that k0 a b + k1 a + k2 b + k3 c + k4 is a known element.
@@ -108,11 +107,11 @@ class CircuitBuilder:
             equals: The element it must be.
         """
         slots = (*self._slots(a, b, c)[:3], equals)
-        self._multiply_add(slots, weights, Unknown.NONE, what, self._level(slots))
+        self._multiply_add(slots, weights, Unknown.NONE, what, self.level_of(slots))
 
     def require_equal(self, what: str, a: Element, b: Element) -> None:
         """Claims that two known elements are equal."""
-        self.require(what, (0, 1, 0, 0, 0), a, None, None, b)
+        self.require(what, (0, 1, 0, 0, 0), a, equals=b)
 
     def divide(self, what: str, numerator: Element, denominator: Element) -> Element:
         """Returns the q with q * denominator = numerator; the program must make the denominator nonzero.
@@ -120,7 +119,7 @@ class CircuitBuilder:
         A denominator of zero makes the circuit unsatisfiable unless the numerator is zero too; then every
         q passes, so only use it where one of them cannot vanish.
         """
-        level = self._level((numerator, denominator))
+        level = self.level_of((numerator, denominator))
         found = self._new_element(level)
         slots = (found, denominator, NOTHING, numerator)
         self._multiply_add(slots, (1, 0, 0, 0, 0), Unknown.FACTOR, what, level)
@@ -141,7 +140,7 @@ class CircuitBuilder:
 
     def split(self, whole: Element) -> list[Element]:
         """Returns the five coordinates of an element as base elements."""
-        level = self._level((whole,))
+        level = self.level_of((whole,))
         parts = [self._new_element(level) for _ in range(EXTENSION_DEGREE)]
         self.tape.splits.append(Split(whole, tuple(parts), joins=False, level=level))
         return parts
@@ -150,7 +149,7 @@ class CircuitBuilder:
         """Returns the element with five base elements as coordinates; claims that they are base elements."""
         if len(parts) != EXTENSION_DEGREE:
             raise ParameterError(f"an element has {EXTENSION_DEGREE} coordinates")
-        level = self._level(parts)
+        level = self.level_of(parts)
         whole = self._new_element(level)
         self.tape.splits.append(Split(whole, tuple(parts), joins=True, level=level))
         return whole
@@ -160,7 +159,7 @@ class CircuitBuilder:
 
         The rest is any base element: its size is the caller's to claim.
         """
-        level = self._level((value,))
+        level = self.level_of((value,))
         bits = [self._new_element(level) for _ in range(ROW_BITS)]
         rest = self._new_element(level)
         self.tape.bits.append(Bits(value, tuple(bits), rest, level))
@@ -180,9 +179,9 @@ class CircuitBuilder:
             part = list(elements[start : start + SLOTS])
             count = -(-len(part) * EXTENSION_DEGREE // WORD)
             part += [zero] * (SLOTS - len(part))
-            level = self._level(part)
-            made = [self._new_word(level) for _ in range(count)]
-            self._move(part, made, 0, Source.ELEMENTS, (), level)
+            level = self.level_of(part)
+            made = [self.new_word(level) for _ in range(count)]
+            self._move(part, made, Source.ELEMENTS, written=0, level=level)
             words += made
         return words
 
@@ -194,17 +193,17 @@ class CircuitBuilder:
         """
         if not 1 <= len(words) <= ROW_WORDS:
             raise ParameterError(f"one row unpacks 1..{ROW_WORDS} words, got {len(words)}")
-        level = self._word_level(words)
+        level = self.level_of_words(words)
         count = len(words) * WORD // EXTENSION_DEGREE
         elements = [self._new_element(level) for _ in range(count)]
-        self._move(elements, words, count, Source.WORDS, (), level)
+        self._move(elements, words, Source.WORDS, written=count, level=level)
         return elements
 
     def cells_of(self, word: Word) -> list[Element]:
         """Returns the eight cells of a word as base elements."""
-        level = self._word_level((word,))
+        level = self.level_of_words((word,))
         elements = [self._new_element(level), self._new_element(level)]
-        self._move(elements, (word,), len(elements), Source.WORDS, (), level)
+        self._move(elements, (word,), Source.WORDS, written=len(elements), level=level)
         return [part for element in elements for part in self.split(element)][:WORD]
 
     def word_of(self, cells: Sequence[Element]) -> Word:
@@ -239,12 +238,12 @@ class CircuitBuilder:
             part = tuple(positions[start : start + CELLS])
             count = len(part) // EXTENSION_DEGREE
             row = [self._new_element(0) for _ in range(count)]
-            made = [self._new_word(0) for _ in range(-(-len(part) // WORD))] if with_words else []
+            made = [self.new_word(0) for _ in range(-(-len(part) // WORD))] if with_words else []
             known: list[Element] = list(row)
             if with_words and len(part) % WORD:
                 known += [self.constant(0)] * (SLOTS - count)
             padded = part + (self.tape.num_inputs,) * (CELLS - len(part))
-            self._move(known, made, count, Source.INPUT, padded, 0)
+            self._move(known, made, Source.INPUT, written=count, level=0, positions=padded)
             elements += row
             words += made
         return elements, words
@@ -253,10 +252,11 @@ class CircuitBuilder:
         self,
         elements: Sequence[int],
         words: Sequence[int],
-        written: int,
         source: Source,
-        positions: tuple[int, ...],
+        *,
+        written: int,
         level: int,
+        positions: tuple[int, ...] = (),
     ) -> None:
         slots = (*elements, *[NOTHING] * (SLOTS - len(elements)))
         places = (*words, *[NOTHING] * (ROW_WORDS - len(words)))
@@ -275,13 +275,13 @@ class CircuitBuilder:
             The row as words, and the sum.
         """
         padded = (*positions, *[self.tape.num_inputs] * (-len(positions) % WORD))
-        words = [self._new_word(0) for _ in range(len(padded) // WORD)]
+        words = [self.new_word(0) for _ in range(len(padded) // WORD)]
         parts = [padded[start : start + WORD] for start in range(0, len(padded), WORD)]
-        return words, self._reduce(words, parts, powers, self._level(powers))
+        return words, self._reduce(words, parts, powers, self.level_of(powers))
 
     def reduce_words(self, words: Sequence[Word], powers: Sequence[Element]) -> Element:
         """Returns the sum of g^j cell_j over known words."""
-        level = max(self._level(powers), self._word_level(words))
+        level = max(self.level_of(powers), self.level_of_words(words))
         return self._reduce(words, [()] * len(words), powers, level)
 
     def _reduce(
@@ -310,16 +310,16 @@ class CircuitBuilder:
 
     # Hashing
 
-    def new_tree(self) -> int:
-        """Returns a number for a tree whose cap the circuit offers."""
-        self._trees += 1
-        return self._trees
+    def new_tree(self, name: str) -> int:
+        """Returns a number for a tree whose cap the circuit offers; the name is for errors."""
+        self.tape.trees.append(name)
+        return len(self.tape.trees)
 
-    def sponge(self, width: int = 0) -> Sponge:
-        """Starts a chain of permutations on a state of zeros that ends in `width`."""
+    def new_chain(self) -> list[Permutation]:
+        """Returns a chain of rows of the permutation lane, to be filled by a `Sponge`."""
         chain: list[Permutation] = []
         self.tape.chains.append(chain)
-        return Sponge(self, chain, width)
+        return chain
 
     # Addresses
 
@@ -327,12 +327,13 @@ class CircuitBuilder:
         given = [NOTHING if element is None else element for element in elements]
         return given + [NOTHING] * (FMA_SLOTS - len(given))
 
-    def _level(self, elements: Iterable[int]) -> int:
+    def level_of(self, elements: Iterable[int]) -> int:
         """Returns the first round in which all of these are known."""
         levels = self.tape.element_levels
         return max((levels[element] + 1 for element in elements if element != NOTHING), default=0)
 
-    def _word_level(self, words: Iterable[int]) -> int:
+    def level_of_words(self, words: Iterable[int]) -> int:
+        """Returns the first round in which all of these are known."""
         levels = self.tape.word_levels
         return max((levels[word] + 1 for word in words), default=0)
 
@@ -340,68 +341,7 @@ class CircuitBuilder:
         self.tape.element_levels.append(level)
         return Element(len(self.tape.element_levels) - 1)
 
-    def _new_word(self, level: int) -> Word:
+    def new_word(self, level: int) -> Word:
+        """Returns an address that the caller's row writes at a level."""
         self.tape.word_levels.append(level)
         return Word(len(self.tape.word_levels) - 1)
-
-
-class Sponge:
-    """A chain of rows of the permutation lane: a transcript, or the hash of a row and its Merkle path."""
-
-    def __init__(self, builder: CircuitBuilder, chain: list[Permutation], width: int) -> None:
-        self._builder = builder
-        self._chain = chain
-        self._width = width
-
-    def absorb(self, word: Word, *, tree: int = 0, position: int = NOTHING) -> None:
-        """Overwrites the rate and permutes; with a tree, the word is also offered as an entry of its cap."""
-        step = Step.ABSORB if self._chain else Step.FRESH
-        level = self._builder._word_level((word,))
-        self._add(
-            Permutation(step, word, self._width, (), NOTHING, NOTHING, tree, position, False, level)
-        )
-
-    def shown(self) -> Word:
-        """Returns the first word of the state after the last permutation."""
-        last = self._last()
-        if last.shown == NOTHING:
-            last.shown = self._builder._new_word(last.level)
-        return Word(last.shown)
-
-    def climb(self, index: Element, paths: Sequence[Sequence[int]], tree: int) -> None:
-        """Claims that the digest shown lies under a cap.
-
-        Args:
-            index: Which leaf; a base element below 2^(depth + log_cap), which the caller has claimed.
-            paths: Input positions of the siblings, leaf first, eight each.
-            tree: Tree whose cap the circuit offers.
-        """
-        self._last().rest = index
-        level = self._builder._level((index,))
-        for siblings in paths:
-            self._add(
-                Permutation(
-                    Step.CLIMB,
-                    NOTHING,
-                    0,
-                    tuple(siblings),
-                    NOTHING,
-                    NOTHING,
-                    0,
-                    NOTHING,
-                    False,
-                    level,
-                )
-            )
-        end = self._last()
-        end.tree, end.meets_cap = tree, True
-
-    def _last(self) -> Permutation:
-        if not self._chain:
-            raise InvariantError("nothing was absorbed yet")
-        return self._chain[-1]
-
-    def _add(self, row: Permutation) -> None:
-        if self._chain:
-            row.level = max(row.level, self._chain[-1].level + 1)
-        self._chain.append(row)

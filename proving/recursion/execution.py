@@ -83,7 +83,7 @@ class Execution:
         self._schedule = _schedule(kinds)
 
     def run(self, publics: FieldArray, inputs: FieldArray, hasher: Hasher) -> Values:
-        """Computes all values and checks all claims.
+        """Computes all values; whether they keep the circuit's claims is `check`'s to say.
 
         Args:
             publics: (num_publics, 8) public words.
@@ -92,7 +92,7 @@ class Execution:
 
         Raises:
             ParameterError: A shape is wrong.
-            ProvingError: A claim does not hold, by its name.
+            ProvingError: A denominator is zero, or a base element is none.
         """
         tape = self.tape
         if publics.shape != (tape.num_publics, WORD) or inputs.shape != (tape.num_inputs,):
@@ -105,8 +105,37 @@ class Execution:
         rests = self.arrays.rests
         named = rests != NOTHING
         run.values.rests[named] = run.values.elements[rests[named], 0]
-        run.check_claims()
         return run.values
+
+    def check(self, values: Values) -> None:
+        """Refuses values that no proof can be made of.
+
+        Raises:
+            ProvingError: A claim does not hold, by its name.
+        """
+        problems = self.problems(values)
+        if problems:
+            more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+            raise ProvingError(f"the circuit's claim does not hold: {problems[0]}{more}")
+
+    def problems(self, values: Values) -> list[str]:
+        """Returns the names of the claims that do not hold, in the order of the tape; paths last."""
+        arrays = self.arrays
+        claims = np.flatnonzero(arrays.unknowns == Unknown.NONE)
+        wanted = values.elements[arrays.slots[claims, 3]]
+        wrong = np.flatnonzero((sums(arrays, values, claims) != wanted).any(axis=1))
+        found = [self.tape.multiply_adds[int(claims[place])].what for place in wrong]
+        offers = np.flatnonzero(arrays.positions != NOTHING)
+        entries = {
+            (int(arrays.trees[row]), int(arrays.positions[row])): values.states[row, :WORD].tolist()
+            for row in offers
+        }
+        ends = np.flatnonzero(arrays.meets_cap)
+        for row, digest in zip(ends, _shown(arrays, values, ends).tolist(), strict=True):
+            tree = int(arrays.trees[row])
+            if entries.get((tree, int(values.rests[row]))) != digest:
+                found.append(f"a path of {self.tape.trees[tree - 1]}")
+        return found
 
     def shown(self, values: Values) -> Integers:
         """Returns the word that every permutation shows, (permutations, 8)."""
@@ -136,11 +165,22 @@ def _schedule(
         levels = np.array(given, dtype=np.int64)[numbers]
         order = np.argsort(levels, kind="stable")
         bounds = np.flatnonzero(np.diff(levels[order])) + 1
-        for part in np.split(order, bounds):
-            if len(part):
-                calls.append((int(levels[part[0]]), place, call, numbers[part]))
+        parts = [part for part in np.split(order, bounds) if len(part)]
+        calls += [(int(levels[part[0]]), place, call, numbers[part]) for part in parts]
     calls.sort(key=lambda entry: entry[:2])
     return [(call, part) for _, _, call, part in calls]
+
+
+def sums(arrays: TapeArrays, values: Values, numbers: Integers) -> Integers:
+    """Returns k0 a b + k1 a + k2 b + k3 c + k4 of multiply-adds, (n, 5)."""
+    slots, weights = arrays.slots[numbers], arrays.weights[numbers]
+    a, b, c = (values.elements[slots[:, k]] for k in range(3))
+    total = multiply_rows(a, b) * weights[:, 0, None] % P
+    for factor, k in ((a, 1), (b, 2), (c, 3)):
+        total += factor * weights[:, k, None] % P
+    total[:, 0] += weights[:, 4]
+    result: Integers = total % P
+    return result
 
 
 def _shown(arrays: TapeArrays, values: Values, numbers: Integers) -> Integers:
@@ -178,17 +218,9 @@ class _Run:
 
     def sums(self, numbers: Integers) -> None:
         """Multiply-adds whose result is not known."""
-        self.values.elements[self._arrays.slots[numbers, 3]] = self._sum(numbers)
-
-    def _sum(self, numbers: Integers) -> Integers:
-        slots, weights = self._arrays.slots[numbers], self._arrays.weights[numbers]
-        a, b, c = (self.values.elements[slots[:, k]] for k in range(3))
-        total = multiply_rows(a, b) * weights[:, 0, None] % P
-        for factor, k in ((a, 1), (b, 2), (c, 3)):
-            total += factor * weights[:, k, None] % P
-        total[:, 0] += weights[:, 4]
-        result: Integers = total % P
-        return result
+        self.values.elements[self._arrays.slots[numbers, 3]] = sums(
+            self._arrays, self.values, numbers
+        )
 
     def quotients(self, numbers: Integers) -> None:
         """Multiply-adds that divide."""
@@ -295,15 +327,6 @@ class _Run:
         right = (bit == 1)[:, None]
         values.states[climbs, :WORD] = np.where(right, sibling, child)
         values.states[climbs, WORD:] = np.where(right, child, sibling)
-
-    def check_claims(self) -> None:
-        """Compares both sides of every claim."""
-        claims = np.flatnonzero(self._arrays.unknowns == Unknown.NONE)
-        wanted = self.values.elements[self._arrays.slots[claims, 3]]
-        wrong = np.flatnonzero((self._sum(claims) != wanted).any(axis=1))
-        if len(wrong):
-            what = self._tape.multiply_adds[int(claims[wrong[0]])].what
-            raise ProvingError(f"what the circuit claims does not hold: {what}")
 
 
 def _zeros(*shape: int) -> Integers:

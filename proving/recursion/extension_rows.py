@@ -16,7 +16,7 @@ def multiply_rows(a: Integers, b: Integers) -> Integers:
 
     The 25 products are reduced before they are added with weights of at most 2, so sums stay below 2^37.
     """
-    products = (a[:, :, None] * b[:, None, :] % P).reshape(len(a), -1)
+    products = (a[:, :, None] * b[:, None, :] % P).reshape(len(a), EXTENSION_DEGREE**2)
     result: Integers = products @ _fold_matrix() % P
     return result
 

@@ -14,6 +14,7 @@ from proving.commitments.domains import coset_shift
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.layout import ROW_BITS
 from proving.recursion.sections import ProofPositions
+from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
 from proving.stark.key import VerifyingKey
 
@@ -80,7 +81,7 @@ class QueryCircuit:
         key = self._context.key
         self._take_bits(drawn)
         value = self._batched_rows()
-        for number, layer in enumerate(key.schedule):
+        for number in range(len(key.schedule)):
             value = self._fold(number, value)
         last = key.schedule[-1]
         inverse = self._raised(self._point_inverse(len(key.schedule) - 1), last.log_arity)
@@ -101,7 +102,7 @@ class QueryCircuit:
         for _ in range(30 // ROW_BITS):
             part, rest = builder.low_bits(rest)
             bits += part
-        builder.require(self._where("the top bit"), (1, 0, 0, 0, 0), rest, rest, None, rest)
+        builder.require(self._where("the top bit"), (1, 0, 0, 0, 0), rest, rest, equals=rest)
         bits.append(rest)
         top = self._weighted_sum(bits[24:], None, 0)
         minus = builder.combine((0, 1, 0, 0, -CANONICAL_TOP), top)
@@ -118,19 +119,13 @@ class QueryCircuit:
         self, bits: Sequence[Element], start: Element | None, exponent: int
     ) -> Element:
         """Returns start + sum_j 2^(exponent + j) bit_j."""
-        builder, total = self._builder, start
-        place = 0
-        while place < len(bits):
-            first, second = 2 ** (exponent + place), 2 ** (exponent + place + 1)
-            pair = bits[place : place + 2]
-            if len(pair) == 2:
-                total = builder.combine((0, first, second, int(total is not None), 0), *pair, total)
-            else:
-                total = builder.combine(
-                    (0, first, 0, int(total is not None), 0), pair[0], None, total
-                )
-            place += 2
-        return builder.constant(0) if total is None else total
+        total = start
+        for place in range(0, len(bits), 2):
+            low = 2 ** (exponent + place)
+            high = bits[place + 1] if place + 1 < len(bits) else None
+            weights = (0, low, 2 * low, 1, 0)
+            total = self._builder.combine(weights, bits[place], high, total)
+        return self._builder.constant(0) if total is None else total
 
     def _compute_inverse_powers(self, wanted: Sequence[int]) -> None:
         """Notes w^-(low k bits) for the k wanted, w the root of the evaluation domain."""
@@ -195,7 +190,7 @@ class QueryCircuit:
     def _open(self, name: str, words: Sequence[Word], width: int, log_leaves: int) -> None:
         """Claims that a row is a leaf of a tree, at the query's index there."""
         context = self._context
-        sponge = self._builder.sponge(width)
+        sponge = Sponge(self._builder, width)
         for word in words:
             sponge.absorb(word)
         paths = context.positions.paths(f"{name}_paths", self._number)

@@ -178,6 +178,7 @@ class Tape:
         multiply_adds, moves, splits, bits: Rows of the arithmetic lane in any order.
         reductions: Chains of such rows.
         chains: Chains of rows of the permutation lane.
+        trees: Names of the trees whose caps the circuit offers; their numbers count from 1.
         element_levels, word_levels: When an address is known; their lengths are the sizes of the spaces.
     """
 
@@ -189,6 +190,7 @@ class Tape:
     bits: list[Bits] = field(default_factory=list)
     reductions: list[list[Reduction]] = field(default_factory=list)
     chains: list[list[Permutation]] = field(default_factory=list)
+    trees: list[str] = field(default_factory=list)
     element_levels: list[int] = field(default_factory=list)
     word_levels: list[int] = field(default_factory=list)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD
 from proving.backends.port import Hasher
+from proving.recursion.arrays import Integers
 from proving.recursion.execution import Execution, Values
 from proving.recursion.layout import (
     CELLS,
@@ -89,7 +90,7 @@ def _fill_arithmetic(
     cells[rows, start:stop] = _cells_of(values, arrays.reduction_powers)
 
 
-def _cells_of(
-    values: Values, addresses: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-) -> FieldArray:
-    return values.elements[addresses].reshape(len(addresses), -1).astype(np.uint32)
+def _cells_of(values: Values, addresses: Integers) -> FieldArray:
+    count, slots = addresses.shape
+    cells = values.elements[addresses].reshape(count, EXTENSION_DEGREE * slots)
+    return cells.astype(np.uint32)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
 from proving.recursion.builder import CircuitBuilder
+from proving.recursion.sponge import Sponge
 from proving.recursion.tape import NOTHING, Element, Word
 from proving.stark.transcript import NONCE_POSITION, Label
 
@@ -15,7 +16,7 @@ class TranscriptCircuit:
 
     def __init__(self, builder: CircuitBuilder) -> None:
         self._builder = builder
-        self._sponge = builder.sponge()
+        self._sponge = Sponge(builder)
 
     def absorb(
         self, label: Label, count: int, words: Sequence[Word], *, tree: int = NOTHING

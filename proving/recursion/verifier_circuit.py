@@ -17,6 +17,7 @@ from proving.recursion.polynomials import Form, affine, element_of, evaluate, pl
 from proving.recursion.public_messages import PublicPlace, public_templates
 from proving.recursion.query_circuit import BatchedPoint, QueryCircuit, QueryContext
 from proving.recursion.sections import ProofPositions
+from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
 from proving.recursion.transcript import TranscriptCircuit
 from proving.stark.key import VerifyingKey
@@ -100,8 +101,8 @@ class _Child:
 
     def _offer_fixed_cap(self) -> None:
         """Offers the key's own cap, a constant; its digest is part of the key's and absorbed with it."""
-        tree = self._trees["fixed"] = self._builder.new_tree()
-        sponge = self._builder.sponge()
+        tree = self._trees["fixed"] = self._builder.new_tree("fixed columns")
+        sponge = Sponge(self._builder)
         for position, digest in enumerate(self._key.preprocessed_cap.tolist()):
             sponge.absorb(self._builder.constant_word(*digest), tree=tree, position=position)
 
@@ -122,7 +123,7 @@ class _Child:
         places = self._positions.all_of(f"{name}_cap")
         filled = [*places, *[builder.tape.num_inputs] * (-len(places) % EXTENSION_DEGREE)]
         _, words = builder.input_elements(filled, with_words=True)
-        tree = self._trees[name] = builder.new_tree()
+        tree = self._trees[name] = builder.new_tree(name)
         self._transcript.absorb(label, len(places), words[: len(places) // WORD], tree=tree)
 
     def _check_work(self, section: str, label: Label, bits: int) -> None:
@@ -140,7 +141,7 @@ class _Child:
         for _ in range(30 // ROW_BITS):
             part, rest = builder.low_bits(rest)
             found += part
-        builder.require(f"the top bit of {section}", (1, 0, 0, 0, 0), rest, rest, None, rest)
+        builder.require(f"the top bit of {section}", (1, 0, 0, 0, 0), rest, rest, equals=rest)
         found.append(rest)
         zero, product = builder.constant(0), found[24]
         for bit in found[:bits]:
@@ -151,7 +152,7 @@ class _Child:
         for place, bit in enumerate(found[:24]):
             low = plus(builder, low, affine(bit, 2**place))
         value = element_of(builder, low)
-        builder.require(f"the form of {section}", (1, 0, 0, 0, 0), product, value, None, zero)
+        builder.require(f"the form of {section}", (1, 0, 0, 0, 0), product, value, equals=zero)
 
     def _hear_lookups(self, publics: Sequence[Element]) -> list[Form]:
         """Absorbs main and lookup caps; returns the lookup inputs of the constraint program."""
@@ -229,7 +230,7 @@ class _Child:
             chunk = builder.combine((1, 0, 0, 1, 0), raised, b, a)
             quotient = builder.combine((1, 0, 0, 1, 0), quotient, variable, chunk)
         weights = (1, 0, P - 1, 0, 0)
-        builder.require("the constraints", weights, raised, quotient, None, total)
+        builder.require("the constraints", weights, raised, quotient, equals=total)
 
     def _squared(self, element: Element, times: int) -> Element:
         for _ in range(times):

@@ -6,7 +6,6 @@ here, so that a circuit with an unwritten read, a second writer or too many read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +79,15 @@ def wire(tape: Tape, log_height: int) -> Wiring:
     return _Wirer(tape, log_height).run()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Space:
+    """Addresses of one kind: how often each is read, and (address, column, row) of every writer."""
+
+    name: str
+    reads: Counts
+    writers: list[tuple[int, int, int]]
+
+
 class _Wirer:
     """Fills the columns; counts first hold -1 for a read and 1 for a write."""
 
@@ -87,19 +95,17 @@ class _Wirer:
         self._tape = tape
         self._log_height = log_height
         self._columns = np.zeros((NUM_FIXED, 2**log_height), dtype=np.uint32)
-        self._element_reads = np.zeros(len(tape.element_levels), dtype=np.int64)
-        self._word_reads = np.zeros(len(tape.word_levels), dtype=np.int64)
-        self._element_writers: list[tuple[int, int, int]] = []
-        self._word_writers: list[tuple[int, int, int]] = []
+        self._elements = _Space("element", np.zeros(len(tape.element_levels), dtype=np.int64), [])
+        self._words = _Space("word", np.zeros(len(tape.word_levels), dtype=np.int64), [])
 
     def run(self) -> Wiring:
         """Lays out every record and sets the writers' counts."""
         places = self._arithmetic_lane()
         self._permutation_lane()
         num_publics = self._tape.num_publics
-        self._close("element", self._element_writers, self._element_reads, 0)
-        self._close("word", self._word_writers, self._word_reads, num_publics)
-        uses = tuple(int(count) for count in self._word_reads[:num_publics])
+        self._close(self._elements, 0)
+        self._close(self._words, num_publics)
+        uses = tuple(int(count) for count in self._words.reads[:num_publics])
         return Wiring(self._log_height, self._columns, uses, places)
 
     def _arithmetic_lane(self) -> Places:
@@ -190,42 +196,30 @@ class _Wirer:
         self._columns[FIXED[name].start + number, row] = value
 
     def _element(self, name: str, number: int, row: int, address: int, *, writes: bool) -> None:
-        self._name(self._element_reads, self._element_writers, name, number, row, address, writes)
+        self._name(self._elements, (name, number), row, address, writes=writes)
 
     def _word(self, name: str, number: int, row: int, address: int, *, writes: bool) -> None:
-        self._name(self._word_reads, self._word_writers, name, number, row, address, writes)
+        self._name(self._words, (name, number), row, address, writes=writes)
 
     def _name(
-        self,
-        reads: Counts,
-        writers: list[tuple[int, int, int]],
-        name: str,
-        number: int,
-        row: int,
-        address: int,
-        writes: bool,  # noqa: FBT001
+        self, space: _Space, column: tuple[str, int], row: int, address: int, *, writes: bool
     ) -> None:
         if address == NOTHING:
             return
+        name, number = column
         self._set(f"{name}_address", row, address, number)
         if writes:
-            writers.append((address, FIXED[f"{name}_count"].start + number, row))
+            space.writers.append((address, FIXED[f"{name}_count"].start + number, row))
             return
-        reads[address] += 1
+        space.reads[address] += 1
         self._set(f"{name}_count", row, READ, number)
 
-    def _close(
-        self,
-        space: str,
-        writers: Sequence[tuple[int, int, int]],
-        reads: Counts,
-        first: int,
-    ) -> None:
+    def _close(self, space: _Space, first: int) -> None:
         """Gives every writer the number of its reads; addresses below `first` are written elsewhere."""
-        found = np.array(writers, dtype=np.int64).reshape(-1, 3)
-        times = np.bincount(found[:, 0], minlength=len(reads))
-        wrong = np.flatnonzero(times != (np.arange(len(reads)) >= first))
+        found = np.array(space.writers, dtype=np.int64).reshape(-1, 3)
+        times = np.bincount(found[:, 0], minlength=len(space.reads))
+        wrong = np.flatnonzero(times != (np.arange(len(space.reads)) >= first))
         if len(wrong):
             place = int(wrong[0])
-            raise InvariantError(f"{space} {place} has {int(times[place])} writers")
-        self._columns[found[:, 1], found[:, 2]] = reads[found[:, 0]]
+            raise InvariantError(f"{space.name} {place} has {int(times[place])} writers")
+        self._columns[found[:, 1], found[:, 2]] = space.reads[found[:, 0]]

@@ -95,7 +95,7 @@ def verify_stark(
     bits = key.parameters.query_pow_bits
     _check_work(transcript, sections, "query_nonce", Label.QUERY_GRINDING, bits)
     count = key.parameters.num_queries
-    indices = _hear_indices(transcript, count, key.log_size)
+    indices = hear_indices(transcript, count, key.log_size)
     _check_rows(key, sections, indices, hasher)
     values = _batched_at(key, sections, opened, indices, challenge=batching, point=point)
     check_layers(hasher, sections, key.schedule, folding, indices=indices, values=values)
@@ -165,7 +165,12 @@ def _hear_lookups(
     return values
 
 
-def _hear_indices(transcript: Transcript, count: int, log_size: int) -> FieldArray:
+def hear_indices(transcript: Transcript, count: int, log_size: int) -> FieldArray:
+    """Draws the query indices, (count,).
+
+    Raises:
+        ProofRejected: One was drawn from the residue P - 1 (probability below count / 2^30).
+    """
     try:
         return transcript.indices(Label.QUERY_INDICES, count, log_size)
     except NotUniform as error:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
+from proving.arithmetic.modulus import GENERATOR, P
 from proving.arithmetic.ntt import geometric, root_of_unity
 from proving.arithmetic.residues import invert_residues
 from proving.backends.port import Backend, FieldArray
