@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +126,8 @@ def test_every_field_of_the_span_is_in_its_digest(field: str) -> None:
     span = span_from(segments()[:2])
     value = getattr(span, field)
     other = value + 1 if isinstance(value, int) else replace(value, height=value.height + 1)
-    changed = replace(span, **{field: other})
+    changes: dict[str, Any] = {field: other}
+    changed = replace(span, **changes)
     assert problems(segments()[:2], changed) == {"the statement"}
 
 
