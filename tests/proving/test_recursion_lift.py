@@ -19,17 +19,17 @@ from proving.ledger.layout import make_layout
 from proving.ledger.witness import SegmentWitness
 from proving.recursion.lift import LIFT_SLOTS, lift_tape
 from proving.recursion.programs import RecursionProgram, program_about
+from proving.recursion.span import Span, lift_spans, span_of_segment
 from proving.recursion.span_proofs import (
     LIFT_KIND,
     NO_KEY,
     SpanProof,
     lift_inputs,
-    span_publics,
     payee_of,
     prove_lift,
+    span_publics,
     verify_span,
 )
-from proving.recursion.span import Span, lift_spans, span_of_segment
 from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
 from proving.stark.air import FieldArray
 from schemas.errors import ParameterError
