@@ -165,8 +165,8 @@ def test_a_window_begins_with_empty_lists_and_after_a_closed_block() -> None:
         forged = replace(third, before=changed)
         problems = link_problems([first, second, forged], join_spans(spans()[:3], BACKEND))
         assert "slot 2 follows" in problems, name
-    for counters in ({"block_transactions": 3}, {"fee_sum": 1}):
-        opened = replace(second, after=replace(second.after, **counters))
+    for inside in (replace(second.after, block_transactions=3), replace(second.after, fee_sum=1)):
+        opened = replace(second, after=inside)
         following = replace(third, before=reopened(opened.after))
         problem = "slot 2 opens a window inside a block"
         joined = join_spans(spans()[:3], BACKEND)
