@@ -56,6 +56,9 @@ SUPPORTED_KINDS = (
 )
 """Kinds that a user may sign today."""
 
+LINKED_KINDS = (TransactionKind.OUTBOUND, TransactionKind.INBOUND)
+"""Kinds that name another shard."""
+
 BODY_BYTES = 36
 """Length of a body that names neither a key nor another shard."""
 
@@ -121,7 +124,7 @@ class Transaction:
         registers = self.kind is TransactionKind.REGISTER
         writer.fixed(self.address, ADDRESS_BYTES if registers else 0)
         writer.fixed(self.public_key, PUBLIC_KEY_BYTES if registers else 0)
-        if self.kind in (TransactionKind.OUTBOUND, TransactionKind.INBOUND):
+        if self.kind in LINKED_KINDS:
             writer.u16(self.peer)
         return writer.finish()
 

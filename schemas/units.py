@@ -102,6 +102,10 @@ STATE_ARRAYS = (
 """Arrays whose roots make the state root; TXS and CLM are lists of one window."""
 
 
+LINK_ARRAYS = (Array.OUT, Array.INB)
+"""Arrays of links: one cell per other shard, the head of a chain of words."""
+
+
 class ReservedCell(IntEnum):
     """Account cells that belong to the ledger itself."""
 

@@ -8,13 +8,14 @@ every block an honest validator notarises is provable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from schemas.errors import ParameterError
 from schemas.rejection import RejectionReason
-from schemas.steps import RETURN_STEPS, SEND_LINK, Cell, Existence, Step, steps_of
-from schemas.transactions import SUPPORTED_KINDS, Transaction, TransactionKind
+from schemas.steps import RETURN_LINK, RETURN_STEPS, SEND_LINK, Cell, Existence, Step, steps_of
+from schemas.transactions import LINKED_KINDS, SUPPORTED_KINDS, Transaction, TransactionKind
 from schemas.units import (
     ADDRESS_BYTES,
     AMOUNT_LIMBS,
@@ -237,7 +238,7 @@ def check_fields(transaction: Transaction, parameters: LedgerParameters) -> Reje
 
 
 def _is_routed(transaction: Transaction, parameters: LedgerParameters) -> bool:
-    if transaction.kind in (TransactionKind.OUTBOUND, TransactionKind.INBOUND):
+    if transaction.kind in LINKED_KINDS:
         return parameters.is_peer(transaction.peer)
     return True
 
@@ -250,10 +251,7 @@ def _is_canonical(transaction: Transaction) -> bool:
         and len(transaction.address) == (ADDRESS_BYTES if registers else 0)
         and len(transaction.public_key) == (PUBLIC_KEY_BYTES if registers else 0)
         and not (registers and (transaction.amount or transaction.recipient))
-        and not (
-            transaction.peer
-            and transaction.kind not in (TransactionKind.OUTBOUND, TransactionKind.INBOUND)
-        )
+        and not (transaction.peer and transaction.kind not in LINKED_KINDS)
     )
 
 
@@ -283,11 +281,9 @@ def apply(
     new_account = view.num_keys if registers else None
     recipient = transaction.recipient if new_account is None else new_account
     word = transaction_word(transaction, recipient)
-    if transaction.kind is not TransactionKind.OUTBOUND:
-        return Effects(touches, word, new_account)
-    sent = sent_by(transaction)
-    link = Link(Array.OUT, transaction.peer, transaction_word(sent, sent.recipient))
-    return Effects(touches, word, None, (link,), sent)
+    sends = transaction.kind is TransactionKind.OUTBOUND
+    sent = sent_by(transaction) if sends else None
+    return Effects(touches, word, new_account, links_of(touches, transaction), sent)
 
 
 def receive(
@@ -313,12 +309,18 @@ def receive(
     if isinstance(touches, RejectionReason):
         return touches
     word = transaction_word(transaction, transaction.recipient)
-    arrived = Link(Array.INB, transaction.peer, word)
-    if transaction.recipient < view.num_keys:
-        return Effects(touches, word, None, (arrived,))
-    sent = returned_by(transaction)
-    link = Link(Array.OUT, transaction.peer, transaction_word(sent, sent.recipient))
-    return Effects(touches, word, None, (arrived, link), sent)
+    returns = transaction.recipient >= view.num_keys
+    sent = returned_by(transaction) if returns else None
+    return Effects(touches, word, None, links_of(touches, transaction), sent)
+
+
+def links_of(touches: Sequence[Touch], transaction: Transaction) -> tuple[Link, ...]:
+    """Returns the words that a transaction's steps put on links."""
+    return tuple(
+        Link(touch.step.link, touch.cell, link_word(touch.step, transaction))
+        for touch in touches
+        if touch.step.link is not None
+    )
 
 
 def _check_inbound(
@@ -340,6 +342,16 @@ def _check_inbound(
         ),
     )
     return next((reason for passed, reason in checks if not passed), None)
+
+
+def link_word(step: Step, transaction: Transaction) -> Elements:
+    """Returns the word that a step of the transaction puts on its link."""
+    carried = transaction
+    if step is SEND_LINK:
+        carried = sent_by(transaction)
+    elif step is RETURN_LINK:
+        carried = returned_by(transaction)
+    return transaction_word(carried, carried.recipient)
 
 
 def sent_by(transaction: Transaction) -> Transaction:
@@ -365,6 +377,13 @@ def returned_by(transaction: Transaction) -> Transaction:
     )
 
 
+def steps_for(transaction: Transaction, num_keys: int) -> tuple[Step, ...]:
+    """Returns the steps that a transaction takes where `num_keys` words are in KEY."""
+    if transaction.kind is TransactionKind.INBOUND and transaction.recipient >= num_keys:
+        return RETURN_STEPS
+    return steps_of(transaction.kind)
+
+
 def execute_steps(
     view: LedgerView, transaction: Transaction
 ) -> tuple[Touch, ...] | RejectionReason:
@@ -374,10 +393,7 @@ def execute_steps(
         One touch per step, or why a step cannot be done. Neither the fields nor the slot are checked.
     """
     touches: list[Touch] = []
-    returns = (
-        transaction.kind is TransactionKind.INBOUND and transaction.recipient >= view.num_keys
-    )
-    for step in RETURN_STEPS if returns else steps_of(transaction.kind):
+    for step in steps_for(transaction, view.num_keys):
         touch = _execute(view, transaction, step, touches)
         if isinstance(touch, RejectionReason):
             return touch

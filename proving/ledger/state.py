@@ -39,6 +39,7 @@ from schemas.units import (
     BLOCK_TRANSACTIONS_LIMIT,
     FIRST_ACCOUNT,
     INDEX_LIMIT,
+    LINK_ARRAYS,
     PUBLIC_KEY_BYTES,
     SHARD_LIMIT,
     SPAN_LIMIT,
@@ -53,9 +54,6 @@ from schemas.wire import Reader, Writer
 
 SNAPSHOT_VERSION = 2
 """First byte of a snapshot."""
-
-LINK_ARRAYS = (Array.OUT, Array.INB)
-"""Arrays of links: one cell per other shard."""
 
 WINDOW_ARRAYS = (Array.TXS, Array.CLM)
 """Lists that are empty at the start of every window."""
