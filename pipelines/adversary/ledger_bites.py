@@ -24,7 +24,7 @@ from proving.ledger.layout import COMPRESSION_COLUMNS, COUNTER_NAMES, SPAN_WEIGH
 from proving.stark.air import FieldArray
 from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET
 from schemas.units import AMOUNT_LIMBS, LIMB_LIMIT, Array
-from tests.proving.ledger_edits import (
+from pipelines.adversary.ledger_edits import (
     AIR,
     CREDIT,
     DEBIT,
@@ -42,7 +42,7 @@ from tests.proving.ledger_edits import (
     honest,
     report,
 )
-from tests.proving.ledger_forgery import Forgery
+from pipelines.adversary.ledger_forgery import Forgery
 
 
 def jump(field: str, position: int = 0) -> Forge:

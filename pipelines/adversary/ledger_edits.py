@@ -12,8 +12,8 @@ from proving.ledger.state import Ledger, genesis_ledger
 from proving.ledger.trace import build_trace
 from proving.stark.air import FieldArray, Row
 from proving.stark.trace_check import TraceChecker, TraceReport
-from tests.proving.ledger_forgery import Forgery
-from tests.proving.ledger_traffic import (
+from pipelines.adversary.ledger_forgery import Forgery
+from pipelines.adversary.ledger_traffic import (
     HASHER,
     ISSUER_KEY,
     PARAMETERS,

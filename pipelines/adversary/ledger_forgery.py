@@ -32,7 +32,7 @@ from schemas.units import (
     word_bytes,
     word_elements,
 )
-from tests.proving.ledger_traffic import HASHER
+from pipelines.adversary.ledger_traffic import HASHER
 
 
 class Forgery:

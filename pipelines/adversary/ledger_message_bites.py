@@ -14,7 +14,7 @@ from proving.arithmetic.residues import Residues
 from proving.ledger.layout import SPAN_WEIGHT
 from proving.stark.trace_check import TraceChecker
 from schemas.units import LIMB_LIMIT, Array, ReservedCell
-from tests.proving.ledger_edits import (
+from pipelines.adversary.ledger_edits import (
     AIR,
     BIG_FEE,
     CREDIT,
@@ -32,7 +32,7 @@ from tests.proving.ledger_edits import (
     honest,
     report,
 )
-from tests.proving.ledger_forgery import Forgery
+from pipelines.adversary.ledger_forgery import Forgery
 
 
 def out_of_range(field: str, row: int, position: int, weight: int = LIMB_LIMIT) -> Forge:

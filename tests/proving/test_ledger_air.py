@@ -15,7 +15,7 @@ from proving.ledger.trace import build_trace
 from proving.stark.air import FieldArray
 from proving.stark.trace_check import TraceChecker
 from schemas.units import AMOUNT_LIMBS
-from tests.proving.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
+from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
 
 AIR = LedgerAir(10, 1)
 

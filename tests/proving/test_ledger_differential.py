@@ -12,14 +12,14 @@ from proving.ledger.state import Block
 from proving.ledger.trace import build_trace
 from proving.stark.trace_check import TraceChecker
 from schemas.units import Array
-from tests.proving.ledger_traffic import (
+from pipelines.adversary.ledger_traffic import (
     HASHER,
     fresh_ledger,
     issue,
     random_transaction,
     register,
 )
-from tests.proving.naive_ledger import NaiveLedger
+from pipelines.adversary.naive_ledger import NaiveLedger
 
 AIR = LedgerAir(10, 1)
 CHECKER = TraceChecker(AIR)

@@ -28,7 +28,7 @@ from schemas.statement import (
     NUM_PUBLICS,
 )
 from schemas.units import Array
-from tests.proving.ledger_traffic import fresh_ledger, mixed_blocks
+from pipelines.adversary.ledger_traffic import fresh_ledger, mixed_blocks
 from tests.suites.proofs import element_at, section_offsets, with_element
 
 BACKEND = process_backend()

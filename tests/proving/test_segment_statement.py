@@ -30,7 +30,7 @@ from schemas.statement import (
     publics_of,
 )
 from schemas.units import Array
-from tests.proving.ledger_traffic import HASHER, fresh_ledger, mixed_blocks, transfer
+from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, mixed_blocks, transfer
 
 LAYOUT = LedgerAir(5, 6).layout
 """Small enough that a window takes several segments."""
