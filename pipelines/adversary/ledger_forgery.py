@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from pipelines.adversary.ledger_traffic import HASHER
 from proving.arithmetic.modulus import P
 from proving.ledger.air import LedgerAir
 from proving.ledger.air_steps import RANGED_FIELDS
@@ -32,7 +33,6 @@ from schemas.units import (
     word_bytes,
     word_elements,
 )
-from pipelines.adversary.ledger_traffic import HASHER
 
 
 class Forgery:
@@ -166,6 +166,21 @@ class Forgery:
         for j in range(5, 8):
             self.put("new", row, self.get("old", row, j), j)
 
+    def active_rows(self) -> list[int]:
+        """Returns the rows that some step selects; the others touch and append nothing."""
+        columns = [self.lane.column(step.name) for step in STEPS]
+        return np.flatnonzero(self.trace[columns].any(axis=0)).tolist()
+
+    def replay(self) -> None:
+        """Lets every row read what the last row of its cell left, and moves it from there."""
+        held: dict[int, tuple[int, ...]] = {}
+        for row in self.active_rows():
+            if self.touches(row):
+                cell = self.get("cell", row)
+                self.put_word("old", row, held.get(cell, self._cell(cell)))
+                self.move(row)
+                held[cell] = self.word("new", row)
+
     def finish(self) -> None:
         """Makes everything outside the transaction lane fit it."""
         cells = self._cells()
@@ -178,7 +193,7 @@ class Forgery:
             self._put_root(BEFORE_OFFSET, array, tree.root)
             trees.append((array, tree.update({i: new for i, (_, new) in cells[array].items()})))
             self._put_root(AFTER_OFFSET, array, tree.root)
-        for row in range(self.height):
+        for row in self.active_rows():
             pair = [*self.word("old", row), *self.word("new", row)]
             if self.get("register_key", row) == 1 and self.word("word", row) == _digest(pair):
                 hashes += pair
@@ -258,7 +273,7 @@ class Forgery:
 
     def _cells(self) -> dict[Array, dict[int, tuple[bytes, bytes]]]:
         cells: dict[Array, dict[int, tuple[bytes, bytes]]] = {a: {} for a in TOUCHED_ARRAYS}
-        for row in range(self.height):
+        for row in self.active_rows():
             if self.touches(row):
                 old, new = (word_bytes(self.word(field, row)) for field in ("old", "new"))
                 first = cells[Array.ACC].get(self.get("cell", row), (old, new))[0]
@@ -277,7 +292,7 @@ class Forgery:
         lane = self.air.layout.memory
         times = {
             self.get("cell", row): row + 1
-            for row in range(self.height)
+            for row in self.active_rows()
             if self.touches(row) and row not in self.lost_writes
         }
         cells[Array.ACC] |= {
@@ -301,7 +316,7 @@ class Forgery:
         counts = np.zeros(len(self.air.layout.ranges) * self.height, dtype=np.int64)
         fields = [("new", "new", AMOUNT_LIMBS)]
         fields += [(name, name, len(self.lane.places[name])) for name in RANGED_FIELDS]
-        for row in range(self.height):
+        for row in self.active_rows():
             times = self.touches(row)
             for name, field, width in fields:
                 for j in range(width):

@@ -6,6 +6,8 @@ CAP = 2**60 - 1
 
 
 class NaiveLedger:
+    """Balances and nonces in dictionaries."""
+
     def __init__(self, chain: int, shard: int, minimum_fee: int) -> None:
         self.chain, self.shard, self.minimum_fee = chain, shard, minimum_fee
         self.balance: dict[int, int] = {0: CAP}
@@ -33,6 +35,7 @@ class NaiveLedger:
         return None
 
     def refuse(self, t: object, kind: str, slot: int) -> str | None:  # noqa: PLR0911, PLR0912
+        """Returns why the transaction is invalid; None if it is not."""
         s, r, amount, fee = t.sender, t.recipient, t.amount, t.fee  # type: ignore[attr-defined]
         if kind not in ("TRANSFER", "REGISTER", "ISSUE"):
             return "kind_not_supported"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
 from proving.arithmetic.modulus import P
 from proving.arithmetic.residues import Residues
 from proving.ledger.air import LedgerAir
@@ -15,7 +16,6 @@ from proving.ledger.trace import build_trace
 from proving.stark.air import FieldArray
 from proving.stark.trace_check import TraceChecker
 from schemas.units import AMOUNT_LIMBS
-from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
 
 AIR = LedgerAir(10, 1)
 

@@ -6,12 +6,6 @@ import random
 
 import pytest
 
-from proving.ledger.air import LedgerAir
-from proving.ledger.segments import cut_window
-from proving.ledger.state import Block
-from proving.ledger.trace import build_trace
-from proving.stark.trace_check import TraceChecker
-from schemas.units import Array
 from pipelines.adversary.ledger_traffic import (
     HASHER,
     fresh_ledger,
@@ -20,6 +14,12 @@ from pipelines.adversary.ledger_traffic import (
     register,
 )
 from pipelines.adversary.naive_ledger import NaiveLedger
+from proving.ledger.air import LedgerAir
+from proving.ledger.segments import cut_window
+from proving.ledger.state import Block
+from proving.ledger.trace import build_trace
+from proving.stark.trace_check import TraceChecker
+from schemas.units import Array
 
 AIR = LedgerAir(10, 1)
 CHECKER = TraceChecker(AIR)
