@@ -6,20 +6,20 @@ import random
 
 import pytest
 
-from proving.ledger.air import LedgerAir
-from proving.ledger.segments import cut_window
-from proving.ledger.state import Block, compress_words
-from proving.ledger.trace import build_trace
-from proving.stark.trace_check import TraceChecker
-from schemas.units import SUPPLY_CAP, ZERO_WORD, Array, word_bytes
-from tests.proving.ledger_traffic import (
+from pipelines.adversary.ledger_traffic import (
     HASHER,
     fresh_ledger,
     issue,
     random_transaction,
     register,
 )
-from tests.proving.naive_ledger import NaiveLedger
+from pipelines.adversary.naive_ledger import NaiveLedger
+from proving.ledger.air import LedgerAir
+from proving.ledger.segments import cut_window
+from proving.ledger.state import Block, compress_words
+from proving.ledger.trace import build_trace
+from proving.stark.trace_check import TraceChecker
+from schemas.units import SUPPLY_CAP, ZERO_WORD, Array, word_bytes
 
 AIR = LedgerAir(10, 1)
 CHECKER = TraceChecker(AIR)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.adversary.ledger_bites import STEP_FORGERIES
+from pipelines.adversary.ledger_edits import AIR, Weakened, forgery, honest
+from pipelines.adversary.ledger_forgery import Forgery
+from pipelines.adversary.ledger_message_bites import RANGE_FORGERIES
 from proving.errors import ProofRejected
 from proving.prover import prove_stark
 from proving.stark.check import verify_stark
 from proving.stark.setup import ProvingKey, make_proving_key
-from tests.proving.ledger_edits import AIR, Weakened, forgery, honest
-from tests.proving.ledger_forgery import Forgery
-from tests.proving.test_ledger_bites import STEP_FORGERIES
-from tests.proving.test_ledger_message_bites import RANGE_FORGERIES
 from tests.suites.proofs import BACKEND, SMALL
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from operators.proof_chain import ends_at, find_chain, follows
+from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, mixed_blocks, transfer
 from proving.arithmetic.modulus import P
 from proving.errors import ProofRejected, RejectionReason
 from proving.ledger.air import LedgerAir
@@ -30,7 +31,6 @@ from schemas.statement import (
     publics_of,
 )
 from schemas.units import Array
-from tests.proving.ledger_traffic import HASHER, fresh_ledger, mixed_blocks, transfer
 
 LAYOUT = LedgerAir(5, 6).layout
 """Small enough that a window takes several segments."""

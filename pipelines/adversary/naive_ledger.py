@@ -6,6 +6,8 @@ CAP = 2**60 - 1
 
 
 class NaiveLedger:
+    """Balances and nonces in dictionaries, and what went to and came from other shards."""
+
     def __init__(self, chain: int, shard: int, minimum_fee: int, shards: int) -> None:
         self.chain, self.shard, self.minimum_fee, self.shards = chain, shard, minimum_fee, shards
         self.balance: dict[int, int] = {0: CAP // shards, 6: CAP - CAP // shards}
@@ -58,6 +60,7 @@ class NaiveLedger:
         lists.setdefault(t.peer, []).append(message)  # type: ignore[attr-defined]
 
     def refuse(self, t: object, kind: str, slot: int) -> str | None:  # noqa: PLR0911, PLR0912
+        """Returns why the transaction is invalid; None if it is not."""
         s, r, amount, fee = t.sender, t.recipient, t.amount, t.fee  # type: ignore[attr-defined]
         if kind not in ("TRANSFER", "REGISTER", "ISSUE", "OUTBOUND", "INBOUND"):
             return "kind_not_supported"

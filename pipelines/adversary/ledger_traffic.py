@@ -17,10 +17,12 @@ ISSUER_KEY = bytes([1]) * PUBLIC_KEY_BYTES
 
 
 def fresh_ledger() -> Ledger:
+    """Returns a ledger at genesis."""
     return genesis_ledger(PARAMETERS, HASHER, ISSUER_KEY)
 
 
 def transaction(kind: TransactionKind, **fields: object) -> Transaction:
+    """Returns a transaction of this chain and shard, zero but for what is given."""
     values: dict[str, object] = {
         "kind": kind,
         "chain": 7,
@@ -36,6 +38,7 @@ def transaction(kind: TransactionKind, **fields: object) -> Transaction:
 
 
 def register(name: int, nonce: int, sender: int = 0, fee: int = 0) -> Transaction:
+    """Returns the registration of an address and a key made from a number."""
     return transaction(
         TransactionKind.REGISTER,
         sender=sender,
@@ -47,6 +50,7 @@ def register(name: int, nonce: int, sender: int = 0, fee: int = 0) -> Transactio
 
 
 def issue(recipient: int, amount: int, nonce: int, fee: int = 0) -> Transaction:
+    """Returns an issue of the reserve."""
     return transaction(
         TransactionKind.ISSUE, recipient=recipient, amount=amount, nonce=nonce, fee=fee
     )
@@ -55,6 +59,7 @@ def issue(recipient: int, amount: int, nonce: int, fee: int = 0) -> Transaction:
 def transfer(
     sender: int, recipient: int, amount: int, nonce: int, fee: int = 1000, *, expiry: int = 100
 ) -> Transaction:
+    """Returns a transfer."""
     return transaction(
         TransactionKind.TRANSFER,
         sender=sender,
