@@ -116,6 +116,10 @@ class Forgery:
         """Returns how often a row touches an account."""
         return self.weigh(row, lambda step: int(step.moves))
 
+    def links(self, row: int) -> int:
+        """Returns how often a row touches a link."""
+        return self.weigh(row, lambda step: int(step.link is not None))
+
     def place(self, row: int) -> tuple[int, int]:
         """Returns array and index of the cell that a row touches."""
         return self.weigh(row, lambda step: int(step.array or 0)), self.get("cell", row)
@@ -175,16 +179,18 @@ class Forgery:
         for j in range(5, 8):
             self.put("new", row, self.get("old", row, j), j)
 
-    def extend(self, row: int, cell: int | None = None) -> None:
-        """Makes a row put its word on a link, of another shard if `cell` is given; later rows leave it alone."""
-        array, peer = self.place(row)
-        peer = peer if cell is None else cell
-        before = [r for r in range(row) if self.touches(r) and self.place(r) == (array, peer)]
-        self.put("cell", row, peer)
-        self.put("previous_time", row, before[-1] + 1 if before else 0)
-        self.put_word("elapsed", row, limbs_of(row - self.get("previous_time", row), 2))
-        self.put_word("old", row, self.word("new", before[-1]) if before else [0] * 8)
-        self.put_word("new", row, _digest([*self.word("old", row), *self.word("word", row)]))
+    def relink(self) -> None:
+        """Lets every row put its word on the link that it names, after all that is on it then."""
+        last: dict[tuple[int, int], int] = {}
+        for row in self.active_rows():
+            if self.links(row) != 1:
+                continue
+            before = last.get(self.place(row))
+            self.put("previous_time", row, 0 if before is None else before + 1)
+            self.put_word("elapsed", row, limbs_of(row - self.get("previous_time", row), 2))
+            self.put_word("old", row, [0] * 8 if before is None else self.word("new", before))
+            self.put_word("new", row, _digest([*self.word("old", row), *self.word("word", row)]))
+            last[self.place(row)] = row
 
     def active_rows(self) -> list[int]:
         """Returns the rows that some step selects; the others touch and append nothing."""
@@ -223,8 +229,7 @@ class Forgery:
             if self.get("register_key", row) == 1 and self.word("word", row) == _digest(pair):
                 hashes += pair
             pair[8:] = self.word("word", row)
-            links = self.weigh(row, lambda step: int(step.link is not None))
-            if links == 1 and self.word("new", row) == _digest(pair):
+            if self.links(row) == 1 and self.word("new", row) == _digest(pair):
                 hashes += pair
         fill_nodes(self.trace, self.air.layout, trees, np.array(hashes, np.uint32).reshape(-1, 16))
         self._fill_ranges()
