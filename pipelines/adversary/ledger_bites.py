@@ -1,4 +1,4 @@
-"""A forgery for every constraint of the ledger circuit that breaks it alone, and why three have none.
+"""A forgery for every constraint of the ledger circuit that breaks it alone, and why two have none.
 
 A trace that breaks exactly one constraint is accepted by the circuit that lacks this one.
 """
@@ -109,13 +109,37 @@ def _key_undone(f: Forgery) -> None:
     f.add_from("keys", SETTLE, -1)
 
 
-def _debits_that_cancel(f: Forgery) -> None:
-    last = f.height - 1
-    for name, value in (("register_debit", -2), ("transfer_debit", 1), ("issue_debit", 1)):
-        f.put(name, last, value)
-    f.put("word", last, f.get("keys", last), 1)
-    f.put("above_first", last, -16)
-    f.put("below_last", last, f.get("keys", last) - 1)
+def cancelling(*, number: int = 0, **selectors: int) -> Forge:
+    """The last row, which is padding, takes steps that undo one another.
+
+    Args:
+        number: The kind that its word names.
+        selectors: Step -> how often it is taken.
+    """
+
+    def run(f: Forgery) -> None:
+        last = f.height - 1
+        for name, value in selectors.items():
+            f.put(name, last, value)
+        f.put("word", last, f.get("keys", last), 1)
+        f.put("word", last, number, 7)
+        f.put("above_first", last, -FIRST_ACCOUNT)
+        f.put("below_last", last, f.get("keys", last) - 1)
+
+    return run
+
+
+def links_that_cancel(name: str, other: str) -> Forge:
+    """The last row puts a word on a link and takes it off again; the row before holds its mirror image."""
+
+    def run(f: Forgery) -> None:
+        last = f.height - 1
+        f.put(name, last, -1)
+        f.put(other, last, 1)
+        f.put_word("word", last, (f.get("keys", last), FIRST_ACCOUNT))
+        f.put_word("word", last - 1, (FIRST_ACCOUNT, f.get("keys", last)))
+
+    return run
 
 
 def carry_of_nothing(position: int) -> Forge:
@@ -250,7 +274,13 @@ STEP_FORGERIES: dict[str, Forge] = {
         edit("transfer_credit", KEY_ROW), edit("issue_credit", KEY_ROW, -1)
     ),
     "step.register_key.boolean": _key_undone,
-    "step.register_debit.boolean": _debits_that_cancel,
+    "step.transfer_debit.boolean": cancelling(transfer_debit=-1, send_debit=1, number=1),
+    "step.issue_debit.boolean": cancelling(issue_debit=-1, send_debit=1, number=3),
+    "step.send_debit.boolean": cancelling(send_debit=-1, transfer_debit=1, number=1),
+    "step.register_debit.boolean": cancelling(register_debit=-2, transfer_debit=1, issue_debit=1),
+    "step.receive_credit.boolean": cancelling(receive_credit=-1, transfer_credit=1),
+    "step.send_link.boolean": links_that_cancel("send_link", "return_link"),
+    "step.return_link.boolean": links_that_cancel("return_link", "send_link"),
     "step.padding.boolean": _two_steps_and_less_padding,
     "step.one": _two_steps,
     "step.transfer_debit.next": lost_credit(CREDIT),
@@ -298,11 +328,10 @@ STEP_FORGERIES |= {f"step.slot_advance.open[{j}]": late_advance(j) for j in rang
 STEP_FORGERIES |= {f"step.slot_advance.padding[{j}]": idle_advance(j) for j in range(2)}
 
 IMPLIED = {
-    "step.transfer_debit.boolean": "each of the rows with another value breaks step.next, step.word[7], step.nonce "
-    "or takes from MEMORY what nobody sends",
-    "step.issue_debit.boolean": "the same",
-    "step.settle.boolean": "the same, or needs a key's word that is a given block's word, or takes from TREE a "
-    "leaf of an array without a root",
+    "step.settle.boolean": "each of the rows with another value breaks step.next, step.word[7] or step.nonce, "
+    "needs a key's word that is a given block's word, takes from TREE a leaf of an array without a root, or "
+    "takes from MEMORY what nobody sends",
+    "step.receive_link.boolean": "the same, or would have one cell, or one distance, be two",
 }
 """Claims that the others imply, so that no trace breaks them alone; `ledger_implied` enumerates the rows."""
 

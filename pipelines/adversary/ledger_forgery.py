@@ -52,6 +52,7 @@ class Forgery:
         spare: First free memory row after `finish`.
         lost_writes: Rows whose cell keeps its old word in the tree.
         lost_appends: Rows whose word is not in its list.
+        unhashed: Rows whose compression no hash lane offers.
         given: Account cells that change without a step: index -> old and new word.
     """
 
@@ -72,6 +73,7 @@ class Forgery:
         self.spare = 0
         self.lost_writes: set[int] = set()
         self.lost_appends: set[int] = set()
+        self.unhashed: set[int] = set()
         self.given: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._ledger = ledger
         self._unchecked = unchecked
@@ -224,7 +226,7 @@ class Forgery:
             self._put_root(BEFORE_OFFSET, array, tree.root)
             trees.append((array, tree.update({i: new for i, (_, new) in cells[array].items()})))
             self._put_root(AFTER_OFFSET, array, tree.root)
-        for row in self.active_rows():
+        for row in sorted(set(self.active_rows()) - self.unhashed):
             pair = [*self.word("old", row), *self.word("new", row)]
             if self.get("register_key", row) == 1 and self.word("word", row) == _digest(pair):
                 hashes += pair
