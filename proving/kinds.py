@@ -136,7 +136,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="d8d0004d9eae02769c54d56b3dca7d572e56c814df33cc7632a52c3c2503d50f",
+                key_digest="edd42a64c81bc6433c6be06d80909829f40fe27baadb6324035ee9398a315e1e",
             )
         ]
     )

@@ -44,6 +44,7 @@ from schemas.units import (
     SHARD_LIMIT,
     SPAN_LIMIT,
     STATE_ARRAYS,
+    SUPPLY_CAP,
     ZERO_WORD,
     Array,
     ReservedCell,

@@ -13,7 +13,7 @@ from proving.stark.soundness import MINIMUM_PROVEN_BITS, CircuitShape, proven_bi
 from proving.stark.trace_check import TraceChecker
 from schemas.errors import InvariantError, ParameterError
 
-SEGMENT_DIGEST = "d8d0004d9eae02769c54d56b3dca7d572e56c814df33cc7632a52c3c2503d50f"
+SEGMENT_DIGEST = "edd42a64c81bc6433c6be06d80909829f40fe27baadb6324035ee9398a315e1e"
 
 
 def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> None:
@@ -44,7 +44,7 @@ def test_the_calculator_is_given_what_the_segment_circuit_has() -> None:
     assert key.shape == CircuitShape(
         12, 3, constraints, at_point + at_next, len(program.interactions), widest
     )
-    assert key.shape == CircuitShape(12, 3, 496, 568, 42, 24)
+    assert key.shape == CircuitShape(12, 3, 527, 592, 43, 24)
     assert key.proven_bits == 101
 
 
