@@ -33,7 +33,7 @@ from proving.arithmetic.poseidon2 import (
 )
 from proving.arithmetic.residues import Residues
 from proving.ledger.layout import COMPRESSION_COLUMNS, COUNTER_NAMES, SPAN_WEIGHT
-from proving.ledger.rules import PEER_WEIGHT
+from proving.ledger.words import PEER_WEIGHT
 from proving.stark.air import FieldArray
 from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET
 from schemas.units import AMOUNT_LIMBS, FIRST_ACCOUNT, LIMB_LIMIT, Array, ReservedCell

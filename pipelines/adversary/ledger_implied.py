@@ -103,7 +103,7 @@ def _refuted_by_memory(rows: Rows, possible: Verdicts) -> Verdicts:
     moves = np.where(touches < 0, -_weigh(rows, lambda s: s.pays), 0)
     found = moves[possible]
     same_way = bool((found >= 0).all() or (found <= 0).all())
-    return (moves != 0) & same_way
+    return np.asarray((moves != 0) & same_way)
 
 
 def _refuted_as_last(rows: Rows, standing: Verdicts, inner: Verdicts) -> Verdicts:
@@ -116,7 +116,7 @@ def _refuted_as_last(rows: Rows, standing: Verdicts, inner: Verdicts) -> Verdict
     moves = _weigh(rows, lambda s: s.moves)
     if bool((standing & inner & (touches < 0)).any()):
         return np.zeros(len(rows), dtype=np.bool_)
-    return (touches < 0) & (moves <= 0)
+    return np.asarray((touches < 0) & (moves <= 0))
 
 
 def _column(rows: Rows, selector: str) -> NDArray[np.int64]:
@@ -159,9 +159,9 @@ def _successions(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             names.append(PADDING)
         followers.setdefault(tuple(names), []).append(name)
     asked, met = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
-    for bit, (names, before) in enumerate(followers.items()):
+    for bit, (allowed, before) in enumerate(followers.items()):
         asks = np.any([_column(rows, name) != 0 for name in before], axis=0)
-        meets = sum(_column(rows, name) for name in names) == 1
+        meets = sum(_column(rows, name) for name in allowed) == 1
         asked |= asks.astype(np.int64) << bit
         met |= np.asarray(meets).astype(np.int64) << bit
     return asked, met

@@ -72,8 +72,9 @@ def transfer(
 
 
 def send(
-    sender: int, recipient: int, amount: int, nonce: int, peer: int, fee: int = 1000
+    sender: int, recipient: int, amount: int, nonce: int, *, peer: int, fee: int = 1000
 ) -> Transaction:
+    """Returns a transfer to another shard."""
     return transaction(
         TransactionKind.OUTBOUND,
         sender=sender,
@@ -86,7 +87,7 @@ def send(
 
 
 def arrival(sender: int, recipient: int, amount: int, nonce: int, peer: int) -> Transaction:
-    """What another shard sent here."""
+    """Returns what another shard sent here."""
     return transaction(
         TransactionKind.INBOUND,
         sender=sender,
@@ -175,8 +176,8 @@ def mixed_blocks() -> tuple[Block, ...]:
         register(50, 1, sender=17, fee=2000),
         issue(22, 2**40, 12, fee=7),
         transfer(16, 22, 32768, 2, expiry=5 + 32767),
-        send(18, 40, 2**31 + 5, 1, 2),
-        send(18, 41, 2**45 + 7, 2, 0, fee=32767),
+        send(18, 40, 2**31 + 5, 1, peer=2),
+        send(18, 41, 2**45 + 7, 2, peer=0, fee=32767),
         arrival(30, 20, 2**40 - 1, 5, 0),
         arrival(31, 2**30 - 1, 2**46 + 1, 6, 2),
         arrival(30, 23, 9, 6, 0),

@@ -56,6 +56,7 @@ class NaiveLedger:
     def put(
         lists: dict[int, list[tuple[int, int, int, int]]], t: object, sender: int, recipient: int
     ) -> None:
+        """Puts a message at the end of the list with the other shard."""
         message = (sender, recipient, t.amount, t.nonce)  # type: ignore[attr-defined]
         lists.setdefault(t.peer, []).append(message)  # type: ignore[attr-defined]
 

@@ -8,8 +8,8 @@ leaves to nowhere, and none comes on a link that no other shard answers for. Sou
 from __future__ import annotations
 
 from proving.arithmetic.program import Symbol
-from proving.ledger.rules import PEER_WEIGHT
 from proving.ledger.step_row import StepRow
+from proving.ledger.words import PEER_WEIGHT
 from proving.stark.air import Row
 from schemas.statement import SHARD_OFFSET, SHARDS_OFFSET
 from schemas.steps import RECEIVE_LINK, RETURN_LINK, SEND_DEBIT, SEND_LINK, Step
@@ -40,7 +40,9 @@ def constrain_links(row: Row, step: StepRow) -> None:
     row.zero("step.link.other", links * (distance * step.cell(*INVERSE) - 1))
     above = step.pair("above_first")
     row.zero("step.send.recipient", step.cell(SEND_LINK.name) * (word[1] - FIRST_ACCOUNT - above))
-    row.zero("step.return.unknown", step.cell(RETURN_LINK.name) * (word[0] - step.cell("keys") - above))
+    row.zero(
+        "step.return.unknown", step.cell(RETURN_LINK.name) * (word[0] - step.cell("keys") - above)
+    )
     sends, returns = step.cell(SEND_DEBIT.name), step.following(RETURN_LINK.name)
     for j, (sent, returned) in enumerate(zip(SENT_ELEMENTS, RETURNED_ELEMENTS, strict=True)):
         out = step.following("word", j)

@@ -35,7 +35,6 @@ from schemas.units import (
     FEE_UNIT,
     FIRST_ACCOUNT,
     LIMB_LIMIT,
-    Array,
     ReservedCell,
 )
 

@@ -9,12 +9,20 @@ every block an honest validator notarises is provable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from proving.ledger.words import (
+    Elements,
+    Link,
+    link_word,
+    returned_by,
+    sent_by,
+    transaction_word,
+)
 from schemas.errors import ParameterError
 from schemas.rejection import RejectionReason
-from schemas.steps import RETURN_LINK, RETURN_STEPS, SEND_LINK, Cell, Existence, Step, steps_of
+from schemas.steps import RETURN_STEPS, SEND_LINK, Cell, Existence, Step, steps_of
 from schemas.transactions import LINKED_KINDS, SUPPORTED_KINDS, Transaction, TransactionKind
 from schemas.units import (
     ADDRESS_BYTES,
@@ -29,7 +37,6 @@ from schemas.units import (
     PUBLIC_KEY_BYTES,
     SPAN_LIMIT,
     SUPPLY_CAP,
-    Array,
     ReservedCell,
     issuable,
     limbs_of,
@@ -40,9 +47,6 @@ from schemas.units import (
 
 PUBLIC_FEE = 1000
 """Fee units of the Public tier: 0.001 ECLIPT."""
-
-Elements = tuple[int, ...]
-"""A word as eight canonical residues."""
 
 
 class Account(NamedTuple):
@@ -119,20 +123,6 @@ class Touch(NamedTuple):
     new: Account
 
 
-class Link(NamedTuple):
-    """A word put on the link to or from another shard.
-
-    Attributes:
-        array: OUT or INB.
-        peer: The other shard.
-        word: Word of the transaction that the receiving shard executes.
-    """
-
-    array: Array
-    peer: int
-    word: Elements
-
-
 class Effects(NamedTuple):
     """What a valid transaction does, nothing of it done yet.
 
@@ -164,9 +154,6 @@ def account_of(word: bytes) -> Account:
     return Account(value_of(elements[:4]), elements[4])
 
 
-PEER_WEIGHT = 1 << 8
-"""Weight of the destination in the last element of an OUTBOUND word, above the kind."""
-
 EMPTY_ACCOUNT = Account(0, 0)
 """The zero word read as an account."""
 
@@ -182,36 +169,6 @@ def genesis_accounts(shards: int) -> dict[int, Account]:
     if shards > 1:
         cells[int(ReservedCell.TRANSIT)] = Account(SUPPLY_CAP - reserve, 0)
     return cells
-
-
-def transaction_word(transaction: Transaction, recipient: int) -> Elements:
-    """Returns the word of TXS: sender, recipient, amount in two halves, nonce, fee, expiry, kind.
-
-    OUTBOUND names its destination above the kind; INBOUND has source and destination in place of fee and
-    expiry, and is the word on the link too.
-    """
-    half = LIMB_LIMIT * LIMB_LIMIT
-    kind, (fifth, sixth) = int(transaction.kind), (transaction.fee, transaction.expiry)
-    if transaction.kind is TransactionKind.OUTBOUND:
-        kind += PEER_WEIGHT * transaction.peer
-    elif transaction.kind is TransactionKind.INBOUND:
-        fifth, sixth = transaction.peer, transaction.shard
-    return (
-        transaction.sender,
-        recipient,
-        transaction.amount % half,
-        transaction.amount // half,
-        transaction.nonce,
-        fifth,
-        sixth,
-        kind,
-    )
-
-
-def block_word(height: int, slot: int, count: int, fee_sum: int) -> Elements:
-    """Returns the word with which SETTLE closes a block: its fee sum in two halves of 30 bits."""
-    half = LIMB_LIMIT * LIMB_LIMIT
-    return (height, slot, count, fee_sum % half, fee_sum // half, 0, 0, int(TransactionKind.SETTLE))
 
 
 def check_fields(transaction: Transaction, parameters: LedgerParameters) -> RejectionReason | None:
@@ -342,39 +299,6 @@ def _check_inbound(
         ),
     )
     return next((reason for passed, reason in checks if not passed), None)
-
-
-def link_word(step: Step, transaction: Transaction) -> Elements:
-    """Returns the word that a step of the transaction puts on its link."""
-    carried = transaction
-    if step is SEND_LINK:
-        carried = sent_by(transaction)
-    elif step is RETURN_LINK:
-        carried = returned_by(transaction)
-    return transaction_word(carried, carried.recipient)
-
-
-def sent_by(transaction: Transaction) -> Transaction:
-    """Returns what the destination of an OUTBOUND transaction executes."""
-    return replace(
-        transaction,
-        kind=TransactionKind.INBOUND,
-        shard=transaction.peer,
-        peer=transaction.shard,
-        fee=0,
-        expiry=0,
-    )
-
-
-def returned_by(transaction: Transaction) -> Transaction:
-    """Returns what the source of an INBOUND transaction executes when its recipient is no account."""
-    return replace(
-        transaction,
-        shard=transaction.peer,
-        peer=transaction.shard,
-        sender=transaction.recipient,
-        recipient=transaction.sender,
-    )
 
 
 def steps_for(transaction: Transaction, num_keys: int) -> tuple[Step, ...]:

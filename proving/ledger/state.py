@@ -19,16 +19,14 @@ from proving.ledger.rules import (
     EMPTY_ACCOUNT,
     Account,
     Effects,
-    Elements,
     LedgerParameters,
-    Link,
     apply,
-    block_word,
     genesis_accounts,
     receive,
     settle,
 )
 from proving.ledger.trees import WordTree, empty_digests
+from proving.ledger.words import Elements, Link, block_word
 from schemas.errors import InvariantError, ParameterError
 from schemas.rejection import RejectionReason
 from schemas.statement import TOUCHED_ARRAYS, Boundary

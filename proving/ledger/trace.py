@@ -87,34 +87,29 @@ def _update_trees(
         new[array] = {peer: run.links[array, peer] for peer in old[array]}
     for array, words in run.appended.items():
         old[array], new[array] = dict.fromkeys(words, ZERO_WORD), words
-    return [
-        (array, _update(witness.statement, array, old[array], new[array], siblings, hasher))
-        for array, siblings in zip(TOUCHED_ARRAYS, witness.siblings, strict=True)
-    ]
+    traces: list[tuple[Array, TreeTrace]] = []
+    for array, siblings in zip(TOUCHED_ARRAYS, witness.siblings, strict=True):
+        try:
+            trace = _update(old[array], new[array], siblings, hasher)
+        except InvariantError as error:
+            raise ProvingError(f"the witness's multiproof of {array.name} is broken") from error
+        roots = (trace.old_digest[-1], trace.new_digest[-1])
+        before, after = (root.astype("<u4").tobytes() for root in roots)
+        if before != witness.statement.before.root(array):
+            raise ProvingError(f"the witness does not open {array.name} at the statement's root")
+        if after != witness.statement.after.root(array):
+            raise ProvingError(f"{array.name} does not end at the statement's root")
+        traces.append((array, trace))
+    return traces
 
 
 def _update(
-    statement: SegmentStatement,
-    array: Array,
-    old: dict[int, bytes],
-    new: dict[int, bytes],
-    siblings: Sequence[bytes],
-    hasher: Hasher,
+    old: dict[int, bytes], new: dict[int, bytes], siblings: Sequence[bytes], hasher: Hasher
 ) -> TreeTrace:
-    try:
-        if old:
-            tree = partial_tree(hasher, old, siblings)
-            before, trace, after = tree.root, tree.update(new), tree.root
-        else:
-            trace = untouched_trace(hasher, siblings)
-            before = after = trace.new_digest[0].astype("<u4").tobytes()
-    except InvariantError as error:
-        raise ProvingError(f"the witness's multiproof of {array.name} is broken") from error
-    if before != statement.before.root(array):
-        raise ProvingError(f"the witness does not open {array.name} at the statement's root")
-    if after != statement.after.root(array):
-        raise ProvingError(f"{array.name} does not end at the statement's root")
-    return trace
+    """Returns the nodes above an array's cells, the root last; its top node alone without cells."""
+    if not old:
+        return untouched_trace(hasher, siblings)
+    return partial_tree(hasher, old, siblings).update(new)
 
 
 def _fill_ranges(trace: FieldArray, layout: Layout) -> None:

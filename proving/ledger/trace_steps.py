@@ -12,17 +12,14 @@ from proving.errors import ProvingError
 from proving.ledger.layout import Layout, span_limbs
 from proving.ledger.rules import (
     Account,
-    Elements,
     Touch,
     account_of,
-    block_word,
     execute_steps,
-    link_word,
     settle,
-    transaction_word,
 )
 from proving.ledger.state import compress_words
 from proving.ledger.witness import Entry, SegmentWitness
+from proving.ledger.words import Elements, block_word, link_word, transaction_word
 from proving.stark.air import FieldArray
 from schemas.rejection import RejectionReason
 from schemas.steps import RETURN_LINK, SEND_LINK, SETTLE, Cell, Existence

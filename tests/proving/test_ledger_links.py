@@ -104,7 +104,7 @@ def next_block(rng: random.Random, shards: list[Shard], number: int) -> None:
     for position in range(rng.randrange(3)):
         recipient = rng.choice([16, 17, 18, 19, 16 + USERS, 999, 2**30 - 1])
         amount = rng.choice([0, 1, 2**30, 2**30 - 1, rng.randrange(FUNDS // 50)])
-        made = send(sender, recipient, amount, nonce + position, rng.choice(others))
+        made = send(sender, recipient, amount, nonce + position, peer=rng.choice(others))
         transactions.append(replace(made, shard=number))
     deliver(shards, shard.execute(transactions).sent)
 
@@ -155,7 +155,7 @@ def opened(count: int = 2) -> tuple[Shard, Shard]:
 def test_what_is_sent_to_nobody_comes_back_to_the_sender_without_the_fee() -> None:
     first, second = opened()
     before = first.ledger.account(16).balance
-    (out,) = first.execute([replace(send(16, 500, 77, 0, 1), shard=0)]).sent
+    (out,) = first.execute([replace(send(16, 500, 77, 0, peer=1), shard=0)]).sent
     (back,) = second.execute([out]).sent
     assert (back.shard, back.peer, back.sender, back.recipient) == (0, 1, 500, 16)
     assert first.execute([back]).sent == ()
@@ -165,16 +165,18 @@ def test_what_is_sent_to_nobody_comes_back_to_the_sender_without_the_fee() -> No
 
 def test_a_recipient_registered_just_before_the_arrival_is_credited() -> None:
     first, second = opened()
-    (out,) = first.execute([replace(send(16, 16 + USERS, 77, 0, 1), shard=0)]).sent
+    (out,) = first.execute([replace(send(16, 16 + USERS, 77, 0, peer=1), shard=0)]).sent
     opening = replace(register(90, 2 * USERS), shard=1)
     assert second.execute([opening, out]).sent == ()
     assert second.ledger.account(16 + USERS).balance == 77
 
 
-@pytest.mark.parametrize("fault", ["twice", "other order", "other amount", "other recipient", "lost"])
+@pytest.mark.parametrize(
+    "fault", ["twice", "other order", "other amount", "other recipient", "lost"]
+)
 def test_any_other_list_than_the_one_sent_is_another_word(fault: str) -> None:
     first, second = opened()
-    sends = [replace(send(16, 17 + j, 77 + j, j, 1), shard=0) for j in range(2)]
+    sends = [replace(send(16, 17 + j, 77 + j, j, peer=1), shard=0) for j in range(2)]
     sent = first.execute(sends).sent
     arrivals = {
         "twice": [*sent, sent[1]],
@@ -188,13 +190,13 @@ def test_any_other_list_than_the_one_sent_is_another_word(fault: str) -> None:
 
 
 CASES: dict[str, tuple[Transaction, RejectionReason]] = {
-    "own shard": (send(16, 20, 1, 0, 1), RejectionReason.UNKNOWN_SHARD),
-    "no shard": (send(16, 20, 1, 0, 3), RejectionReason.UNKNOWN_SHARD),
-    "reserved": (send(16, 15, 1, 0, 2), RejectionReason.RESERVED_ACCOUNT),
-    "sender": (send(40, 20, 1, 0, 2), RejectionReason.UNKNOWN_ACCOUNT),
-    "issuer": (send(0, 20, 1, 22, 2), RejectionReason.RESERVED_ACCOUNT),
-    "overdraft": (send(16, 20, 2**59, 0, 2), RejectionReason.OVERDRAFT),
-    "fee": (send(16, 20, 1, 0, 2, fee=999), RejectionReason.FEE_TOO_LOW),
+    "own shard": (send(16, 20, 1, 0, peer=1), RejectionReason.UNKNOWN_SHARD),
+    "no shard": (send(16, 20, 1, 0, peer=3), RejectionReason.UNKNOWN_SHARD),
+    "reserved": (send(16, 15, 1, 0, peer=2), RejectionReason.RESERVED_ACCOUNT),
+    "sender": (send(40, 20, 1, 0, peer=2), RejectionReason.UNKNOWN_ACCOUNT),
+    "issuer": (send(0, 20, 1, 22, peer=2), RejectionReason.RESERVED_ACCOUNT),
+    "overdraft": (send(16, 20, 2**59, 0, peer=2), RejectionReason.OVERDRAFT),
+    "fee": (send(16, 20, 1, 0, peer=2, fee=999), RejectionReason.FEE_TOO_LOW),
     "from itself": (arrival(16, 20, 1, 0, 1), RejectionReason.UNKNOWN_SHARD),
     "from nowhere": (arrival(16, 20, 1, 0, 3), RejectionReason.UNKNOWN_SHARD),
     "to a reserved cell": (arrival(16, 1, 1, 0, 2), RejectionReason.RESERVED_ACCOUNT),
@@ -206,7 +208,7 @@ CASES: dict[str, tuple[Transaction, RejectionReason]] = {
     "another chain": (replace(arrival(16, 20, 1, 0, 2), chain=8), RejectionReason.WRONG_CHAIN),
     "another's": (replace(arrival(16, 20, 1, 0, 2), shard=2), RejectionReason.WRONG_SHARD),
     "a transfer's": (
-        replace(send(16, 20, 1, 0, 2), kind=TransactionKind.TRANSFER),
+        replace(send(16, 20, 1, 0, peer=2), kind=TransactionKind.TRANSFER),
         RejectionReason.NON_CANONICAL,
     ),
 }
