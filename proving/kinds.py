@@ -136,7 +136,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="edd42a64c81bc6433c6be06d80909829f40fe27baadb6324035ee9398a315e1e",
+                key_digest="fb63a834fe231472b28b4518b9151748f64e602112285a0e9e236d2552d2f054",
             )
         ]
     )
