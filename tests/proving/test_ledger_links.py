@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -37,7 +38,7 @@ from proving.ledger.rules import LedgerParameters
 from proving.ledger.segments import cut_window
 from proving.ledger.state import Block, BlockEffects, Ledger, genesis_ledger, restore_ledger
 from proving.ledger.trace import build_trace
-from proving.ledger.witness import decode_witness
+from proving.ledger.witness import SegmentWitness, decode_witness
 from schemas.rejection import RejectionReason
 from schemas.transactions import Transaction, TransactionKind
 from schemas.units import FEE_UNIT, SUPPLY_CAP, ZERO_WORD, Array, ReservedCell, issuable
@@ -254,6 +255,54 @@ def test_a_witness_with_links_has_one_encoding() -> None:
         (Array.INB, 2),
     ]
     assert decode_witness(segment.encode()) == segment
+
+
+def test_a_segment_that_only_sends_back_touches_no_account_and_no_key() -> None:
+    """Both arrays show their top node alone: no memory row, no path."""
+    ledger = fresh_ledger()
+    returns = tuple(arrival(30, 16 + j, 5, j, 2) for j in range(31))
+    segments = cut_window(ledger, [Block(1, 3, 0, returns)], 0, SMALL.layout)
+    assert [len(segment.accounts) for segment in segments] == [0, 0, 1]
+    assert [len(segment.entries) for segment in segments] == [15, 15, 2]
+    assert [len(words) for words in segments[0].siblings[:2]] == [2, 2]
+    for segment in segments:
+        trace, publics = build_trace(SMALL, segment, process_backend())
+        assert checker(SMALL).check(trace, publics).holds
+
+
+def _other_links(segment: SegmentWitness) -> SegmentWitness:
+    (array, peer, _), *rest = segment.links
+    return replace(segment, links=((array, peer, b"\1" + bytes(31)), *rest))
+
+
+def _fewer_links(segment: SegmentWitness) -> SegmentWitness:
+    return replace(segment, links=segment.links[1:])
+
+
+def _long_top(segment: SegmentWitness) -> SegmentWitness:
+    return replace(segment, siblings=((*segment.siblings[0], ZERO_WORD), *segment.siblings[1:]))
+
+
+def _other_top(segment: SegmentWitness) -> SegmentWitness:
+    return replace(segment, siblings=((ZERO_WORD, ZERO_WORD), *segment.siblings[1:]))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_other_links, "does not open OUT"),
+        (_fewer_links, "lacks the link OUT of shard 2"),
+        (_long_top, "multiproof of ACC is broken"),
+        (_other_top, "does not open ACC"),
+    ],
+)
+def test_a_wrong_witness_makes_no_proof(
+    change: Callable[[SegmentWitness], SegmentWitness], text: str
+) -> None:
+    returns = tuple(arrival(30, 16 + j, 5, j, 2) for j in range(31))
+    segment = cut_window(fresh_ledger(), [Block(1, 3, 0, returns)], 0, SMALL.layout)[0]
+    with pytest.raises(ProvingError, match=text):
+        build_trace(SMALL, change(segment), process_backend())
 
 
 def test_links_survive_a_snapshot_a_branch_and_a_merge() -> None:
