@@ -64,7 +64,7 @@ def _refuted_by_memory(rows: list[Combination]) -> NDArray[np.bool_]:
     """
     moves = np.array([-_pays(row) if _touches(row) < 0 else 0 for row in rows])
     same_way = bool((moves >= 0).all() or (moves <= 0).all())
-    return (moves != 0) & same_way
+    return np.asarray((moves != 0) & same_way)
 
 
 def _touches(row: Combination) -> int:
@@ -87,7 +87,7 @@ def _may_stand(rows: NDArray[np.int64], possible: NDArray[np.bool_]) -> NDArray[
     follows = _may_follow(rows) & possible[:, None]
     while (more := stands | (follows & stands[None, :]).any(axis=1)).sum() > stands.sum():
         stands = more
-    return stands
+    return np.asarray(stands)
 
 
 def _may_follow(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
