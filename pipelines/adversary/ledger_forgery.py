@@ -181,6 +181,15 @@ class Forgery:
                 self.move(row)
                 held[cell] = self.word("new", row)
 
+    def follow(self, row: int) -> None:
+        """Lets the later rows of a row's cell go on from what it leaves there."""
+        cell, held = self.get("cell", row), self.word("new", row)
+        for later in self.active_rows():
+            if later > row and self.touches(later) and self.get("cell", later) == cell:
+                self.put_word("old", later, held)
+                self.move(later)
+                held = self.word("new", later)
+
     def finish(self) -> None:
         """Makes everything outside the transaction lane fit it."""
         cells = self._cells()
