@@ -113,7 +113,8 @@ def lost_tests(root: Path) -> list[str]:
     """
     text = (root / TABLE_OF_TESTS).read_text(encoding="utf-8")
     table = text.partition("## What a verifier must reject")[2].partition("\n## ")[0]
-    lost, shown = [], set()
+    lost: list[str] = []
+    shown: set[int] = set()
     for line in table.splitlines():
         item, _, cell = (part.strip() for part in line.strip("|").rpartition("|"))
         if not line.startswith("| ") or item.startswith("item "):
