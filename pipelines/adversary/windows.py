@@ -35,9 +35,9 @@ RANDOM_ACCOUNTS = 6
 FUNDING = 10**12
 FEE = 1000
 MAX_BLOCKS, MAX_TRANSACTIONS = 3, 10
-LONG_BLOCKS, LONG_TRANSACTIONS = 6, 16
-LONG = 0.1
-"""Share of windows so long that they are cut into segments now and then."""
+LONG_BLOCKS, LONG_TRANSACTIONS = 8, 24
+LONG = 0.08
+"""Share of windows so long that most are cut into segments."""
 
 FAULTY = 0.2
 """Share of real transfers that are spoiled."""
@@ -263,7 +263,9 @@ def _random_blocks(rng: random.Random, ledger: Ledger) -> Iterable[PlannedBlock]
     slot = ledger.slot
     for count in _block_sizes(rng):
         slot += rng.randrange(4)
-        yield PlannedBlock(slot, tuple(random_transaction(rng, ledger) for _ in range(count)))
+        bodies = [random_transaction(rng, ledger) for _ in range(count)]
+        later = slot - ledger.slot  # what they were made for
+        yield PlannedBlock(slot, tuple(replace(b, expiry=b.expiry + later) for b in bodies))
 
 
 def _block_sizes(rng: random.Random) -> list[int]:
