@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from operators.proof_worker import process_backend
-from pipelines.adversary.ledger_edits import AIR
 from pipelines.adversary.ledger_traffic import ISSUER_KEY, PARAMETERS
 from pipelines.adversary.naive_roots import NaiveBooks
-from pipelines.adversary.windows import Outcome, PlannedBlock, Traffic, WindowRun
+from pipelines.adversary.windows import AIR, Outcome, PlannedBlock, Traffic, WindowRun
 from pipelines.progress import Progress
 
 DEFAULT_RUNS = 10_000

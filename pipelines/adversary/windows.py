@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.proof_worker import process_backend
-from pipelines.adversary.ledger_edits import AIR, checker
+from pipelines.adversary.ledger_edits import checker
 from pipelines.adversary.ledger_traffic import (
     ISSUER_KEY,
     PARAMETERS,
@@ -22,6 +22,7 @@ from pipelines.adversary.ledger_traffic import (
 from pipelines.ethereum_etl import SourceRow, read_rows
 from pipelines.traffic_survey import WEI_PER_UNIT
 from proving.errors import ProofError
+from proving.ledger.air import LedgerAir
 from proving.ledger.segments import cut_window
 from proving.ledger.state import Block, Ledger, genesis_ledger
 from proving.ledger.trace import build_trace
@@ -30,14 +31,17 @@ from schemas.errors import ParameterError
 from schemas.transactions import Transaction
 from schemas.units import FEE_UNIT, FIRST_ACCOUNT, Array
 
+AIR = LedgerAir(8, 1)
+"""So low that many windows are cut into segments; the claims are those of every height."""
+
 WINDOW = 1
 RANDOM_ACCOUNTS = 6
 FUNDING = 10**12
 FEE = 1000
 MAX_BLOCKS, MAX_TRANSACTIONS = 3, 10
-LONG_BLOCKS, LONG_TRANSACTIONS = 8, 24
-LONG = 0.08
-"""Share of windows so long that most are cut into segments."""
+LONG_BLOCKS, LONG_TRANSACTIONS = 6, 16
+LONG = 0.1
+"""Share of long windows."""
 
 FAULTY = 0.2
 """Share of real transfers that are spoiled."""
