@@ -327,11 +327,14 @@ STEP_FORGERIES |= {f"step.fee_sum[{j}]": jump("fee_sum", j) for j in range(3)}
 STEP_FORGERIES |= {f"step.slot_advance.open[{j}]": late_advance(j) for j in range(2)}
 STEP_FORGERIES |= {f"step.slot_advance.padding[{j}]": idle_advance(j) for j in range(2)}
 
+_ENUMERATED = (
+    "every row where it is another number breaks step.next, step.one, step.word[7] or step.nonce, or takes from "
+    "the memory bus what nobody sends"
+)
 IMPLIED = {
-    "step.settle.boolean": "each of the rows with another value breaks step.next, step.word[7] or step.nonce, "
-    "needs a key's word that is a given block's word, takes from TREE a leaf of an array without a root, or "
-    "takes from MEMORY what nobody sends",
-    "step.receive_link.boolean": "the same, or would have one cell, or one distance, be two",
+    "step.settle.boolean": f"{_ENUMERATED}, or from the tree bus a leaf of an array without a root, or needs a "
+    "key word that is a given block's word, or would have one cell be two",
+    "step.receive_link.boolean": f"{_ENUMERATED}, or would have one distance be two",
 }
 """Claims that the others imply, so that no trace breaks them alone; `ledger_implied` enumerates the rows."""
 

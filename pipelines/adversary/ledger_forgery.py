@@ -209,6 +209,15 @@ class Forgery:
                 self.move(row)
                 held[cell] = self.word("new", row)
 
+    def follow(self, row: int) -> None:
+        """Lets the later rows of a row's cell go on from what it leaves there."""
+        cell, held = self.get("cell", row), self.word("new", row)
+        for later in self.active_rows():
+            if later > row and self.moves(later) and self.get("cell", later) == cell:
+                self.put_word("old", later, held)
+                self.move(later)
+                held = self.word("new", later)
+
     def finish(self) -> None:
         """Makes everything outside the transaction lane fit it."""
         cells = self._cells()
@@ -310,12 +319,12 @@ class Forgery:
     def _cells(self) -> dict[Array, dict[int, tuple[bytes, bytes]]]:
         cells: dict[Array, dict[int, tuple[bytes, bytes]]] = {a: {} for a in TOUCHED_ARRAYS}
         for row in self.active_rows():
-            if self.touches(row):
-                array, index = self.place(row)
+            touched, index = self.place(row)
+            if self.touches(row) and touched in cells:
                 old, new = (word_bytes(self.word(field, row)) for field in ("old", "new"))
-                first = cells[Array(array)].get(index, (old, new))[0]
+                first = cells[Array(touched)].get(index, (old, new))[0]
                 left = old if row in self.lost_writes else new
-                cells[Array(array)][index] = (first, left)
+                cells[Array(touched)][index] = (first, left)
             appends = self.weigh(row, lambda step: int(step.append is not None)) == 1
             if appends and row not in self.lost_appends:
                 array = Array(self.weigh(row, lambda step: int(step.append or 0)))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 CAP = 2**60 - 1
 
+Message = tuple[int, int, int, int]
+"""Sender, recipient, amount and nonce of what went to or came from another shard."""
+
 
 class NaiveLedger:
     """Balances and nonces in dictionaries, and what went to and came from other shards."""
 
-    def __init__(self, chain: int, shard: int, minimum_fee: int, shards: int) -> None:
+    def __init__(self, chain: int, shard: int, minimum_fee: int, *, shards: int) -> None:
         self.chain, self.shard, self.minimum_fee, self.shards = chain, shard, minimum_fee, shards
         self.balance: dict[int, int] = {0: CAP // shards, 6: CAP - CAP // shards}
-        self.sent: dict[int, list[tuple[int, int, int, int]]] = {}
-        self.arrived: dict[int, list[tuple[int, int, int, int]]] = {}
+        self.sent: dict[int, tuple[Message, ...]] = {}
+        self.arrived: dict[int, tuple[Message, ...]] = {}
         self.nonce: dict[int, int] = {}
         self.addresses: dict[bytes, int] = {}
         self.keys: set[bytes] = set()
@@ -53,12 +56,10 @@ class NaiveLedger:
         self.balance[r] = self.balance.get(r, 0) + amount
 
     @staticmethod
-    def put(
-        lists: dict[int, list[tuple[int, int, int, int]]], t: object, sender: int, recipient: int
-    ) -> None:
+    def put(lists: dict[int, tuple[Message, ...]], t: object, sender: int, recipient: int) -> None:
         """Puts a message at the end of the list with the other shard."""
         message = (sender, recipient, t.amount, t.nonce)  # type: ignore[attr-defined]
-        lists.setdefault(t.peer, []).append(message)  # type: ignore[attr-defined]
+        lists[t.peer] = (*lists.get(t.peer, ()), message)  # type: ignore[attr-defined]
 
     def refuse(self, t: object, kind: str, slot: int) -> str | None:  # noqa: PLR0911, PLR0912
         """Returns why the transaction is invalid; None if it is not."""

@@ -98,9 +98,7 @@ class TraceChecker:
             sums.add(message.bus.name, _public_table(message))
         return TraceReport(violations, sums.unbalanced())
 
-    def messages(
-        self, main: FieldArray, publics: Sequence[int], name: str
-    ) -> dict[Message, int]:
+    def messages(self, main: FieldArray, publics: Sequence[int], name: str) -> dict[Message, int]:
         """Returns what one interaction alone puts on its bus: tuples whose multiplicities are not zero in sum.
 
         Raises:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from operators.proof_worker import process_backend
 from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
 from proving.arithmetic.modulus import P
-from proving.arithmetic.residues import Residues
 from proving.ledger.air import LedgerAir
 from proving.ledger.segments import cut_window
 from proving.ledger.trace import build_trace
@@ -84,20 +84,14 @@ def evaluate_row(
 ) -> list[Mutation]:
     width, height = trace.shape
     before, after = (row - 1) % height, (row + 1) % height
-    moved = np.repeat(trace[:, row][:, None], width, axis=1).astype(np.uint64)
-    moved[np.arange(width), np.arange(width)] += np.uint64(delta)
-    moved %= np.uint64(P)
+    moved = np.repeat(trace[:, row][:, None], width, axis=1)
+    moved[np.arange(width), np.arange(width)] = (trace[:, row].astype(np.int64) + delta) % P
 
     def run(fixed: np.ndarray, local: np.ndarray, following: np.ndarray) -> np.ndarray:
-        columns = [np.broadcast_to(c, width).astype(np.uint64) for c in fixed]
-        columns += [np.broadcast_to(c, width).astype(np.uint64) for c in local]
-        columns += [np.broadcast_to(c, width).astype(np.uint64) for c in following]
-        columns += [np.full(width, value, dtype=np.uint64) for value in publics]
-        outputs = check.program.evaluate(
-            [Residues(c) for c in columns],
-            lambda value: Residues(np.full(width, value, dtype=np.uint64)),
-        )
-        return np.stack([output.residues for output in outputs])
+        columns = [np.ascontiguousarray(np.broadcast_to(c, width)) for c in fixed]
+        columns += [np.ascontiguousarray(np.broadcast_to(c, width)) for c in local]
+        columns += [np.ascontiguousarray(np.broadcast_to(c, width)) for c in following]
+        return process_backend().run(check.program, [*columns, *publics], width)
 
     here = run(check.fixed[:, row], moved, trace[:, after])
     there = run(check.fixed[:, before], trace[:, before], moved)

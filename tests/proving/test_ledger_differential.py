@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,7 +14,7 @@ from pipelines.adversary.ledger_traffic import (
     random_transaction,
     register,
 )
-from pipelines.adversary.naive_ledger import NaiveLedger
+from pipelines.adversary.naive_ledger import Message, NaiveLedger
 from proving.ledger.air import LedgerAir
 from proving.ledger.segments import cut_window
 from proving.ledger.state import Block, compress_words
@@ -27,7 +28,7 @@ BLOCKS = 12
 
 
 def link_words(
-    array: Array, shard: int, peer: int, messages: list[tuple[int, int, int, int]]
+    array: Array, shard: int, peer: int, messages: Sequence[Message]
 ) -> list[tuple[int, ...]]:
     source, destination = (shard, peer) if array is Array.OUT else (peer, shard)
     return [
@@ -49,7 +50,7 @@ def test_three_executors_agree_on_random_blocks(seed: int) -> None:
     ledger = fresh_ledger()
     parameters = ledger.parameters
     naive = NaiveLedger(
-        parameters.chain, parameters.shard, parameters.minimum_fee, parameters.shards
+        parameters.chain, parameters.shard, parameters.minimum_fee, shards=parameters.shards
     )
     blocks: list[Block] = []
     refused = 0
@@ -76,7 +77,7 @@ def test_three_executors_agree_on_random_blocks(seed: int) -> None:
     assert sums == (SUPPLY_CAP, SUPPLY_CAP)
     for array, lists in ((Array.OUT, naive.sent), (Array.INB, naive.arrived)):
         for peer in range(parameters.shards):
-            words = link_words(array, parameters.shard, peer, lists.get(peer, []))
+            words = link_words(array, parameters.shard, peer, lists.get(peer, ()))
             assert ledger.link(array, peer) == chain(words)
     after = fresh_ledger()
     for segment in cut_window(after, blocks, 0, AIR.layout):

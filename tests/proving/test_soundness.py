@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from proving.arithmetic.poseidon2 import NumpyHasher
-from proving.kinds import verifying_key
 from proving.stark.parameters import SEGMENT_S, ProofParameters, folding_schedule
 from proving.stark.soundness import (
     MINIMUM_PROVEN_BITS,
@@ -52,13 +50,9 @@ def test_every_round_agrees_with_the_public_calculator(entry: dict[str, Any]) ->
         assert report.bits == floor(min(*expected, report.rounds[-1].bits))
 
 
-def test_at_least_twenty_different_parameter_sets_are_frozen_and_the_shipped_circuit_is_one() -> (
-    None
-):
+def test_at_least_twenty_different_parameter_sets_are_frozen() -> None:
     cases = [(*_case(entry), entry["multiplicity"]) for entry in VECTORS["sets"]]
     assert len(set(cases)) == len(cases) >= 20
-    key = verifying_key("segment_s", NumpyHasher())
-    assert (key.parameters, key.shape) in [case[:2] for case in cases]
 
 
 @pytest.mark.parametrize(
