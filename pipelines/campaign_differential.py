@@ -170,7 +170,7 @@ def run_differential(
             "windows": dict(sorted(tally.windows.items())),
             "real_traffic": source.name,
             "verdicts": dict(sorted(tally.verdicts.items())),
-            "compared": "every verdict, balance, nonce, the roots of ACC, KEY and TXS, the state root",
+            "compared": "every verdict, balance, nonce, the roots of all arrays that steps write, the state root",
             "circuit": f"{AIR.name}: every row and bus of {tally.segments} segments",
             "proven_and_verified": tally.proven,
             "disagreements": tally.differences[:20],
