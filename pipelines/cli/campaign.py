@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -43,9 +44,17 @@ def register(app: typer.Typer) -> None:
         seconds: Annotated[
             int | None, typer.Option(min=1, help="Time budget.", show_default="none")
         ] = None,
+        traffic: Annotated[
+            Path | None,
+            typer.Option(
+                help="Ethereum-ETL transactions that `differential` replays.",
+                show_default="the sample that is shipped",
+            ),
+        ] = None,
     ) -> Work:
         """Attack or break the system with a seed and a budget; ends with JSON evidence."""
-        return Work("campaign:run_campaign", {"name": name, "runs": runs, "seconds": seconds})
+        arguments = {"name": name, "runs": runs, "seconds": seconds, "traffic": traffic}
+        return Work("campaign:run_campaign", arguments)
 
     @command(
         app,
