@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 
+from proving.backends.freed_memory import keep_freed_memory
 from proving.backends.port import Backend
 from proving.errors import ProvingError
 from proving.ledger.trace import statement_digest
@@ -99,6 +100,7 @@ def open_backend(name: str, threads: int = 1) -> Backend:
     if name in ("auto", "cpu"):
         from proving.backends.cpu import CpuBackend  # noqa: PLC0415  - loads LLVM
 
+        keep_freed_memory()
         return CpuBackend(threads)
     raise ParameterError(f"there is no backend {name!r}", "say auto, cpu or reference")
 
