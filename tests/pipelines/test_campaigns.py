@@ -11,10 +11,11 @@ import pytest
 
 from operators.proof_worker import process_backend
 from pipelines.adversary.block_attacks import BLOCK_ATTACKS
+from pipelines.adversary.honest_traffic import base
 from pipelines.adversary.ledger_claims import ForgedTrace, forged_trace
 from pipelines.adversary.ledger_edits import AIR, Weakened, honest
 from pipelines.adversary.ledger_traffic import ISSUER_KEY, PARAMETERS
-from pipelines.adversary.trace_attacks import FINISHED_ATTACKS, LANE_ATTACKS, base
+from pipelines.adversary.trace_attacks import FINISHED_ATTACKS, LANE_ATTACKS
 from pipelines.adversary.windows import Outcome, Traffic
 from pipelines.campaign_attacks import AIMS, AttackResult, attack
 from pipelines.campaign_constraints import FINAL_LENGTH, judge
