@@ -57,7 +57,7 @@ bench: $(STAMP) ## Measure: make bench BENCH=batch
 	@$(BIN)/ecliptica bench $(or $(BENCH),kernels)
 
 campaigns: $(STAMP) ## Run the adversarial and fault campaigns
-	@for name in $(or $(CAMPAIGN),mutate-proofs byzantine chaos); do \
+	@for name in $(or $(CAMPAIGN),mutate-constraints mutate-proofs differential inflate theft double-spend byzantine chaos); do \
 		$(BIN)/ecliptica campaign $$name --json || exit $$?; done
 
 lock: ## Write requirements.lock again (needs uv)

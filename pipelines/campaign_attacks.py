@@ -20,9 +20,10 @@ from typing import Any
 
 from operators.proof_worker import process_backend
 from pipelines.adversary.block_attacks import BLOCK_ATTACKS
+from pipelines.adversary.honest_traffic import Base, base
 from pipelines.adversary.ledger_edits import AIR, checker
 from pipelines.adversary.ledger_forgery import Forgery
-from pipelines.adversary.trace_attacks import FINISHED_ATTACKS, LANE_ATTACKS, Base, base
+from pipelines.adversary.trace_attacks import FINISHED_ATTACKS, LANE_ATTACKS
 from pipelines.progress import Progress
 from proving.errors import ProofError
 from proving.kinds import kind_named

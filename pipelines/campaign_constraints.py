@@ -19,30 +19,27 @@ from multiprocessing import get_context
 from typing import Any
 
 from operators.proof_worker import process_backend
-from pipelines.adversary.ledger_bites import IMPLIED
-from pipelines.adversary.ledger_claims import (
-    FULL_LANE,
-    ForgedTrace,
-    claims_of,
-    forged_trace,
-    is_shown_implied,
-    same_claims,
-    small_instance,
-)
-from pipelines.adversary.ledger_edits import Weakened, checker
+from pipelines.adversary.claim_books import ClaimBook, book_of
+from pipelines.adversary.forged_trace import ForgedTrace, claims_of
+from pipelines.adversary.weaker import Weaker
 from pipelines.progress import Progress
 from proving.errors import ProofError, RejectionReason
 from proving.kinds import kind_named, registered_kinds
-from proving.ledger.air import LedgerAir
 from proving.prover import prove_stark
+from proving.stark.air import Air
 from proving.stark.check import verify_stark
 from proving.stark.parameters import ProofParameters
 from proving.stark.setup import ProvingKey, make_proving_key
 from proving.stark.trace_check import TraceChecker
+from schemas.errors import InvariantError
 
 CHUNK = 8
 FINAL_LENGTH = 1
 """Logarithm of the final polynomial's length here: the kinds' own is too long for the least instance."""
+
+
+_keys: dict[tuple[str, ProofParameters], ProvingKey] = {}
+_checkers: dict[str, TraceChecker] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +81,11 @@ class ClaimShift:
 
     def run(self) -> list[ClaimVerdict]:
         """Forges, proves and verifies each."""
-        kind = kind_named(self.kind)
-        lanes = _hash_lanes(self.kind)
-        settings = replace(kind.parameters, log_final_length=FINAL_LENGTH)
-        return [judge(forged_trace(claim, lanes), settings) for claim in self.claims]
+        settings = replace(kind_named(self.kind).parameters, log_final_length=FINAL_LENGTH)
+        book = _book(self.kind)
+        if book is None:
+            raise InvariantError(f"no forgeries of {self.kind} are known")
+        return [judge(book.forge(claim), settings) for claim in self.claims]
 
 
 def judge(forged: ForgedTrace, parameters: ProofParameters) -> ClaimVerdict:
@@ -98,7 +96,7 @@ def judge(forged: ForgedTrace, parameters: ProofParameters) -> ClaimVerdict:
         parameters: Of both keys.
     """
     whole = _whole_key(forged.air, parameters)
-    lacking = _key(Weakened(forged.missing, forged.air), parameters)
+    lacking = _key(Weaker(forged.air, forged.missing), parameters)
     return ClaimVerdict(
         forged.claim,
         forged.missing,
@@ -194,13 +192,13 @@ def _plan(name: str, seed: int, runs: int | None) -> tuple[dict[str, Any], list[
         "same_claims": False,
         "planned": 0,
     }
-    if not isinstance(air, LedgerAir):
-        return entry, []  # no forgeries of this circuit are known: its claims count as not covered
-    small = small_instance(len(air.layout.nodes))
+    book = _book(name)
+    if book is None:
+        return entry, []  # its claims count as not covered
     names = [*claims_of(air)[0], *claims_of(air)[1]]
-    entry["instance"] = f"{small.name}; {FULL_LANE} on one of 2^5 rows"
-    entry["same_claims"] = same_claims(air, small, seed)
-    entry["implied"] = {n: IMPLIED[n] for n in names if n in IMPLIED and is_shown_implied(n)}
+    entry["instance"] = book.instance
+    entry["same_claims"] = book.same_claims(seed)
+    entry["implied"] = book.implied(names)
     chosen = [n for n in names if n not in entry["implied"]]
     random.Random(seed).shuffle(chosen)  # noqa: S311 - reproducible sample
     chosen = chosen[:runs]
@@ -209,7 +207,7 @@ def _plan(name: str, seed: int, runs: int | None) -> tuple[dict[str, Any], list[
 
 
 def _breaks_alone(forged: ForgedTrace) -> bool:
-    check = checker(forged.air)
+    check = _checker(forged.air)
     found = check.check(forged.trace, forged.publics)
     bus = {i.name: i.bus.name for i in check.interactions}.get(forged.claim)
     if bus is None:
@@ -228,16 +226,25 @@ def _refusal(key: ProvingKey, forged: ForgedTrace) -> str:
     return ""
 
 
-@cache
-def _whole_key(air: LedgerAir, parameters: ProofParameters) -> ProvingKey:
-    return _key(air, parameters)
+def _whole_key(air: Air, parameters: ProofParameters) -> ProvingKey:
+    """Returns the key of an instance, kept by its name."""
+    place = (air.name, parameters)
+    if place not in _keys:
+        _keys[place] = _key(air, parameters)
+    return _keys[place]
 
 
-def _key(air: LedgerAir, parameters: ProofParameters) -> ProvingKey:
+def _key(air: Air, parameters: ProofParameters) -> ProvingKey:
     return make_proving_key(1, air, parameters, process_backend())
 
 
+def _checker(air: Air) -> TraceChecker:
+    """Returns the direct check of an instance, kept by its name."""
+    if air.name not in _checkers:
+        _checkers[air.name] = TraceChecker(air, process_backend())
+    return _checkers[air.name]
+
+
 @cache
-def _hash_lanes(kind: str) -> int:
-    air = kind_named(kind).make_air()
-    return len(air.layout.nodes) if isinstance(air, LedgerAir) else 0
+def _book(kind: str) -> ClaimBook | None:
+    return book_of(kind_named(kind).make_air())

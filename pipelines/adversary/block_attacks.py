@@ -14,9 +14,9 @@ from typing import Any
 from operators.proof_chain import follows
 from operators.proof_worker import process_backend
 from pipelines.account_keys import KeyRing
+from pipelines.adversary.honest_traffic import ACCOUNTS, Base
 from pipelines.adversary.ledger_edits import AIR, checker
 from pipelines.adversary.ledger_traffic import issue, transfer
-from pipelines.adversary.trace_attacks import ACCOUNTS, Base
 from proving.errors import ProofRejected, ProvingError
 from proving.ledger.rules import Account
 from proving.ledger.trace import build_trace, check_statement

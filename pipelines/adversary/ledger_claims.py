@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 import random
-from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.adversary.forged_trace import ForgedTrace, values_at_random
 from pipelines.adversary.ledger_bites import (
     FINISHED_FORGERIES,
     IMPLIED,
@@ -39,31 +39,6 @@ from schemas.units import Array
 
 FULL_LANE = "step.last.padding"
 """The claim whose forgery fills the lane to its last row, on `SMALL`."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForgedTrace:
-    """A false trace.
-
-    Attributes:
-        claim: The constraint or message that it breaks.
-        missing: What a circuit must lack to accept it: the claim, or the bus that the message is on.
-        air: The circuit that it is a trace of.
-        trace: (num_main, height) residues.
-        publics: Public inputs.
-    """
-
-    claim: str
-    missing: str
-    air: LedgerAir
-    trace: FieldArray
-    publics: list[int]
-
-
-def claims_of(air: LedgerAir) -> tuple[list[str], list[str]]:
-    """Returns the names of a circuit's constraints and of its messages."""
-    check = TraceChecker(air)
-    return [c.name for c in check.constraints], [i.name for i in check.interactions]
 
 
 def is_shown_implied(name: str) -> bool:
@@ -117,20 +92,8 @@ def _claims_at_random(air: LedgerAir, seed: int) -> dict[str, list[int]]:
     rows = [[rng.randrange(P) for _ in range(lanes)] for _ in range(2)]
     strips = [0] * len(air.layout.ranges)
     inputs = [clock, *strips, *rows[0], *strips, *rows[1], *strips, *publics]
-    values = check.program.evaluate_integers(inputs)
-    claims = {
-        f"{c.name} on {c.domain}": [v] for c, v in zip(check.constraints, values, strict=False)
-    }
-    place = len(check.constraints)
-    for interaction in check.interactions:
-        end = place + 1 + interaction.bus.width
-        if not interaction.name.startswith("range["):
-            claims[f"{interaction.name} on {interaction.bus}"] = [
-                interaction.sign,
-                *values[place:end],
-            ]
-        place = end
-    return claims
+    found = values_at_random(check, inputs)
+    return {name: values for name, values in found.items() if not name.startswith("range[")}
 
 
 def _lane_of(name: str) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from operators.proof_worker import process_backend
 from pipelines.adversary.ledger_forgery import Forgery
@@ -18,35 +18,8 @@ from proving.ledger.air import LedgerAir
 from proving.ledger.segments import cut_window
 from proving.ledger.state import Ledger, genesis_ledger
 from proving.ledger.trace import build_trace
-from proving.stark.air import FieldArray, PublicMessage, Row
+from proving.stark.air import FieldArray
 from proving.stark.trace_check import TraceChecker, TraceReport
-
-
-class Weakened(LedgerAir):
-    """A ledger circuit without one constraint or message, or without a whole bus.
-
-    Args:
-        missing: Name of a constraint, a message or a bus.
-        air: The circuit that lacks it; the bite tests' own if None.
-    """
-
-    def __init__(self, missing: str, air: LedgerAir | None = None) -> None:
-        whole = AIR if air is None else air
-        super().__init__(whole.log_height, len(whole.layout.nodes))
-        self._missing = missing
-
-    def constraints(self, row: Row) -> None:
-        """Records everything but what is missing."""
-        super().constraints(row)
-        row.constraints[:] = [c for c in row.constraints if c.name != self._missing]
-        row.interactions[:] = [
-            i for i in row.interactions if self._missing not in (i.name, i.bus.name)
-        ]
-
-    def public_messages(self, publics: Sequence[int]) -> list[PublicMessage]:
-        """Returns the roots' messages, unless their bus is missing."""
-        return [m for m in super().public_messages(publics) if m.bus.name != self._missing]
-
 
 AIR = LedgerAir(10, 1)
 SMALL = LedgerAir(5, 12)

@@ -32,7 +32,7 @@ from schemas.statement import TOUCHED_ARRAYS
 from schemas.transactions import Transaction
 from schemas.units import FEE_UNIT, FIRST_ACCOUNT
 
-AIR = LedgerAir(8, 1)
+AIR = LedgerAir(7, 1)
 """So low that many windows are cut into segments; the claims are those of every height."""
 
 WINDOW = 1

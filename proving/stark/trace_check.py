@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,11 @@ class TraceChecker:
         self.program: Program = trace_program(air.name, num_inputs, body)
         self.constraints = recorded[0].constraints
         self.interactions = recorded[0].interactions
-        self.fixed: FieldArray = air.fixed_columns()
+
+    @cached_property
+    def fixed(self) -> FieldArray:
+        """The preprocessed columns, built when a trace is checked: a large circuit's take seconds."""
+        return self.air.fixed_columns()
 
     def check(self, main: FieldArray, publics: Sequence[int]) -> TraceReport:
         """Checks a whole trace.

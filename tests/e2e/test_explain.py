@@ -7,9 +7,18 @@ from pathlib import Path
 import pytest
 
 from operators.event_log import Record, open_log
+from operators.proof_worker import process_backend
 from pipelines.chain_setup import create_topics
 from pipelines.cli.main import main
+from pipelines.sample_window import sample_window
+from proving.kinds import proving_key
+from proving.ledger.air import LedgerAir
+from proving.ledger.trace import build_trace
+from proving.prover import prove_stark
+from proving.segment_proofs import SEGMENT_KIND
 from proving.stark.encoding import HEADER_BYTES
+from schemas.statement import DIGEST_OFFSET
+from schemas.units import MODULUS
 from tests.suites.mini_chain import MiniChain
 
 
@@ -85,3 +94,19 @@ def test_without_a_log_only_the_verifier_is_heard(
     shown = json.loads(capsys.readouterr().out)
     assert (shown["prover"], shown["first_difference"]) == (None, None)
     assert "does not exist" in shown["prover_source"]
+
+
+def test_a_true_proof_of_a_statement_that_no_verifier_takes_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The circuit does not read the statement's digest; the rule outside it does."""
+    key = proving_key(SEGMENT_KIND, process_backend())
+    witness = sample_window(4, 1)[0]
+    trace, publics = build_trace(LedgerAir(), witness, process_backend())
+    publics[DIGEST_OFFSET] = (publics[DIGEST_OFFSET] + 1) % MODULUS
+    false = tmp_path / "false.proof"
+    false.write_bytes(prove_stark(key, publics, trace, process_backend()).data)
+    assert main(["proof", "explain", str(false), "--data", str(tmp_path), "--json"]) == 3
+    shown = json.loads(capsys.readouterr().out)
+    assert "bad_statement at publics/digest" in shown["error"]
+    assert shown["events"][-1]["label"] == "query_indices"

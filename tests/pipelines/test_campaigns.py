@@ -11,10 +11,13 @@ import pytest
 
 from operators.proof_worker import process_backend
 from pipelines.adversary.block_attacks import BLOCK_ATTACKS
-from pipelines.adversary.ledger_claims import ForgedTrace, forged_trace
-from pipelines.adversary.ledger_edits import AIR, Weakened, honest
+from pipelines.adversary.forged_trace import ForgedTrace
+from pipelines.adversary.honest_traffic import base
+from pipelines.adversary.ledger_claims import forged_trace
+from pipelines.adversary.ledger_edits import AIR, honest
 from pipelines.adversary.ledger_traffic import ISSUER_KEY, PARAMETERS
-from pipelines.adversary.trace_attacks import FINISHED_ATTACKS, LANE_ATTACKS, base
+from pipelines.adversary.trace_attacks import FINISHED_ATTACKS, LANE_ATTACKS
+from pipelines.adversary.weaker import Weaker
 from pipelines.adversary.windows import Outcome, Traffic
 from pipelines.campaign_attacks import AIMS, AttackResult, attack
 from pipelines.campaign_constraints import FINAL_LENGTH, judge
@@ -76,7 +79,7 @@ def test_the_circuit_without_its_nonce_claim_lets_a_double_spend_through() -> No
     forged.finish()
     trace = ForgedTrace("step.word[4]", "step.word[4]", AIR, forged.trace, forged.publics)
     assert judge(trace, SETTINGS).holds
-    assert Weakened("step.word[4]").num_main == AIR.num_main
+    assert Weaker(AIR, "step.word[4]").num_main == AIR.num_main
 
 
 def _windows() -> list[int]:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from pipelines.cli.contract import Call, Document, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.errors import ProofError, ProofMalformed, ProofRejected, RejectionReason
 from proving.kinds import kind_named, registered_kinds, verifying_key
+from proving.ledger.air import LedgerAir
+from proving.ledger.trace import check_statement
 from proving.ledger.witness import decode_witness
 from proving.segment_proofs import (
     SEGMENT_KIND,
@@ -107,7 +109,7 @@ def explain_proof(call: Call, *, file: Path, against: Path | None) -> Document:
     hasher = NumpyHasher()
     data = _read(file)
     key = _key_of(data, hasher)
-    heard = listen(key, data, hasher)
+    heard = _heard(key, data, hasher)
     said, source = _prover_side(call, heard, against, hasher)
     difference = None if said is None else first_difference(said, heard.events)
     lines = [] if said is None else explain_both(said, heard.events)
@@ -130,6 +132,18 @@ def explain_proof(call: Call, *, file: Path, against: Path | None) -> Document:
     }
     code = 0 if heard.error is None else heard.error.exit_code
     return Document("\n".join(lines), document, exit_code=code)
+
+
+def _heard(key: VerifyingKey, data: bytes, hasher: NumpyHasher) -> Hearing:
+    """Verifies a proof and, of a segment, the rules on its statement that the circuit leaves to the verifier."""
+    heard = listen(key, data, hasher)
+    if heard.error is None and isinstance(key.air, LedgerAir):
+        stated = next(event for event in heard.events if event.label is Label.PUBLICS)
+        try:
+            check_statement(stated.values, hasher)
+        except ProofRejected as error:
+            return replace(heard, error=error)
+    return heard
 
 
 def _key_of(data: bytes, hasher: NumpyHasher) -> VerifyingKey:
