@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from pipelines.adversary.honest_traffic import ACCOUNTS
 from pipelines.adversary.ledger_forgery import Forgery
+from pipelines.adversary.ledger_traffic import PARAMETERS
 from proving.arithmetic.modulus import P
 from proving.ledger.words import PEER_WEIGHT
 from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET, NUM_COUNTERS, TOUCHED_ARRAYS
