@@ -1,26 +1,25 @@
 """`ecliptica bench`: what this machine does per second, each figure from a median of repeats after a warm-up.
 
-A bench that makes proofs verifies every one of them; with a proof that does not hold it reports no figure.
+A bench that makes proofs has every one verified by another process; with a proof that does not hold it reports no
+figure.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import resource
 import statistics
-import subprocess
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from operators.proof_worker import process_backend
+from pipelines.bench_permutations import permutations, scaling
+from pipelines.bench_rival import rival
+from pipelines.bench_work import BenchWork, environment
+from pipelines.day_report import verify_in_fresh_process
 from pipelines.forge import usable_cores
-from pipelines.progress import Progress
 from pipelines.sample_window import sample_window
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import FieldArray
@@ -30,6 +29,7 @@ from proving.ledger.trace import build_trace
 from proving.prover import PhaseSpan
 from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
 from proving.signatures import KeyPair, default_backend, verify_many
+from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from schemas.errors import EnvironmentMissing, InvariantError
 from schemas.transactions import SIGNATURE_CONTEXT
 from schemas.units import MODULUS, ZERO_WORD
@@ -41,34 +41,6 @@ NOT_BUILT = {
     "stream": "the stream runners beside the loop; `ecliptica demo` reports the whole chain",
     "finality": "a bench of its own; `ecliptica demo --json` reports finality under traffic",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class BenchWork:
-    """What a bench is asked for.
-
-    Attributes:
-        transactions: Size of the work.
-        repeat: Measured runs after the warm-up.
-        seed: Of whatever is random.
-        report: Progress, one step per run.
-    """
-
-    transactions: int
-    repeat: int
-    seed: int
-    report: Progress
-
-    def timed(self, run: Callable[[], Any]) -> list[float]:
-        """Runs once to warm up and then `repeat` times; returns the seconds of each."""
-        run()
-        found = []
-        for _ in range(self.repeat):
-            started = time.perf_counter()
-            run()
-            found.append(time.perf_counter() - started)
-            self.report.advance(1)
-        return found
 
 
 def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
@@ -84,6 +56,9 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "batch": batch,
         "verify": verify,
         "signatures": signatures,
+        "permutations": permutations,
+        "scaling": scaling,
+        "rival": rival,
     }
     if name not in benches:
         raise EnvironmentMissing(
@@ -106,7 +81,7 @@ def kernels(work: BenchWork) -> dict[str, Any]:
     return {
         "name": "kernels",
         "permutations": KERNEL_STATES,
-        **_seconds(seconds),
+        **seconds.fields(),
         "permutations_per_second": round(KERNEL_STATES / statistics.median(seconds)),
         "hashed_cells_per_second": round(columns.size / statistics.median(rows)),
         "evaluated_cells_per_second": round(64 * 2**16 / statistics.median(extended)),
@@ -126,10 +101,12 @@ def witness(work: BenchWork) -> dict[str, Any]:
     cut = work.timed(lambda: sample_window(work.transactions, work.seed))
     segments = sample_window(work.transactions, work.seed)
     built = work.timed(lambda: [build_trace(air, one, backend, ZERO_WORD) for one in segments])
+    whole = [a + b for a, b in zip(cut, built, strict=True)]
     return {
         "name": "witness",
         "transactions": work.transactions,
-        **_seconds([a + b for a, b in zip(cut, built, strict=True)]),
+        "seconds_median": round(statistics.median(whole), 6),
+        "seconds_min": round(min(whole), 6),
         "execute_and_cut_seconds": round(statistics.median(cut), 4),
         "trace_seconds": round(statistics.median(built), 4),
         "segments": len(segments),
@@ -154,7 +131,7 @@ def batch(work: BenchWork) -> dict[str, Any]:
         proofs.extend(prove_segment(one, backend, spans.append).data for one in segments)
 
     seconds = work.timed(prove)
-    verdicts = [verify_segment(proof, hasher)[1] for proof in proofs]
+    bits = verified_apart(proofs)
     phases: dict[str, dict[str, float]] = {}
     for span in spans:
         entry = phases.setdefault(span.name, {"seconds": 0.0, "cells": 0})
@@ -167,13 +144,13 @@ def batch(work: BenchWork) -> dict[str, Any]:
     return {
         "name": "batch",
         "transactions": work.transactions,
-        **_seconds(seconds),
+        **seconds.fields(),
         "transactions_per_second": round(work.transactions / statistics.median(seconds), 2),
         "segments": len(segments),
         "phases": phases,
         "proof_bytes": max(map(len, proofs)),
-        "proven_bits": min(verdict.proven_bits for verdict in verdicts),
-        "verified": len(verdicts) == len(segments),
+        "proven_bits": bits,
+        "verified": True,
         "parameters": {
             "backend": backend.name,
             "threads": threads,
@@ -190,13 +167,12 @@ def verify(work: BenchWork) -> dict[str, Any]:
     backend, hasher = process_backend(), NumpyHasher()
     proof = prove_segment(sample_window(work.transactions, work.seed)[0], backend).data
     seconds = work.timed(lambda: verify_segment(proof, hasher))
-    _, verdict = verify_segment(proof, hasher)
     return {
         "name": "verify",
         "transactions": work.transactions,
-        **_seconds(seconds),
+        **seconds.fields(),
         "proof_bytes": len(proof),
-        "proven_bits": verdict.proven_bits,
+        "proven_bits": verified_apart([proof]),
         "verified": True,
         "parameters": {"hasher": "numpy", "kind": SEGMENT_KIND},
     }
@@ -218,7 +194,7 @@ def signatures(work: BenchWork) -> dict[str, Any]:
     return {
         "name": "signatures",
         "transactions": work.transactions,
-        **_seconds(seconds),
+        **seconds.fields(),
         "verifications_per_second": round(work.transactions / statistics.median(seconds)),
         "proof_bytes": None,
         "proven_bits": None,
@@ -227,45 +203,17 @@ def signatures(work: BenchWork) -> dict[str, Any]:
     }
 
 
-def environment() -> dict[str, Any]:
-    """Returns machine, commit and peak memory of this process."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {
-        "peak_memory_bytes": peak,
-        "machine": {
-            "cpu": _cpu_name(),
-            "cores": usable_cores(),
-            "load_1min": round(os.getloadavg()[0], 2),
-            "system": platform.system(),
-            "python": platform.python_version(),
-        },
-        "commit": commit(),
-    }
+def verified_apart(proofs: Sequence[bytes]) -> int:
+    """Has segment proofs verified by the command itself in another process; returns the least proven bits.
 
-
-def commit() -> str | None:
-    """Returns the commit that the code runs from, or None outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
-    found = subprocess.run(  # noqa: S603 - constant arguments
-        ["git", "-C", str(root), "rev-parse", "HEAD"],  # noqa: S607 - the user's own git
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    return found.stdout.strip() or None if found.returncode == 0 else None
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _seconds(found: list[float]) -> dict[str, float]:
-    return {
-        "seconds_median": round(statistics.median(found), 6),
-        "seconds_min": round(min(found), 6),
-    }
+    Raises:
+        InvariantError: One of them does not hold.
+    """
+    with tempfile.TemporaryDirectory(prefix="ecliptica-bench-") as folder:
+        files = [Path(folder) / f"{number}.proof" for number in range(len(proofs))]
+        for file, proof in zip(files, proofs, strict=True):
+            file.write_bytes(proof)
+        found = verify_in_fresh_process(files, MINIMUM_PROVEN_BITS)
+    if found["exit_code"] or found["accepted"] != len(proofs):
+        raise InvariantError(f"{found['accepted']} of {len(proofs)} proofs hold in another process")
+    return min(int(report["proven_bits"]) for report in found["proofs"])

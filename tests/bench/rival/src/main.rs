@@ -34,9 +34,7 @@ use p3_maybe_rayon::prelude::current_num_threads;
 use p3_merkle_tree::MerkleTreeMmcs;
 use p3_poseidon2_air::{RoundConstants, VectorizedPoseidon2Air};
 use p3_symmetric::{PaddingFreeSponge, Permutation, TruncatedPermutation};
-use p3_uni_stark::{
-    Proof, ProvenSecurity, StarkConfig, StarkSecurityParams, prove, verify,
-};
+use p3_uni_stark::{Proof, ProvenSecurity, StarkConfig, StarkSecurityParams, prove, verify};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -57,6 +55,7 @@ const COLLISION_BITS: usize = 124;
 const OPENING_POINTS: usize = 1;
 
 const KERNEL_STATES: usize = 1 << 14;
+const KERNEL_PASSES: usize = 16;
 const DFT_LOG_ROWS: usize = 17;
 const DFT_COLUMNS: usize = 64;
 
@@ -85,6 +84,41 @@ type Circuit = VectorizedPoseidon2Air<
 
 type Answer = Result<String, Box<dyn Error>>;
 
+/// Wall and processor time since a start.
+struct Watch {
+    started: Instant,
+    cpu: f64,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            cpu: cpu_seconds(),
+        }
+    }
+
+    /// Returns both as JSON members, NAME_seconds and NAME_cpu_seconds.
+    fn fields(&self, name: &str) -> String {
+        let (wall, cpu) = (
+            self.started.elapsed().as_secs_f64(),
+            cpu_seconds() - self.cpu,
+        );
+        format!("\"{name}_seconds\": {wall:.6}, \"{name}_cpu_seconds\": {cpu:.6}")
+    }
+}
+
+/// Returns the processor time of all threads of this process.
+fn cpu_seconds() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a live value of the type that the call fills.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
 /// Size and strength of one proof.
 struct Shape {
     log_rows: usize,
@@ -112,7 +146,10 @@ fn fri_parameters(shape: &Shape) -> FriParameters<ChallengeTree> {
 
 fn configuration(shape: &Shape) -> Configuration {
     let commitments = Commitments::new(Transform::default(), tree(), fri_parameters(shape));
-    Configuration::new(commitments, Transcript::new(default_koalabear_poseidon2_16()))
+    Configuration::new(
+        commitments,
+        Transcript::new(default_koalabear_poseidon2_16()),
+    )
 }
 
 fn circuit() -> Circuit {
@@ -141,18 +178,18 @@ fn proven_bits(shape: &Shape) -> usize {
 fn prove_permutations(shape: &Shape, file: &str) -> Answer {
     let air = circuit();
     let permutations = LANES << shape.log_rows;
-    let started = Instant::now();
+    let watch = Watch::start();
     let trace = air.generate_vectorized_trace_rows(permutations, LOG_BLOWUP);
-    let trace_seconds = started.elapsed().as_secs_f64();
+    let traced = watch.fields("trace");
     let configuration = configuration(shape);
-    let started = Instant::now();
+    let watch = Watch::start();
     let proof = prove(&configuration, &air, trace, &[]);
-    let seconds = started.elapsed().as_secs_f64();
+    let proven = watch.fields("proof");
     let encoded = postcard::to_allocvec(&proof)?;
     std::fs::write(file, &encoded)?;
     Ok(format!(
-        "{{\"permutations\": {permutations}, \"columns\": {}, \"trace_seconds\": {trace_seconds:.6}, \
-         \"seconds\": {seconds:.6}, \"proof_bytes\": {}, \"proven_bits\": {}}}",
+        "{{\"permutations\": {permutations}, \"columns\": {}, {traced}, {proven}, \
+         \"proof_bytes\": {}, \"proven_bits\": {}}}",
         BaseAir::<Value>::width(&air),
         encoded.len(),
         proven_bits(shape),
@@ -172,35 +209,35 @@ fn verify_permutations(shape: &Shape, file: &str) -> Answer {
     ))
 }
 
-/// Times one thread's packed permutations in place, and transform, extension and tree on all threads.
+/// Times one thread's packed permutations in place, and extension and tree on all threads.
 fn kernels() -> Answer {
     let mut random = SmallRng::seed_from_u64(1);
     let permutation = default_koalabear_poseidon2_16();
     let mut states: Vec<[Packed; WIDTH]> = (0..KERNEL_STATES / Packed::WIDTH)
         .map(|_| std::array::from_fn(|_| Packed::from_fn(|_| random.random())))
         .collect();
-    let started = Instant::now();
-    for state in &mut states {
-        permutation.permute_mut(state);
+    let watch = Watch::start();
+    for _ in 0..KERNEL_PASSES {
+        for state in &mut states {
+            permutation.permute_mut(state);
+        }
     }
-    let permutation_seconds = started.elapsed().as_secs_f64();
+    let permuted = watch.fields("permutations");
     black_box(&states);
 
     let transform = Transform::default();
     let columns = RowMajorMatrix::<Value>::rand(&mut random, 1 << DFT_LOG_ROWS, DFT_COLUMNS);
-    let started = Instant::now();
-    let extended = black_box(transform.coset_lde_batch(columns, LOG_BLOWUP, Value::GENERATOR));
-    let extension_seconds = started.elapsed().as_secs_f64();
+    let watch = Watch::start();
+    let values = black_box(transform.coset_lde_batch(columns, LOG_BLOWUP, Value::GENERATOR));
+    let extended = watch.fields("extension");
+    drop(values);
 
     let leaves = RowMajorMatrix::<Value>::rand(&mut random, 2 << DFT_LOG_ROWS, DFT_COLUMNS);
-    let started = Instant::now();
+    let watch = Watch::start();
     black_box(tree().commit_matrix(leaves));
-    let tree_seconds = started.elapsed().as_secs_f64();
-    drop(extended);
+    let hashed = watch.fields("tree");
     Ok(format!(
-        "{{\"permutation_ns\": {:.3}, \"extension_seconds\": {extension_seconds:.6}, \
-         \"tree_seconds\": {tree_seconds:.6}, \"threads\": {}, \"lanes\": {}}}",
-        permutation_seconds / KERNEL_STATES as f64 * 1e9,
+        "{{{permuted}, {extended}, {hashed}, \"threads\": {}, \"lanes\": {}}}",
         current_num_threads(),
         Packed::WIDTH,
     ))
@@ -210,7 +247,13 @@ fn answer(line: &str) -> Answer {
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {
         ["kernels"] => kernels(),
-        [verb @ ("prove" | "verify"), log_rows, queries, pow_bits, file] => {
+        [
+            verb @ ("prove" | "verify"),
+            log_rows,
+            queries,
+            pow_bits,
+            file,
+        ] => {
             let shape = Shape {
                 log_rows: log_rows.parse()?,
                 queries: queries.parse()?,
