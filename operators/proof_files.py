@@ -7,8 +7,15 @@ import os
 from pathlib import Path
 
 from operators.event_log import LogFull
+from operators.proof_worker import PROOF_LIMIT
+from proving.backends.port import Hasher
+from proving.errors import ProofError
+from proving.ledger.trace import statement_digest
+from proving.segment_proofs import verify_segment
+from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from schemas.errors import ParameterError
 from schemas.job import ProofLevel
+from schemas.statement import SegmentStatement
 from schemas.units import WORD_BYTES
 
 SUFFIX = ".proof"
@@ -60,6 +67,35 @@ def write_proof(data: Path, level: ProofLevel, statement_digest: bytes, proof: b
             f"{path} cannot be written: {error.strerror}", "free disk space or check permissions"
         ) from error
     return path
+
+
+def find_proof(
+    data: Path,
+    statement: SegmentStatement,
+    hasher: Hasher,
+    minimum_bits: int = MINIMUM_PROVEN_BITS,
+) -> bytes | None:
+    """Returns a proof on file that shows exactly this statement under the accepted key, so that none is made twice.
+
+    A file of another key, of another statement or of something that does not hold counts as none and stays.
+
+    Args:
+        data: The data directory.
+        statement: What is to be shown.
+        hasher: Poseidon2.
+        minimum_bits: Proven bits that the proof must have.
+    """
+    path = proof_path(data, ProofLevel.SEGMENT, statement_digest(statement, hasher))
+    try:
+        with path.open("rb") as file:
+            proof = file.read(PROOF_LIMIT + 1)
+    except FileNotFoundError:
+        return None
+    try:
+        shown, _ = verify_segment(proof, hasher, minimum_bits)
+    except ProofError:
+        return None
+    return proof if shown == statement else None
 
 
 def proof_files(data: Path, level: ProofLevel) -> list[Path]:

@@ -7,18 +7,19 @@ figure.
 from __future__ import annotations
 
 import statistics
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from operators.proof_worker import process_backend
+from pipelines.bench_cold import cold
 from pipelines.bench_permutations import permutations, scaling
+from pipelines.bench_reuse import reuse
 from pipelines.bench_rival import rival
+from pipelines.bench_steps import steps
+from pipelines.bench_verdicts import verified_apart
 from pipelines.bench_work import BenchWork, environment
-from pipelines.day_report import verify_in_fresh_process
 from pipelines.forge import usable_cores
 from pipelines.sample_window import sample_window
 from proving.arithmetic.poseidon2 import NumpyHasher
@@ -29,12 +30,19 @@ from proving.ledger.trace import build_trace
 from proving.prover import PhaseSpan
 from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
 from proving.signatures import KeyPair, default_backend, verify_many
-from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from schemas.errors import EnvironmentMissing, InvariantError
 from schemas.transactions import SIGNATURE_CONTEXT
 from schemas.units import MODULUS, ZERO_WORD
 
-DEFAULT_TRANSACTIONS = {"batch": 64, "verify": 64, "witness": 64, "signatures": 2000}
+DEFAULT_TRANSACTIONS = {
+    "batch": 64,
+    "verify": 64,
+    "witness": 64,
+    "signatures": 2000,
+    "steps": 64,
+    "cold": 16,
+    "reuse": 1000,
+}
 KERNEL_STATES = 1 << 14
 NOT_BUILT = {
     "compress": "the recursive proofs",
@@ -59,6 +67,9 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "permutations": permutations,
         "scaling": scaling,
         "rival": rival,
+        "steps": steps,
+        "cold": cold,
+        "reuse": reuse,
     }
     if name not in benches:
         raise EnvironmentMissing(
@@ -201,19 +212,3 @@ def signatures(work: BenchWork) -> dict[str, Any]:
         "verified": all(good),
         "parameters": {"backend": default_backend().name, "threads": usable_cores()},
     }
-
-
-def verified_apart(proofs: Sequence[bytes]) -> int:
-    """Has segment proofs verified by the command itself in another process; returns the least proven bits.
-
-    Raises:
-        InvariantError: One of them does not hold.
-    """
-    with tempfile.TemporaryDirectory(prefix="ecliptica-bench-") as folder:
-        files = [Path(folder) / f"{number}.proof" for number in range(len(proofs))]
-        for file, proof in zip(files, proofs, strict=True):
-            file.write_bytes(proof)
-        found = verify_in_fresh_process(files, MINIMUM_PROVEN_BITS)
-    if found["exit_code"] or found["accepted"] != len(proofs):
-        raise InvariantError(f"{found['accepted']} of {len(proofs)} proofs hold in another process")
-    return min(int(report["proven_bits"]) for report in found["proofs"])

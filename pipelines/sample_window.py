@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.rules import PUBLIC_FEE, LedgerParameters
@@ -27,7 +28,11 @@ def sample_window(transactions: int, seed: int) -> list[SegmentWitness]:
         transactions: Transfers in the window's one block.
         seed: Of amounts, senders and recipients.
     """
-    ledger = funded_ledger()
+    return window_of(sample_transfers(transactions, seed))
+
+
+def sample_transfers(transactions: int, seed: int) -> list[Transaction]:
+    """Returns as many transfers; any of them may be a unit larger and all are still covered."""
     rng = random.Random(seed)  # noqa: S311 - reproducible draws, not secrets
     nonces = [0] * ACCOUNTS
     transfers = []
@@ -45,6 +50,12 @@ def sample_window(transactions: int, seed: int) -> list[SegmentWitness]:
             )
         )
         nonces[sender] += 1
+    return transfers
+
+
+def window_of(transfers: Sequence[Transaction]) -> list[SegmentWitness]:
+    """Returns the segments of a window whose one block holds the transfers."""
+    ledger = funded_ledger()
     block = Block(ledger.height + 1, 64, 1, tuple(transfers))
     return cut_window(ledger, [block], 1, segment_layout())
 
