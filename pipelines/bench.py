@@ -15,6 +15,7 @@ import numpy as np
 from operators.proof_worker import process_backend
 from pipelines.bench_cold import cold
 from pipelines.bench_permutations import permutations, scaling
+from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
 from pipelines.bench_reuse import reuse
 from pipelines.bench_rival import rival
 from pipelines.bench_steps import steps
@@ -41,7 +42,7 @@ DEFAULT_TRANSACTIONS = {
     "signatures": 2000,
     "steps": 64,
     "cold": 16,
-    "reuse": 1000,
+    "reuse": 5000,
 }
 KERNEL_STATES = 1 << 14
 NOT_BUILT = {
@@ -70,14 +71,19 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "steps": steps,
         "cold": cold,
         "reuse": reuse,
+        "plot": draw_records,
     }
     if name not in benches:
         raise EnvironmentMissing(
             f"not built yet: bench {name} needs {NOT_BUILT[name]}",
             f"benches: {', '.join(sorted(benches))}",
         )
+    check_plot(work, name)
     work.report.phase(name, None)
-    return {**benches[name](work), **environment()}
+    record = {**benches[name](work), **environment()}
+    if name in DRAWN and work.out is not None:
+        draw([record], work.out)
+    return record
 
 
 def kernels(work: BenchWork) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def _main(write: Callable[[str], Any], transactions: str, seed: str, file: str) 
     Path(file).write_bytes(prove_segment(segment, backend).data)
     marks.append(time.perf_counter())
     names = ("backend", "proving key", "witness", "proof")
-    spent = [end - start for start, end in zip(marks, marks[1:], strict=False)]
+    spent = [end - start for start, end in pairwise(marks)]
     write(json.dumps({name: round(s, 4) for name, s in zip(names, spent, strict=True)}))
 
 

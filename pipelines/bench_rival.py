@@ -70,7 +70,9 @@ class Comparison:
     def row(self) -> dict[str, Any]:
         """Returns the line of the table; both ratios are our time over the rival's, below 1 is faster."""
         ours, rival = self.ours.fields(), self.rival.fields()
-        pairs = {name: (ours[name], rival[name]) for name in ("seconds_median", "cpu_seconds_median")}
+        pairs = {
+            name: (ours[name], rival[name]) for name in ("seconds_median", "cpu_seconds_median")
+        }
         ratios = {name: round(mine / theirs, 3) for name, (mine, theirs) in pairs.items()}
         return {
             "what": self.what,

@@ -71,6 +71,7 @@ def register(app: typer.Typer) -> None:
     )
     def bench(
         name: Annotated[BenchName, typer.Argument(help="What to measure.")],
+        *,
         transactions: Annotated[
             int | None,
             typer.Option(min=1, help="Size of the work.", show_default="the bench's own"),
