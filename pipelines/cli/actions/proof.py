@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from operators.event_log import EventLog, open_existing_log
-from operators.proof_files import write_proof
+from operators.proof_files import find_proof, proof_path, write_proof
 from operators.proof_worker import process_backend, prove_job
 from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Document, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.errors import ProofError, ProofMalformed, RejectionReason
 from proving.kinds import verifying_key
+from proving.ledger.trace import statement_digest
 from proving.segment_proofs import SEGMENT_KIND, boundary_state_root, verify_segment
 from proving.stark.soundness import SoundnessReport, analyse, best_johnson, unique_decoding
 from proving.stark.transcript import TranscriptEvent
 from schemas.errors import ParameterError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM
+from schemas.statement import decode_statement
 from schemas.tables import JOBS
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.units import Array
@@ -113,7 +115,7 @@ def show_soundness(call: Call, *, kind: str) -> Rows:
 
 
 def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> list[ProofReport]:
-    """Proves a closed window again from the jobs on the log."""
+    """Proves a closed window from the jobs on the log; what is on file and holds is not proven a second time."""
     settings = call.settings()
     minimum = settings.configuration.proving.minimum_proven_bits
     with closing(open_existing_log(settings.log_url)) as log:
@@ -128,12 +130,19 @@ def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> li
     for envelope in envelopes:
         if call.stop.is_requested:
             break
-        result = prove_job(envelope, process_backend())
-        root = settings.data if out is None else out
-        path = write_proof(root, ProofLevel.SEGMENT, result.statement_digest, result.proof)
+        path = _kept_or_made(settings.data if out is None else out, envelope, minimum)
         reports.append(_report(path, minimum, NumpyHasher()))
         call.report.advance(1)
     return reports
+
+
+def _kept_or_made(root: Path, envelope: JobEnvelope, minimum_bits: int) -> Path:
+    backend = process_backend()
+    statement = decode_statement(envelope.statement)
+    if find_proof(root, statement, backend, minimum_bits) is not None:
+        return proof_path(root, ProofLevel.SEGMENT, statement_digest(statement, backend))
+    result = prove_job(envelope, backend)
+    return write_proof(root, ProofLevel.SEGMENT, result.statement_digest, result.proof)
 
 
 def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
