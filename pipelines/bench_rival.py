@@ -1,6 +1,7 @@
 """`ecliptica bench rival`: our prover and Plonky3's take turns on the same work, and the ratios of their times.
 
-The rival's driver is Rust source in the checkout's `tests/bench/rival`; it is built once with cargo, for this CPU.
+The rival's driver is Rust source in the checkout's `tests/bench/rival`; it is built once with cargo, for this CPU, in the
+folder that keeps compiled code.
 Nothing else needs it: without a checkout or cargo this one bench ends with exit code 5.
 """
 
@@ -31,6 +32,7 @@ from pipelines.bench_permutations import (
 from pipelines.bench_work import ROOT, BenchWork, Timings
 from pipelines.forge import usable_cores
 from proving.arithmetic.modulus import GENERATOR, P
+from proving.backends.machine_code import cache_folder
 from proving.backends.port import FieldArray
 from proving.commitments.merkle import commit_rows
 from proving.permutation_air import LANE_COLUMNS
@@ -180,7 +182,7 @@ def build_driver() -> Path:
             "the rival is built with cargo, which is not on this machine",
             "install Rust (edition 2024, so 1.85 or newer) and run again",
         )
-    target = DRIVER / "target"
+    target = cache_folder() / "rival"
     done = subprocess.run(  # noqa: S603 - the user's own cargo on our own source
         [cargo, "build", "--release", "--locked", "--quiet", "--target-dir", str(target)],
         cwd=DRIVER,
@@ -194,7 +196,7 @@ def build_driver() -> Path:
         said = [line for line in done.stderr.splitlines() if line.startswith("error")]
         raise EnvironmentMissing(
             f"the rival does not build: {' '.join(said[:2]) or done.returncode}",
-            f"run `cargo build --release` in {DRIVER} to see all of it",
+            f"run `cargo build --release --target-dir {target}` in {DRIVER} to see all of it",
         )
     return target / "release" / "rival"
 
