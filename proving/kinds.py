@@ -136,7 +136,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="d8d0004d9eae02769c54d56b3dca7d572e56c814df33cc7632a52c3c2503d50f",
+                key_digest="3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521",
             )
         ]
     )
