@@ -64,6 +64,14 @@ class Verdict:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """Wall and processor seconds of a phase."""
+
+    seconds: float
+    cpu_seconds: float
+
+
 class PermutationProver:
     """Proves one shape again and again; the last proof, trace time and phases are kept."""
 
@@ -78,7 +86,7 @@ class PermutationProver:
         self.key: ProvingKey = permutation_key(self.air, MINIMUM_PROVEN_BITS, backend)
         self.key_seconds = time.perf_counter() - started
         self.trace_seconds: list[float] = []
-        self.spans: list[list[PhaseSpan]] = []
+        self.spans: list[dict[str, PhaseTime]] = []
         self.proof = b""
         self._backend = backend
         rng = np.random.default_rng(seed)
@@ -95,18 +103,33 @@ class PermutationProver:
 
     def prove(self) -> None:
         """Makes one proof of the trace."""
-        spans: list[PhaseSpan] = []
-        self.proof = prove_stark(self.key, (), self._trace, self._backend, spans.append).data
+        spans: dict[str, PhaseTime] = {}
+        mark = time.process_time()
+
+        def on_phase(span: PhaseSpan) -> None:
+            nonlocal mark
+            now = time.process_time()
+            spans[span.name] = PhaseTime(span.seconds, now - mark)
+            mark = now
+
+        self.proof = prove_stark(self.key, (), self._trace, self._backend, on_phase).data
         self.spans.append(spans)
 
     def phases(self) -> dict[str, float]:
         """Returns the median seconds per phase over the measured proofs."""
         measured = self.spans[1:]
-        columns = zip(*measured, strict=True)
         return {
-            column[0].name: round(statistics.median(span.seconds for span in column), 6)
-            for column in columns
+            name: round(statistics.median(spans[name].seconds for spans in measured), 6)
+            for name in measured[0]
         }
+
+    def cpu_seconds_without_queries(self) -> float:
+        """Returns the median processor time of all phases but the last, whose grinding is a matter of luck."""
+        sums = [
+            sum(spent.cpu_seconds for name, spent in spans.items() if name != "queries")
+            for spans in self.spans[1:]
+        ]
+        return round(statistics.median(sums), 6)
 
     def verify_apart(self) -> Verdict:
         """Verifies the last proof in a process of its own.
@@ -207,8 +230,8 @@ def scaling(work: BenchWork) -> dict[str, Any]:
         "seconds_median": largest["seconds_median"],
         "seconds_min": largest["seconds_min"],
         "slope": slope(fitted, "seconds_median"),
-        "slope_without_query_grinding": slope(fitted, "seconds_without_queries"),
-        "slope_of_cpu_seconds": slope(fitted, "cpu_seconds_median"),
+        "slope_without_queries": slope(fitted, "seconds_without_queries"),
+        "cpu_slope_without_queries": slope(fitted, "cpu_seconds_without_queries"),
         "fitted_from_rows": fitted[0]["rows"],
         "points": points,
         "skipped_for_memory": skipped,
@@ -228,7 +251,8 @@ def _scaled_point(work: BenchWork, rows: int, backend: Backend) -> dict[str, Any
         "rows": rows,
         **timings.fields(),
         "permutations_per_second": round(rows / timings.median),
-        "seconds_without_queries": sum(s for name, s in phases.items() if name != "queries"),
+        "seconds_without_queries": round(sum(phases.values()) - phases["queries"], 6),
+        "cpu_seconds_without_queries": prover.cpu_seconds_without_queries(),
         "trace_seconds": round(statistics.median(prover.trace_seconds), 6),
         "phases": phases,
         "verify_seconds": verdict.seconds,
