@@ -2,16 +2,16 @@
 
 Only what does not depend on a proof's transcript is ever used again: a whole proof of the same statement under the same
 key, keys with their committed fixed columns, compiled programs, subtrees that nothing touched, segments whose
-statement is unchanged. The mission's shares stand beside what is measured.
+statement is unchanged. The mission's shares stand beside what is measured, in processor time.
 """
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from operators.proof_files import find_proof, write_proof
 from operators.proof_worker import process_backend
 from pipelines.bench_cold import first_proof
 from pipelines.bench_verdicts import verified_apart
-from pipelines.bench_work import BenchWork
+from pipelines.bench_work import BenchWork, Timings
 from pipelines.forge import usable_cores
 from pipelines.sample_window import ACCOUNTS, sample_transfers, window_of
 from proving.backends.port import Backend
@@ -53,37 +53,33 @@ NOT_SOUND = (
 
 @dataclass(slots=True)
 class SegmentCosts:
-    """Proofs by statement: each is made `repeat` times for its time and kept once.
+    """Proofs by statement: each is made several times for its time and kept once.
 
     Attributes:
         backend: Does the arithmetic.
-        repeat: Proofs of each statement.
-        seconds: Seconds of each proof, by statement.
+        work: Says how often a statement is proven.
+        runs: Wall and processor seconds of each proof, by statement.
         proofs: One proof of each statement.
     """
 
     backend: Backend
-    repeat: int
-    seconds: dict[SegmentStatement, list[float]] = field(default_factory=dict)
+    work: BenchWork
+    runs: dict[SegmentStatement, Timings] = field(default_factory=dict)
     proofs: dict[SegmentStatement, bytes] = field(default_factory=dict)
 
-    def of(
-        self,
-        segments: Sequence[SegmentWitness],
-        pick: Callable[[list[float]], float] = statistics.median,
-    ) -> float:
-        """Returns what proving the segments takes, one after the other; the median proof of each unless said."""
+    def prove(self, segments: Sequence[SegmentWitness]) -> list[Timings]:
+        """Returns what proving each segment takes; what is proven already is not measured again."""
         for segment in segments:
-            if segment.statement not in self.seconds:
-                self.seconds[segment.statement] = list(self._prove(segment))
-        return sum(pick(self.seconds[segment.statement]) for segment in segments)
+            if segment.statement not in self.runs:
+                self.runs[segment.statement] = self.work.timed(partial(self._prove, segment))
+        return [self.runs[segment.statement] for segment in segments]
 
-    def _prove(self, segment: SegmentWitness) -> Iterator[float]:
-        for _ in range(self.repeat):
-            started = time.perf_counter()
-            proof = prove_segment(segment, self.backend).data
-            yield time.perf_counter() - started
-            self.proofs[segment.statement] = proof
+    def cpu_seconds(self, segments: Sequence[SegmentWitness]) -> float:
+        """Returns the processor time of proving the segments, the median proof of each."""
+        return sum(statistics.median(one.cpu_seconds) for one in self.prove(segments))
+
+    def _prove(self, segment: SegmentWitness) -> None:
+        self.proofs[segment.statement] = prove_segment(segment, self.backend).data
 
 
 def reuse(work: BenchWork) -> dict[str, Any]:
@@ -91,13 +87,11 @@ def reuse(work: BenchWork) -> dict[str, Any]:
     backend = process_backend(usable_cores())
     transfers = sample_transfers(work.transactions, work.seed)
     window = window_of(transfers)
-    prove_segment(window[0], backend)
-    costs = SegmentCosts(backend, work.repeat)
-    whole = costs.of(window)
-    one = costs.of(window[:1])
+    costs = SegmentCosts(backend, work)
+    whole = costs.prove(window)
     rows = [
         _proof_on_file(work, window[0], costs, backend),
-        _kept_key(work, one, backend),
+        _kept_key(work, costs.cpu_seconds(window[:1]), backend),
         _kept_code(work),
         _kept_subtrees(work, backend),
         *_increments(transfers, window, costs),
@@ -106,8 +100,8 @@ def reuse(work: BenchWork) -> dict[str, Any]:
     return {
         "name": "reuse",
         "transactions": work.transactions,
-        "seconds_median": round(whole, 6),
-        "seconds_min": round(costs.of(window, min), 6),
+        "seconds_median": round(sum(one.median for one in whole), 6),
+        "seconds_min": round(sum(min(one.seconds) for one in whole), 6),
         "segments": len(window),
         "table": rows,
         "claims": {"recycled": RECYCLED_CLAIM, "incremental": INCREMENTAL_CLAIM},
@@ -120,11 +114,15 @@ def reuse(work: BenchWork) -> dict[str, Any]:
     }
 
 
+def _cpu(timings: Timings) -> float:
+    return statistics.median(timings.cpu_seconds)
+
+
 def _row(what: str, again: float, reused: float, claim: float | None) -> dict[str, Any]:
     return {
         "what": what,
-        "seconds_again": round(again, 5),
-        "seconds_reused": round(reused, 5),
+        "cpu_seconds_again": round(again, 5),
+        "cpu_seconds_reused": round(reused, 5),
         "saved": round(1 - reused / again, 4),
         "claim": claim,
     }
@@ -140,8 +138,8 @@ def _proof_on_file(
         root = Path(folder)
         write_proof(root, ProofLevel.SEGMENT, digest, costs.proofs[statement])
         found = work.timed(lambda: _found(root, statement, backend))
-    again = costs.of([segment])
-    return _row("lazy: the same statement again, its proof on file", again, found.median, None)
+    what = "lazy: the same statement again, its proof on file"
+    return _row(what, costs.cpu_seconds([segment]), _cpu(found), None)
 
 
 def _found(root: Path, statement: SegmentStatement, backend: Backend) -> None:
@@ -151,7 +149,7 @@ def _found(root: Path, statement: SegmentStatement, backend: Backend) -> None:
 
 def _kept_key(work: BenchWork, one: float, backend: Backend) -> dict[str, Any]:
     """Fixed columns, their commitment and the compiled circuit are kept between proofs."""
-    built = work.timed(lambda: kind_named(SEGMENT_KIND).proving_key(backend)).median
+    built = _cpu(work.timed(lambda: kind_named(SEGMENT_KIND).proving_key(backend)))
     what = "recycled: circuit and fixed columns' commitment kept"
     return _row(what, built + one, one, RECYCLED_CLAIM)
 
@@ -179,7 +177,7 @@ def _kept_subtrees(work: BenchWork, backend: Backend) -> dict[str, Any]:
         [lambda: WordTree(backend, empty).update(cells), lambda: tree.branch().update(touched)]
     )
     what = f"recycled: untouched subtrees, {len(touched)} of {TREE_CELLS} cells change"
-    return _row(what, whole.median, part.median, RECYCLED_CLAIM)
+    return _row(what, _cpu(whole), _cpu(part), RECYCLED_CLAIM)
 
 
 def _increments(
@@ -198,7 +196,8 @@ def _increments(
         changed = window_of(change())
         fresh = [segment for segment in changed if segment.statement not in known]
         what = f"incremental: {name}, {len(fresh)} of {len(changed)} segments are new"
-        rows.append(_row(what, costs.of(changed), costs.of(fresh), INCREMENTAL_CLAIM))
+        again, spent = costs.cpu_seconds(changed), costs.cpu_seconds(fresh)
+        rows.append(_row(what, again, spent, INCREMENTAL_CLAIM))
     return rows
 
 

@@ -156,7 +156,7 @@ def test_a_first_proof_fills_an_empty_cache(capsys: pytest.CaptureFixture[str]) 
 def test_reuse_names_what_is_new_and_what_is_never_sound(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = record(capsys, "reuse", "--transactions", "3000", "--repeat", "1")
+    found = record(capsys, "reuse", "--transactions", "5000", "--repeat", "1")
     assert found["segments"] == 3
     increments = [row["what"] for row in found["table"] if row["what"].startswith("incremental")]
     news = [int(what.split(",")[1].split()[0]) for what in increments]

@@ -45,15 +45,20 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const WIDTH: usize = 16;
 const RATE: usize = 8;
 const DIGEST: usize = 8;
+/// Permutations in a row.
 const LANES: usize = 8;
 const LOG_BLOWUP: usize = 1;
 const LOG_ARITY: usize = 3;
 const LOG_CAP: usize = 4;
 const LOG_FINAL_LENGTH: usize = 3;
+/// What the calculator of the crates is told: log2 of the challenge field, rounded down.
 const CHALLENGE_BITS: usize = 154;
+/// Bits: half of a digest of eight elements.
 const COLLISION_BITS: usize = 124;
+/// No constraint reads the next row.
 const OPENING_POINTS: usize = 1;
 
+/// Kernels: as `pipelines/bench_rival.py` has them, so that both sides do the same work.
 const KERNEL_STATES: usize = 1 << 14;
 const KERNEL_PASSES: usize = 16;
 const DFT_LOG_ROWS: usize = 17;
