@@ -180,15 +180,18 @@ def batch(work: BenchWork) -> dict[str, Any]:
 
 
 def verify(work: BenchWork) -> dict[str, Any]:
-    """Verifying one segment proof, the verifying key at hand."""
+    """Verifying one segment proof, the verifying key at hand: as an auditor does, and with compiled hashing."""
     backend, hasher = process_backend(), NumpyHasher()
     proof = prove_segment(sample_window(work.transactions, work.seed)[0], backend).data
-    seconds = work.timed(lambda: verify_segment(proof, hasher))
+    seconds, compiled = work.interleaved(
+        [lambda: verify_segment(proof, hasher), lambda: verify_segment(proof, backend)]
+    )
     return {
         "name": "verify",
         "transactions": work.transactions,
         **seconds.fields(),
         "proof_bytes": len(proof),
+        "compiled_hasher": compiled.fields(),
         "proven_bits": verified_apart([proof]),
         "verified": True,
         "parameters": {"hasher": "numpy", "kind": SEGMENT_KIND},
