@@ -6,7 +6,7 @@ constraint has row degree 3 at most with those columns counted. Source: proving/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
@@ -32,27 +32,34 @@ from proving.recursion.permutation import constrain_permutation
 from proving.recursion.wiring import Wiring
 from proving.stark.air import FieldArray, PublicMessage, Row
 from proving.stark.coordinates import multiply
+from schemas.errors import InvariantError
 
 Element = list[Symbol]
 """Five coordinates."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecursionAir:
     """The recursion circuit under one wiring.
 
+    A verifier needs the wiring's commitment and not the wiring, so that is made only when it is asked for.
+
     Attributes:
         name: Names the program; part of the key.
-        wiring: Preprocessed columns and public words.
+        log_height: Base-2 logarithm of the rows.
+        public_uses: How often the program reads each public word.
+        make_wiring: Builds the program and lays it out.
     """
 
     name: str
-    wiring: Wiring
+    log_height: int
+    public_uses: tuple[int, ...]
+    make_wiring: Callable[[], Wiring]
 
-    @property
-    def log_height(self) -> int:
-        """Base-2 logarithm of the rows."""
-        return self.wiring.log_height
+    @staticmethod
+    def of(name: str, wiring: Wiring) -> RecursionAir:
+        """Returns the circuit of a wiring at hand."""
+        return RecursionAir(name, wiring.log_height, wiring.public_uses, lambda: wiring)
 
     @property
     def num_fixed(self) -> int:
@@ -67,11 +74,21 @@ class RecursionAir:
     @property
     def num_publics(self) -> int:
         """Eight public inputs per public word."""
-        return WORD * len(self.wiring.public_uses)
+        return WORD * len(self.public_uses)
 
     def fixed_columns(self) -> FieldArray:
-        """Returns the preprocessed columns, (NUM_FIXED, height)."""
-        return self.wiring.columns
+        """Returns the preprocessed columns, (NUM_FIXED, height).
+
+        Raises:
+            InvariantError: The program is not of this height or reads its public words otherwise.
+        """
+        wiring = self.make_wiring()
+        if (wiring.log_height, wiring.public_uses) != (self.log_height, self.public_uses):
+            raise InvariantError(
+                f"{self.name} fills 2^{wiring.log_height} rows and reads its public words "
+                f"{wiring.public_uses} times"
+            )
+        return wiring.columns
 
     def constraints(self, row: Row) -> None:
         """Records both lanes."""
@@ -86,7 +103,8 @@ class RecursionAir:
         """Returns the public words, each sent as often as the program reads it."""
         return [
             PublicMessage(WORDS, uses, (address, *publics[WORD * address : WORD * (address + 1)]))
-            for address, uses in enumerate(self.wiring.public_uses)
+            for address, uses in enumerate(self.public_uses)
+            if uses
         ]
 
 

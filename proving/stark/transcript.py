@@ -56,6 +56,7 @@ class Label(IntEnum):
     PREPROCESSED_CAP = 24
     STATEMENT_DIGEST = 25
     KEY = 26
+    SPAN = 27
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Ran:
     shown: list[Extension]
 
     def report(self, trace: FieldArray | None = None) -> TraceReport:
-        checker = TraceChecker(RecursionAir("small", self.wiring))
+        checker = TraceChecker(RecursionAir.of("small", self.wiring))
         return checker.check(self.trace if trace is None else trace, [])
 
     def broken_by(self, changes: dict[tuple[int, int], int]) -> tuple[set[str], bool]:
@@ -237,7 +237,7 @@ def test_the_circuit_is_the_same_for_every_program_but_for_its_data() -> None:
     """A program is preprocessed columns only: constraints, messages and degrees do not depend on it."""
     ran = run(lambda builder: [builder.constant(1)], np.zeros(0, dtype=np.uint32))
     other = run(lambda builder: [builder.constant(2, 3)], np.zeros(0, dtype=np.uint32))
-    first, second = (compile_air(RecursionAir("same", one.wiring)) for one in (ran, other))
+    first, second = (compile_air(RecursionAir.of("same", one.wiring)) for one in (ran, other))
     assert first.fingerprint == second.fingerprint
     assert first.degree == 3
     assert (ran.wiring.columns != other.wiring.columns).any()

@@ -95,7 +95,7 @@ def test_an_honest_proof_satisfies_every_constraint_and_balances_every_bus(case:
     values = circuit.values(body_of(case))
     circuit.execution.check(values)
     trace = fill_trace(circuit.execution, circuit.wiring, values, BACKEND)
-    report = TraceChecker(RecursionAir("verifier", circuit.wiring)).check(trace, [])
+    report = TraceChecker(RecursionAir.of("verifier", circuit.wiring)).check(trace, [])
     assert report.holds, (report.violations, list(report.unbalanced)[:3])
 
 

@@ -1,0 +1,101 @@
+"""LIFT: one recursive proof for up to five small segments of a window.
+
+Every slot verifies a segment's proof. A slot that is not needed repeats an earlier proof and is switched off:
+its verification holds all the same, and its statement takes no part. Source: proving/recursion/README.md "Lift".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
+from proving.recursion.builder import CircuitBuilder
+from proving.recursion.programs import KEY_WORD, PAYEE_WORD, PUBLIC_USES, STATEMENT_WORD
+from proving.recursion.sections import ProofPositions
+from proving.recursion.span_circuit import Chooser, SpanCells, read_bit, require_same_word
+from proving.recursion.tape import Element, Tape
+from proving.recursion.verifier_circuit import VerifiedChild, verify_child
+from proving.stark.key import VerifyingKey
+from schemas.statement import (
+    AFTER_OFFSET,
+    BEFORE_OFFSET,
+    BOUNDARY_ELEMENTS,
+    NUM_COUNTERS,
+    NUM_PUBLICS,
+    UNTOUCHED_ARRAYS,
+)
+
+LIFT_SLOTS = 5
+"""Segments that one lift takes: as many verifications as fit its rows."""
+
+SEGMENT_PLACE, PAYEE_PLACE = 3, NUM_PUBLICS - WORD
+"""Public inputs of a segment: its number in the window, and the last word."""
+
+
+def lift_tape(key: VerifyingKey) -> Tape:
+    """Writes the program.
+
+    Its inputs are the bodies of `LIFT_SLOTS` proofs and then, for every slot but the first, a switch.
+
+    Args:
+        key: Of the segments; a constant of the circuit.
+    """
+    size = ProofPositions(key, 0).size
+    first = LIFT_SLOTS * size
+    builder = CircuitBuilder(len(PUBLIC_USES), first + EXTENSION_DEGREE * (LIFT_SLOTS - 1))
+    children = [verify_child(builder, key, size * slot) for slot in range(LIFT_SLOTS)]
+    builder.cells_of(builder.public_word(KEY_WORD))  # read once, as every recursive proof does
+    payee = builder.cells_of(builder.public_word(PAYEE_WORD))
+    for slot, child in enumerate(children):
+        _keep_untouched(builder, slot, child)
+        for named, wanted in zip(child.publics[PAYEE_PLACE:], payee, strict=True):
+            builder.require_equal(f"the payee of slot {slot}", named, wanted)
+    span, previous = _span_of(builder, children[0]), builder.constant(1)
+    for slot, child in enumerate(children[1:], start=1):
+        start = first + EXTENSION_DEGREE * (slot - 1)
+        what = f"the switch of slot {slot}"
+        switch = read_bit(builder, range(start, start + EXTENSION_DEGREE), what)
+        builder.require(what, (1, 0, 0, 0, 0), switch, previous, equals=switch)
+        span = _prolong(builder, span, _span_of(builder, child), switch, slot)
+        previous = switch
+    statement = builder.public_word(STATEMENT_WORD)
+    require_same_word(builder, "the statement", span.digest(builder), statement)
+    return builder.tape
+
+
+def _span_of(builder: CircuitBuilder, child: VerifiedChild) -> SpanCells:
+    """Returns the span of one segment."""
+    publics = child.publics
+    place = [publics[SEGMENT_PLACE - 1], publics[SEGMENT_PLACE]]
+    return SpanCells(
+        owner=publics[: SEGMENT_PLACE - 1],
+        first=place,
+        last=place,
+        history=[builder.constant(0)] * WORD,
+        before=publics[BEFORE_OFFSET : BEFORE_OFFSET + BOUNDARY_ELEMENTS],
+        after=publics[AFTER_OFFSET : AFTER_OFFSET + BOUNDARY_ELEMENTS],
+    )
+
+
+def _prolong(
+    builder: CircuitBuilder, span: SpanCells, right: SpanCells, switch: Element, slot: int
+) -> SpanCells:
+    """Claims that a segment follows in the same window, if its slot is on, and returns the longer span."""
+    on = Chooser(builder, switch)
+    expected: Sequence[Element] = [*span.owner, span.last[0], *span.after]
+    on.all_equal(f"slot {slot} follows", [*right.owner, right.first[0], *right.before], expected)
+    following = builder.combine((0, 1, 0, 0, 1), span.last[1])
+    on.require_equal(f"the number of slot {slot}", right.first[1], following)
+    last = [span.last[0], *on.choose([right.last[1]], [span.last[1]])]
+    return replace(span, last=last, after=on.choose(right.after, span.after))
+
+
+def _keep_untouched(builder: CircuitBuilder, slot: int, child: VerifiedChild) -> None:
+    """Claims that arrays that no step writes keep their roots, as the native verifier checks."""
+    for array in UNTOUCHED_ARRAYS:
+        place = NUM_COUNTERS + WORD * (array - 1)
+        for k in range(WORD):
+            before = child.publics[BEFORE_OFFSET + place + k]
+            after = child.publics[AFTER_OFFSET + place + k]
+            builder.require_equal(f"{array.name} of slot {slot}", after, before)

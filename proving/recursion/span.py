@@ -1,0 +1,192 @@
+"""What a recursive proof says: a run of segments of one shard, from a boundary to a boundary.
+
+Its statement is a word, the digest of the span's elements in whole words. Whoever holds the span checks the
+digest and the span's own rules; the circuit shows that verified segments lead from one end to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from proving.arithmetic.modulus import WORD
+from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.backends.port import Hasher
+from proving.commitments.merkle import hash_opened_rows
+from proving.ledger.state import WINDOW_ARRAYS
+from proving.ledger.trees import empty_digests
+from proving.stark.transcript import Label, Transcript
+from schemas.errors import ParameterError
+from schemas.statement import Boundary, SegmentStatement
+from schemas.units import ZERO_WORD, Array, word_elements
+
+History = tuple[int, ...]
+"""Word that stands for the transaction lists of closed windows; zeros when there is none."""
+
+NO_HISTORY: History = (0,) * WORD
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of consecutive segments, over one window or several.
+
+    Attributes:
+        chain: Chain number.
+        shard: Shard.
+        first_window: Window of the first segment.
+        first_segment: First segment's number in its window.
+        last_window: Window of the last segment.
+        last_segment: Last segment's number in its window.
+        history: Folded transaction lists of all windows before the last one; `fold_history`.
+        before: Where the first segment begins.
+        after: Where the last one ends.
+    """
+
+    chain: int
+    shard: int
+    first_window: int
+    first_segment: int
+    last_window: int
+    last_segment: int
+    history: History
+    before: Boundary
+    after: Boundary
+
+    def elements(self) -> list[int]:
+        """Returns what the digest is of, 24 words.
+
+        Chain, shard, first window and segment, the boundary before; last window and segment and two zeros, which
+        fill the word; the history; the boundary after.
+        """
+        return [
+            *(self.chain, self.shard, self.first_window, self.first_segment),
+            *boundary_elements(self.before),
+            *(self.last_window, self.last_segment, 0, 0),
+            *self.history,
+            *boundary_elements(self.after),
+        ]
+
+    def digest(self, hasher: Hasher) -> tuple[int, ...]:
+        """Returns the statement word."""
+        transcript = Transcript(hasher)
+        transcript.absorb(Label.SPAN, self.elements())
+        return transcript.word(Label.STATEMENT_DIGEST)
+
+
+def boundary_elements(boundary: Boundary) -> list[int]:
+    """Returns a boundary as public inputs show it: counters, then roots."""
+    roots = [element for root in boundary.roots for element in word_elements(root)]
+    return [*boundary.counters(), *roots]
+
+
+def span_of_segment(statement: SegmentStatement) -> Span:
+    """Returns the span of one segment."""
+    return Span(
+        chain=statement.chain,
+        shard=statement.shard,
+        first_window=statement.window,
+        first_segment=statement.segment,
+        last_window=statement.window,
+        last_segment=statement.segment,
+        history=NO_HISTORY,
+        before=statement.before,
+        after=statement.after,
+    )
+
+
+def lift_spans(statements: Sequence[SegmentStatement]) -> Span:
+    """Returns the span of consecutive segments of one window, without a history.
+
+    Raises:
+        ParameterError: There are none, or one does not follow the one before, by name.
+    """
+    spans = [span_of_segment(statement) for statement in statements]
+    joined = _first(spans)
+    for number, span in enumerate(spans[1:], start=1):
+        if opens_window(joined, span):
+            raise ParameterError(f"child {number} is of another window than the first")
+        joined = _prolonged(joined, span, number, NO_HISTORY)
+    return joined
+
+
+def join_spans(spans: Sequence[Span], hasher: Hasher) -> Span:
+    """Returns the span of spans that follow each other; every link folds the history.
+
+    Raises:
+        ParameterError: There are none, or one does not follow the one before, by name.
+    """
+    joined = _first(spans)
+    for number, span in enumerate(spans[1:], start=1):
+        closed = joined.after.root(Array.TXS) if opens_window(joined, span) else ZERO_WORD
+        history = fold_history(joined.history, word_elements(closed), span.history, hasher)
+        joined = _prolonged(joined, span, number, history)
+    return joined
+
+
+def _first(spans: Sequence[Span]) -> Span:
+    if not spans:
+        raise ParameterError("a span has at least one segment")
+    return spans[0]
+
+
+def _prolonged(left: Span, right: Span, number: int, history: History) -> Span:
+    problem = why_not_after(left, right)
+    if problem:
+        raise ParameterError(f"child {number} {problem}")
+    return replace(
+        left,
+        last_window=right.last_window,
+        last_segment=right.last_segment,
+        history=history,
+        after=right.after,
+    )
+
+
+def opens_window(left: Span, right: Span) -> bool:
+    """Says whether a span that follows another begins a window."""
+    return right.first_window != left.last_window
+
+
+def why_not_after(left: Span, right: Span) -> str | None:
+    """Returns why a span does not follow another, or None.
+
+    In one window it begins with the next segment where the other ended. Otherwise it begins a later window:
+    with segment 0, after a closed block, with empty lists, and with everything else as it was.
+    """
+    if (left.chain, left.shard) != (right.chain, right.shard):
+        return "is of another chain or shard"
+    at = left.after
+    if opens_window(left, right):
+        if right.first_window < left.last_window:
+            return f"begins in window {right.first_window}, before window {left.last_window}"
+        if right.first_segment:
+            return f"begins window {right.first_window} with segment {right.first_segment}"
+        if at.block_transactions or at.fee_sum:
+            return f"begins window {right.first_window} inside a block"
+        at = reopened(at)
+    elif right.first_segment != left.last_segment + 1:
+        return f"begins with segment {right.first_segment}, not {left.last_segment + 1}"
+    return None if right.before == at else "does not begin where the one before ended"
+
+
+def reopened(at: Boundary) -> Boundary:
+    """Returns a boundary with the lists that every window begins with."""
+    roots = tuple(
+        empty_list_root() if array in WINDOW_ARRAYS else at.root(array) for array in Array
+    )
+    return replace(at, sequence=0, roots=roots)
+
+
+@cache
+def empty_list_root() -> bytes:
+    """Returns the root of an array without words."""
+    return empty_digests(NumpyHasher())[-1]
+
+
+def fold_history(left: History, closed: Sequence[int], right: History, hasher: Hasher) -> History:
+    """Returns the history of two spans: the row hash of what was, the list just closed, and what is added."""
+    row = np.array([[*left, *closed, *right]], dtype=np.uint32)
+    return tuple(int(element) for element in hash_opened_rows(hasher, row)[0])
