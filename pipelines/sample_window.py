@@ -32,7 +32,7 @@ def sample_window(
         seed: Of amounts, senders and recipients.
         layout: Circuit that segments are cut for; the smaller it is, the more there are. None: the shipped one.
     """
-    return window_of(sample_transfers(transactions, seed))
+    return window_of(sample_transfers(transactions, seed), layout)
 
 
 def sample_transfers(transactions: int, seed: int) -> list[Transaction]:
@@ -57,8 +57,10 @@ def sample_transfers(transactions: int, seed: int) -> list[Transaction]:
     return transfers
 
 
-def window_of(transfers: Sequence[Transaction]) -> list[SegmentWitness]:
-    """Returns the segments of a window whose one block holds the transfers."""
+def window_of(
+    transfers: Sequence[Transaction], layout: Layout | None = None
+) -> list[SegmentWitness]:
+    """Returns the segments, cut for a circuit, of a window whose one block holds the transfers."""
     ledger = funded_ledger()
     block = Block(ledger.height + 1, 64, 1, tuple(transfers))
     return cut_window(ledger, [block], 1, layout or segment_layout())
