@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operators.proof_worker import open_backend
+from pipelines.bench_aggregation import aggregate, verify_aggregate_apart
 from pipelines.bench_verdicts import verified_apart
 from pipelines.bench_work import BenchWork, Stopwatch
 from pipelines.forge import usable_cores
@@ -34,7 +35,7 @@ STEP_OF_PHASE: Mapping[str, str] = {
 }
 """Where a phase of the prover belongs. The quotient is computed and committed in one phase."""
 
-STEPS = (CIRCUIT_BUILD, TRACE, COMMITMENTS, FRI)
+STEPS = (CIRCUIT_BUILD, TRACE, COMMITMENTS, FRI, AGGREGATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,26 @@ class StepTimes:
     """One backend's column.
 
     Attributes:
-        seconds: Median seconds per step for the whole window; the circuit is built once.
+        seconds: Median seconds per step for the whole window; the segments' circuit is built once, that of the
+            aggregation in the warm-up. A step that is left out is not there.
         total: Median seconds of proving, the circuit at hand.
         fields: Summary of the runs for the record.
-        proofs: Of the last run.
+        proofs: The segments' of the last run.
+        aggregate: The one proof of the last run, or None if aggregation is left out.
     """
 
     seconds: Mapping[str, float]
     total: float
     fields: Mapping[str, float]
     proofs: Sequence[bytes]
+    aggregate: bytes | None
+
+    def verify_apart(self) -> int:
+        """Has all proofs verified by other processes; returns the least proven bits."""
+        bits = verified_apart(self.proofs)
+        if self.aggregate is None:
+            return bits
+        return min(bits, verify_aggregate_apart(self.aggregate, self.proofs))
 
 
 def steps(work: BenchWork) -> dict[str, Any]:
@@ -61,21 +72,20 @@ def steps(work: BenchWork) -> dict[str, Any]:
     cpu = _measure(work, segments, open_backend("cpu", threads))
     gpu_backend, why_not = _gpu()
     gpu = None if gpu_backend is None else _measure(work, segments, gpu_backend)
-    bits = verified_apart([*cpu.proofs, *(gpu.proofs if gpu else ())])
-    rows = [_row(step, cpu, gpu) for step in STEPS]
-    rows.append({"step": AGGREGATION, "cpu_seconds": None, "cpu_share": None, "gpu_seconds": None})
-    notes = [f"{AGGREGATION}: not built, it needs the recursive proofs"]
-    if gpu is None:
-        notes.append(f"GPU: not measured, {why_not}")
+    bits = min(column.verify_apart() for column in (cpu, gpu) if column is not None)
+    notes = [] if gpu else [f"GPU: not measured, {why_not}"]
+    if not work.aggregates:
+        notes.append(f"{AGGREGATION}: left out")
     return {
         "name": "steps",
         "transactions": work.transactions,
         **cpu.fields,
         "segments": len(segments),
-        "table": rows,
+        "table": [_row(step, cpu, gpu) for step in STEPS],
         "notes": notes,
         "gpu_seconds_median": None if gpu is None else gpu.total,
         "proof_bytes": max(map(len, cpu.proofs)),
+        "aggregate_bytes": None if cpu.aggregate is None else len(cpu.aggregate),
         "proven_bits": bits,
         "verified": True,
         "parameters": {"kind": SEGMENT_KIND, "threads": threads},
@@ -86,7 +96,7 @@ def _measure(work: BenchWork, segments: Sequence[SegmentWitness], backend: Backe
     proofs: list[bytes] = []
     spans: list[PhaseSpan] = []
     measured: list[dict[str, float]] = []
-    watch = Stopwatch()
+    watch, aggregated = Stopwatch(), None
 
     def prove() -> None:
         proofs[:] = [prove_segment(one, backend, spans.append).data for one in segments]
@@ -95,25 +105,30 @@ def _measure(work: BenchWork, segments: Sequence[SegmentWitness], backend: Backe
         spans.clear()
         started = time.perf_counter()
         kind_named(SEGMENT_KIND).proving_key(backend)
-        found = dict.fromkeys(STEPS, 0.0)
+        found = dict.fromkeys(STEP_OF_PHASE.values(), 0.0)
         found[CIRCUIT_BUILD] = time.perf_counter() - started
         watch.run(prove)
         for span in spans:
             found[STEP_OF_PHASE[span.name]] += span.seconds
+        if work.aggregates:
+            started = time.perf_counter()
+            aggregated = aggregate(proofs, backend).data
+            found[AGGREGATION] = time.perf_counter() - started
         measured.append(found)
         work.report.advance(1)
-    medians = {step: statistics.median(run[step] for run in measured[1:]) for step in STEPS}
+    medians = {step: statistics.median(run[step] for run in measured[1:]) for step in measured[0]}
     timings = watch.timings()
-    return StepTimes(medians, timings.median, timings.fields(), proofs)
+    return StepTimes(medians, timings.median, timings.fields(), proofs, aggregated)
 
 
 def _row(step: str, cpu: StepTimes, gpu: StepTimes | None) -> dict[str, Any]:
-    seconds = cpu.seconds[step]
+    seconds = cpu.seconds.get(step)
+    of_gpu = None if gpu is None else gpu.seconds.get(step)
     return {
         "step": step,
-        "cpu_seconds": round(seconds, 4),
-        "cpu_share": round(seconds / sum(cpu.seconds.values()), 3),
-        "gpu_seconds": None if gpu is None else round(gpu.seconds[step], 4),
+        "cpu_seconds": None if seconds is None else round(seconds, 4),
+        "cpu_share": None if seconds is None else round(seconds / sum(cpu.seconds.values()), 3),
+        "gpu_seconds": None if of_gpu is None else round(of_gpu, 4),
     }
 
 

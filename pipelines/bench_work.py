@@ -84,6 +84,7 @@ class BenchWork:
         rows: Rows of a circuit of permutations, a power of two; the most rows for `scaling`.
         out: Where a plot goes, or None.
         records: Files with records of earlier benches, to be drawn.
+        aggregates: Whether `steps` measures aggregation, which takes many times as long as the rest.
     """
 
     transactions: int
@@ -93,6 +94,7 @@ class BenchWork:
     rows: int = 0
     out: Path | None = None
     records: Sequence[Path] = ()
+    aggregates: bool = True
 
     def timed(self, run: Callable[[], Any]) -> Timings:
         """Runs once to warm up and then `repeat` times."""

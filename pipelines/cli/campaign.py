@@ -95,7 +95,12 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(help="PNG to draw, for scaling and plot.", show_default="none"),
         ] = None,
+        aggregation: Annotated[
+            bool,
+            typer.Option(help="Whether steps measures aggregation; much longer than the rest."),
+        ] = True,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
-        fields = {"transactions": transactions, "repeat": repeat, "rows": rows}
-        return Work("bench:run_bench", {"name": name, **fields, "records": records, "out": out})
+        size = {"transactions": transactions, "repeat": repeat, "rows": rows}
+        rest = {"records": records, "out": out, "aggregates": aggregation}
+        return Work("bench:run_bench", {"name": name, **size, **rest})

@@ -11,6 +11,7 @@ import pytest
 
 from operators.proof_worker import process_backend
 from pipelines import bench_permutations, bench_rival
+from pipelines.bench_aggregation import verify_aggregate_apart
 from pipelines.bench_permutations import PermutationProver, slope
 from pipelines.bench_plot import points_of, read_records
 from pipelines.bench_steps import AGGREGATION, STEPS
@@ -71,12 +72,14 @@ def test_the_slope_is_the_exponent_of_the_growth() -> None:
 
 
 def test_steps_stand_in_the_missions_order_and_add_up(capsys: pytest.CaptureFixture[str]) -> None:
-    found = record(capsys, "steps", "--transactions", "1", "--repeat", "1")
-    rows = {row["step"]: row for row in found["table"]}
-    assert list(rows) == [*STEPS, AGGREGATION]
-    assert rows[AGGREGATION]["cpu_seconds"] is None
-    assert all(rows[step]["cpu_seconds"] > 0 for step in STEPS)
-    assert sum(rows[step]["cpu_share"] for step in STEPS) == pytest.approx(1, abs=0.01)
+    arguments = ("--transactions", "1", "--repeat", "1", "--no-aggregation")
+    found = record(capsys, "steps", *arguments)
+    assert [row["step"] for row in found["table"]] == list(STEPS)
+    *measured, aggregation = found["table"]
+    assert aggregation["cpu_seconds"] is None
+    assert f"{AGGREGATION}: left out" in found["notes"]
+    assert all(row["cpu_seconds"] > 0 for row in measured)
+    assert sum(row["cpu_share"] for row in measured) == pytest.approx(1, abs=0.01)
 
 
 def test_a_changed_proof_of_permutations_does_not_pass_the_other_process() -> None:
@@ -85,6 +88,11 @@ def test_a_changed_proof_of_permutations_does_not_pass_the_other_process() -> No
     prover.proof = prover.proof[:-1] + bytes([prover.proof[-1] ^ 1])
     with pytest.raises(InvariantError, match="does not hold"):
         prover.verify_apart()
+
+
+def test_what_is_no_aggregate_does_not_pass_the_other_process() -> None:
+    with pytest.raises(InvariantError, match="an aggregate that was just made does not hold"):
+        verify_aggregate_apart(b"no proof", [b"no proof"])
 
 
 @pytest.mark.parametrize(
@@ -144,6 +152,14 @@ def test_a_file_that_is_no_record_is_not_drawn(tmp_path: Path) -> None:
         with pytest.raises(ParameterError, match="is no record of a bench"):
             read_records([file])
     assert points_of([{"name": "cold", "transactions": 3}]) == []
+
+
+@pytest.mark.slow
+def test_aggregation_is_a_step_and_its_proof_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    found = record(capsys, "steps", "--transactions", "1", "--repeat", "1")
+    assert found["table"][-1]["step"] == AGGREGATION
+    assert found["table"][-1]["cpu_seconds"] > 0
+    assert found["aggregate_bytes"] < 2**18
 
 
 @pytest.mark.slow

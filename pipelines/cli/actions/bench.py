@@ -25,6 +25,7 @@ def run_bench(
     rows: int | None,
     records: Sequence[Path] | None,
     out: Path | None,
+    aggregates: bool,
 ) -> dict[str, Any] | Document:
     """Runs a bench.
 
@@ -39,7 +40,9 @@ def run_bench(
     if min(size, repeat) < 1:
         raise ParameterError("--transactions and --repeat are at least 1")
     seed = call.settings().configuration.demo.seed
-    work = BenchWork(size, repeat, seed, call.report, rows or 0, out, tuple(records or ()))
+    work = BenchWork(
+        size, repeat, seed, call.report, rows or 0, out, tuple(records or ()), aggregates
+    )
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record
 
