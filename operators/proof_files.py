@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 
 from operators.event_log import LogFull
-from operators.proof_worker import PROOF_LIMIT
-from proving.backends.port import Hasher
+from operators.proof_worker import PROOF_LIMIT, prove_job
+from proving.backends.port import Backend, Hasher
 from proving.errors import ProofError
 from proving.ledger.trace import statement_digest
 from proving.segment_proofs import verify_segment
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from schemas.errors import ParameterError
-from schemas.job import ProofLevel
-from schemas.statement import SegmentStatement
+from schemas.job import JobEnvelope, ProofLevel
+from schemas.statement import SegmentStatement, decode_statement
 from schemas.units import WORD_BYTES
 
 SUFFIX = ".proof"
@@ -96,6 +96,21 @@ def find_proof(
     except ProofError:
         return None
     return proof if shown == statement else None
+
+
+def find_or_prove(data: Path, job: JobEnvelope, backend: Backend, minimum_bits: int) -> Path:
+    """Returns the file of a segment's proof: the one that is there and holds, or else one that is made now.
+
+    Raises:
+        WireError: Statement or witness are not canonical.
+        ProvingError: The witness does not show the statement.
+        LogFull: The proof cannot be written.
+    """
+    statement = decode_statement(job.statement)
+    if find_proof(data, statement, backend, minimum_bits) is not None:
+        return proof_path(data, ProofLevel.SEGMENT, statement_digest(statement, backend))
+    result = prove_job(job, backend)
+    return write_proof(data, ProofLevel.SEGMENT, result.statement_digest, result.proof)
 
 
 def proof_files(data: Path, level: ProofLevel) -> list[Path]:

@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from operators.event_log import EventLog, open_existing_log
-from operators.proof_files import find_proof, proof_path, write_proof
-from operators.proof_worker import process_backend, prove_job
+from operators.proof_files import find_or_prove
+from operators.proof_worker import process_backend
 from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Document, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.errors import ProofError, ProofMalformed, RejectionReason
 from proving.kinds import verifying_key
-from proving.ledger.trace import statement_digest
 from proving.segment_proofs import SEGMENT_KIND, boundary_state_root, verify_segment
 from proving.stark.soundness import SoundnessReport, analyse, best_johnson, unique_decoding
 from proving.stark.transcript import TranscriptEvent
 from schemas.errors import ParameterError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM
-from schemas.statement import decode_statement
 from schemas.tables import JOBS
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.units import Array
@@ -130,19 +128,11 @@ def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> li
     for envelope in envelopes:
         if call.stop.is_requested:
             break
-        path = _kept_or_made(settings.data if out is None else out, envelope, minimum)
+        root = settings.data if out is None else out
+        path = find_or_prove(root, envelope, process_backend(), minimum)
         reports.append(_report(path, minimum, NumpyHasher()))
         call.report.advance(1)
     return reports
-
-
-def _kept_or_made(root: Path, envelope: JobEnvelope, minimum_bits: int) -> Path:
-    backend = process_backend()
-    statement = decode_statement(envelope.statement)
-    if find_proof(root, statement, backend, minimum_bits) is not None:
-        return proof_path(root, ProofLevel.SEGMENT, statement_digest(statement, backend))
-    result = prove_job(envelope, backend)
-    return write_proof(root, ProofLevel.SEGMENT, result.statement_digest, result.proof)
 
 
 def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
