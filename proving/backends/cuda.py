@@ -182,7 +182,7 @@ class CudaBackend:
         if size:
             arguments = (norm.address, size, least.address)
             self._device.launch(FIND_ZERO, (blocks_for(size), 1), arguments)
-        if self._device.download(least, 0, 1)[0] != NOWHERE:
+        if least.fetch(0, 1)[0] != NOWHERE:
             raise ZeroDivisionError("zero has no inverse")
         return as_field_array(inverse[:EXTENSION_DEGREE])
 
@@ -195,7 +195,7 @@ class CudaBackend:
             count = min(block, P - start)
             arguments = (given.address, position, 2**bits - 1, start, count, least.address)
             self._device.launch(GRIND, (blocks_for(count), 1), arguments)
-            found = int(self._device.download(least, 0, 1)[0])
+            found = int(least.fetch(0, 1)[0])
             if found != NOWHERE:
                 return found
         raise ProvingError(f"no nonce gives {bits} zero bits")
@@ -252,6 +252,8 @@ class CudaBackend:
     ) -> FieldArray:
         """Runs a program on `size` points: its outputs, or their sum times (m, 5) weights."""
         ReferenceBackend.check_inputs(program, inputs, size)
+        if any(is_array(value) and value.shape != (size,) for value in inputs):
+            raise ParameterError(f"{program.name} was given arrays that are not ({size},)")
         integers = {i: int(value) for i, value in enumerate(inputs) if not is_array(value)}
         assembly, code = self._assembly(program, frozenset(integers), weights is not None)
         residues = np.array([0, *assembly.residues(integers)], dtype=np.uint32)

@@ -22,8 +22,8 @@ _OPERATIONS = {
     Code.MUL_SCALAR: "SLOT(at.y) = multiply(SLOT(at.z), scalars[at.w]);",
     Code.SET: "SLOT(at.y) = scalars[at.z];",
     Code.STORE: "target[(u64)at.y * pitch + point] = leave(SLOT(at.z));",
-    Code.ACCUMULATE: "u32 value = SLOT(at.y); for (int k = 0; k < %d; ++k) "
-    "SLOT(k) = add(SLOT(k), multiply(value, scalars[at.z + k]));" % EXTENSION_DEGREE,
+    Code.ACCUMULATE: f"u32 value = SLOT(at.y); for (int k = 0; k < {EXTENSION_DEGREE}; ++k) "
+    "SLOT(k) = add(SLOT(k), multiply(value, scalars[at.z + k]));",
 }
 """What an instruction does, one per code that `bytecode.assemble` emits."""
 
@@ -67,7 +67,14 @@ residues. scratch: room for the slots of all threads of the grid, or null when t
 
 COMBINE = Kernel(
     "combine",
-    ("const u32* columns", "u64 pitch", "u32 count", "const u32* weights", "u32 size", "u32* target"),
+    (
+        "const u32* columns",
+        "u64 pitch",
+        "u32 count",
+        "const u32* weights",
+        "u32 size",
+        "u32* target",
+    ),
     """\
   THREADS(t) {
     u32 point = thread_number(t);

@@ -92,9 +92,7 @@ class Kernel:
     @property
     def word_bytes(self) -> tuple[int, ...]:
         """Bytes of each parameter: 4 or 8."""
-        return tuple(
-            4 if parameter.startswith("u32 ") else 8 for parameter in self.parameters
-        )
+        return tuple(4 if parameter.startswith("u32 ") else 8 for parameter in self.parameters)
 
 
 def entered(value: int) -> int:

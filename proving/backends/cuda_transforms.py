@@ -173,7 +173,7 @@ class Pass:
     @property
     def shared_bytes(self) -> int:
         """Shared memory of a block."""
-        return 4 * 2**self.log_radix * (2**self.log_tile + 1)
+        return 4 * (1 << self.log_radix) * ((1 << self.log_tile) + 1)
 
 
 def passes(log_length: int) -> tuple[Pass, ...]:

@@ -35,6 +35,14 @@ class Buffer(Protocol):
         """Where it starts, in the device's addresses; a multiple of 16."""
         ...
 
+    def fetch(self, first: int, count: int) -> FieldArray:
+        """Waits for what was started and returns `count` words from word `first` on.
+
+        Raises:
+            EnvironmentMissing: The device is lost.
+        """
+        ...
+
 
 class Device(Protocol):
     """What runs kernels, in the order of the calls."""
@@ -53,10 +61,6 @@ class Device(Protocol):
 
     def upload(self, values: NDArray[Any]) -> Buffer:
         """Copies a contiguous array of any type to the device."""
-        ...
-
-    def download(self, buffer: Buffer, first: int, count: int) -> FieldArray:
-        """Waits for what was started and returns `count` words from word `first` on."""
         ...
 
     def launch(
@@ -87,11 +91,13 @@ class DeviceArray(NDArrayOperatorsMixin):
     """A view of residues on a device, with the part of NumPy's interface that the prover uses.
 
     Attributes:
+        buffer: Where the residues are.
+        offset: Of the first one, in residues.
         shape: As NumPy's.
         strides: Distances in residues.
     """
 
-    __slots__ = ("_buffer", "_device", "_offset", "shape", "strides")
+    __slots__ = ("_device", "buffer", "offset", "shape", "strides")
 
     dtype = np.dtype(np.uint32)
 
@@ -105,14 +111,14 @@ class DeviceArray(NDArrayOperatorsMixin):
         strides: tuple[int, ...] | None = None,
     ) -> None:
         """Views a buffer from residue `offset` on; C order without strides."""
-        self._device, self._buffer, self._offset = device, buffer, offset
+        self._device, self.buffer, self.offset = device, buffer, offset
         self.shape = shape
         self.strides = _packed_strides(shape) if strides is None else strides
 
     @property
     def address(self) -> int:
         """Of the first residue."""
-        return self._buffer.address + WORD_BYTES * self._offset
+        return self.buffer.address + WORD_BYTES * self.offset
 
     @property
     def ndim(self) -> int:
@@ -142,14 +148,14 @@ class DeviceArray(NDArrayOperatorsMixin):
             return self._view(keys)
         if len(keys) == 1 and self.ndim > 1:
             return joined(self._device, [self._view((int(row),)) for row in np.asarray(key)])
-        if len(keys) == self.ndim == 2 and keys[0] == slice(None):
-            return self._picked(np.ascontiguousarray(keys[1], dtype=np.uint32))
+        if len(keys) == self.ndim == 2 and isinstance(keys[0], slice):
+            return _picked(self._device, self._view(keys[:1]), np.asarray(keys[1]))
         return np.asarray(self)[key]
 
     def _view(self, keys: tuple[Any, ...]) -> Any:
         if len(keys) > self.ndim:
             raise IndexError(f"{len(keys)} indices for {self.ndim} axes")
-        offset, shape, strides = self._offset, list[int](), list[int]()
+        offset, shape, strides = self.offset, list[int](), list[int]()
         padded = [*keys, *[slice(None)] * (self.ndim - len(keys))]
         for one, length, stride in zip(padded, self.shape, self.strides, strict=True):
             if isinstance(one, slice):
@@ -160,21 +166,9 @@ class DeviceArray(NDArrayOperatorsMixin):
             else:
                 offset += stride * range(length)[one]
         view = DeviceArray(
-            self._device, self._buffer, tuple(shape), offset=offset, strides=tuple(strides)
+            self._device, self.buffer, tuple(shape), offset=offset, strides=tuple(strides)
         )
         return view if shape else np.asarray(view)[()]
-
-    def _picked(self, places: NDArray[np.uint32]) -> DeviceArray:
-        count, length = self.shape
-        if places.ndim != 1 or (places >= length).any():
-            raise IndexError(f"columns beyond {length}")
-        target = self._device.allocate(count * len(places))
-        held = self._device.upload(places)
-        grid = _grid(count, len(places))
-        if all(grid):
-            given = (self.address, *self.strides, count, held.address, len(places), target.address)
-            self._device.launch(PICK, grid, given)
-        return DeviceArray(self._device, target, (count, len(places)))
 
     def reshape(self, *shape: int) -> DeviceArray:
         """Returns the residues in C order with other axes; one may be -1."""
@@ -183,15 +177,13 @@ class DeviceArray(NDArrayOperatorsMixin):
         if prod(whole) != self.size:
             raise ValueError(f"{self.shape} has no shape {shape}")
         packed = self.packed()
-        return DeviceArray(self._device, packed._buffer, whole, offset=packed._offset)
+        return DeviceArray(self._device, packed.buffer, whole, offset=packed.offset)
 
     def transpose(self, *axes: int) -> DeviceArray:
         """Returns a view with the axes in another order."""
         shape = tuple(self.shape[axis] for axis in axes)
         strides = tuple(self.strides[axis] for axis in axes)
-        return DeviceArray(
-            self._device, self._buffer, shape, offset=self._offset, strides=strides
-        )
+        return DeviceArray(self._device, self.buffer, shape, offset=self.offset, strides=strides)
 
     def packed(self) -> DeviceArray:
         """Returns the same residues in C order: itself if it is, else a copy."""
@@ -213,12 +205,12 @@ class DeviceArray(NDArrayOperatorsMixin):
     def _leading(self) -> list[tuple[int, int]]:
         return list(zip(self.shape[:-1], self.strides[:-1], strict=True))
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Copies the residues to the host."""
         if copy is False:
             raise ValueError("an array on a device has no view on the host")
         packed = self.packed()
-        found = self._device.download(packed._buffer, packed._offset, self.size)
+        found = packed.buffer.fetch(packed.offset, self.size)
         return found.reshape(self.shape).astype(dtype or self.dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -231,9 +223,9 @@ class DeviceArray(NDArrayOperatorsMixin):
         """Joins and turns on the device, does anything else on copies in the host's memory."""
         if function is np.concatenate and not options and _are_matrices(arguments[0]):
             return joined(self._device, [row for part in arguments[0] for row in part])
-        if function is np.roll and options.get("axis", -1) in (-1, self.ndim - 1):
-            if len(arguments) == 2 and (options or self.ndim == 1):
-                return self.turned(arguments[1])
+        on_last_axis = options.get("axis", self.ndim - 1 if self.ndim == 1 else None)
+        if function is np.roll and len(arguments) == 2 and on_last_axis in (-1, self.ndim - 1):
+            return self.turned(arguments[1])
         return function(*_on_host(arguments), **options)
 
     def astype(self, dtype: DTypeLike) -> NDArray[Any]:
@@ -286,6 +278,20 @@ def held_rows(device: Device, rows: Sequence[object]) -> list[DeviceArray]:
         stack = np.stack([cast(FieldArray, rows[index]) for index in own])
         found = dict(zip(own, on_device(device, stack), strict=True))
     return [found[i] if i in found else cast(DeviceArray, row) for i, row in enumerate(rows)]
+
+
+def _picked(device: Device, matrix: DeviceArray, places: NDArray[Any]) -> DeviceArray:
+    """Copies chosen columns of a matrix."""
+    count, length = matrix.shape
+    if places.ndim != 1 or ((places < 0) | (places >= length)).any():
+        raise IndexError(f"columns beyond 0 to {length - 1}, or not a list of them")
+    target, held = device.allocate(count * len(places)), device.upload(places.astype(np.uint32))
+    grid = _grid(count, len(places))
+    if all(grid):
+        size = len(places)
+        given = (matrix.address, *matrix.strides, count, held.address, size, target.address)
+        device.launch(PICK, grid, given)
+    return DeviceArray(device, target, (count, len(places)))
 
 
 def _collected(

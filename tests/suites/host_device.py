@@ -66,7 +66,9 @@ extern "C" void launch_{name}(u32 x, u32 y, u32 threads, {parameters}) {{
 
 def compiler() -> str | None:
     """Returns a C++ compiler of this machine, or None."""
-    return next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None)
+    return next(
+        (found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None
+    )
 
 
 def build(folder: Path, *, backwards: bool = False) -> Path:
@@ -94,25 +96,32 @@ def build(folder: Path, *, backwards: bool = False) -> Path:
 class HostBuffer:
     """Words of ordinary memory; starts out full of ones, so that nothing relies on zeros."""
 
-    def __init__(self, words: NDArray[np.uint32]) -> None:
-        self.words = words
+    def __init__(self, device: HostDevice, words: NDArray[np.uint32]) -> None:
+        self.device, self.words = device, words
 
     @property
     def address(self) -> int:
         return self.words.ctypes.data
+
+    def fetch(self, first: int, count: int) -> FieldArray:
+        assert first + count <= len(self.words)
+        self.device.downloaded += 4 * count
+        return self.words[first : first + count].copy()
 
 
 class HostDevice:
     """Runs the kernels of a library made by `build`, one block after another.
 
     Attributes:
+        library: The compiled module.
         uploaded: Bytes that went to the device.
         downloaded: Bytes that came back.
         launched: Names of the kernels that ran.
     """
 
     def __init__(self, library: Path) -> None:
-        self._library = ctypes.CDLL(str(library))
+        self.library = library
+        self._functions = ctypes.CDLL(str(library))
         self.uploaded = self.downloaded = 0
         self.launched: set[str] = set()
 
@@ -120,17 +129,12 @@ class HostDevice:
         return "this processor, one core"
 
     def allocate(self, words: int) -> HostBuffer:
-        return HostBuffer(np.full(words, 2**32 - 1, dtype=np.uint32))
+        return HostBuffer(self, np.full(words, 2**32 - 1, dtype=np.uint32))
 
     def upload(self, values: NDArray[Any]) -> HostBuffer:
         assert values.flags.c_contiguous
         self.uploaded += values.nbytes
-        return HostBuffer(np.frombuffer(values.tobytes(), dtype=np.uint32).copy())
-
-    def download(self, buffer: HostBuffer, first: int, count: int) -> FieldArray:
-        self.downloaded += 4 * count
-        assert first + count <= len(buffer.words)
-        return buffer.words[first : first + count].copy()
+        return HostBuffer(self, np.frombuffer(values.tobytes(), dtype=np.uint32).copy())
 
     def launch(
         self,
@@ -147,7 +151,7 @@ class HostDevice:
         kinds = [ctypes.c_uint32 if size == 4 else ctypes.c_uint64 for size in kernel.word_bytes]
         given = [kind(value) for kind, value in zip(kinds, arguments, strict=True)]
         self.launched.add(kernel.name)
-        getattr(self._library, f"launch_{kernel.name}")(
+        getattr(self._functions, f"launch_{kernel.name}")(
             *(ctypes.c_uint32(value) for value in (*blocks, threads)), *given
         )
 
