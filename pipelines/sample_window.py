@@ -6,6 +6,7 @@ import hashlib
 import random
 
 from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.ledger.layout import Layout
 from proving.ledger.rules import PUBLIC_FEE, LedgerParameters
 from proving.ledger.segments import cut_window
 from proving.ledger.state import Block, Ledger, genesis_ledger
@@ -20,12 +21,15 @@ EXPIRY = 10_000
 PARAMETERS = LedgerParameters(chain=1, shard=0)
 
 
-def sample_window(transactions: int, seed: int) -> list[SegmentWitness]:
+def sample_window(
+    transactions: int, seed: int, layout: Layout | None = None
+) -> list[SegmentWitness]:
     """Returns the segments of a window of transfers between 64 funded accounts; no signatures are made.
 
     Args:
         transactions: Transfers in the window's one block.
         seed: Of amounts, senders and recipients.
+        layout: Circuit that segments are cut for; the smaller it is, the more there are. None: the shipped one.
     """
     ledger = funded_ledger()
     rng = random.Random(seed)  # noqa: S311 - reproducible draws, not secrets
@@ -46,7 +50,7 @@ def sample_window(transactions: int, seed: int) -> list[SegmentWitness]:
         )
         nonces[sender] += 1
     block = Block(ledger.height + 1, 64, 1, tuple(transfers))
-    return cut_window(ledger, [block], 1, segment_layout())
+    return cut_window(ledger, [block], 1, layout or segment_layout())
 
 
 def funded_ledger() -> Ledger:

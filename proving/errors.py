@@ -24,6 +24,7 @@ class RejectionReason(StrEnum):
     PARAMETERS_TOO_WEAK = "parameters_too_weak"
     STATEMENT_MISMATCH = "statement_mismatch"
     POINT_IN_DOMAIN = "point_in_domain"
+    INDEX_NOT_UNIFORM = "index_not_uniform"
     LOOKUP_DENOMINATOR_ZERO = "lookup_denominator_zero"
     CONSTRAINTS_NOT_SATISFIED = "constraints_not_satisfied"
     PROOF_OF_WORK = "proof_of_work"

@@ -17,11 +17,13 @@ from importlib import resources
 
 import numpy as np
 
+from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Backend, FieldArray, Hasher
 from proving.ledger.air import LedgerAir
+from proving.recursion.lift import lift_air
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
-from proving.stark.parameters import SEGMENT_S, ProofParameters
+from proving.stark.parameters import RECURSION, SEGMENT_S, ProofParameters
 from proving.stark.setup import ProvingKey, make_proving_key
 from schemas.errors import InvariantError, ParameterError
 
@@ -136,8 +138,16 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="d8d0004d9eae02769c54d56b3dca7d572e56c814df33cc7632a52c3c2503d50f",
-            )
+                key_digest="3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521",
+            ),
+            ProofKind(
+                number=16,
+                name="lift_s",
+                level="window",
+                make_air=lambda: lift_air(lambda: verifying_key("segment_s", NumpyHasher())),
+                parameters=RECURSION,
+                key_digest="d0baa61f2014f427c28ac911c521b84d0b8af4491c8b8a4d10c5bc47e3e05743",
+            ),
         ]
     )
 

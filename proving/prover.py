@@ -22,7 +22,7 @@ from proving.kinds import proving_key, registered_kinds
 from proving.ledger.air import LedgerAir
 from proving.ledger.trace import build_trace
 from proving.ledger.witness import SegmentWitness
-from proving.stark.challenge_field import Extension, Residues, lifted, powers, rejoin, stack
+from proving.stark.challenge_field import Extension, Residues, lifted, rejoin, stack
 from proving.stark.claim import claimed_constraints
 from proving.stark.coordinates import multiply
 from proving.stark.encoding import encode_proof, proof_sections
@@ -33,6 +33,7 @@ from proving.stark.parameters import ProofParameters
 from proving.stark.protocol import (
     LookupValues,
     OpenedValues,
+    batching_weights,
     draw_lookup_values,
     open_transcript,
     opened_values,
@@ -41,7 +42,7 @@ from proving.stark.protocol import (
 )
 from proving.stark.quotient import quotient_chunks
 from proving.stark.setup import CommittedColumns, ProvingKey, commit_columns
-from proving.stark.transcript import Label, Transcript, TranscriptEvent
+from proving.stark.transcript import Label, NotUniform, Transcript, TranscriptEvent
 from schemas.errors import ParameterError
 from schemas.statement import SegmentStatement
 
@@ -194,7 +195,10 @@ class _Run:
         self._span("fri", codeword.size)
         self._work("query_nonce", Label.QUERY_GRINDING, parameters.query_pow_bits, transcript)
         count = parameters.num_queries
-        indices = transcript.indices(Label.QUERY_INDICES, count, key.log_size)
+        try:
+            indices = transcript.indices(Label.QUERY_INDICES, count, key.log_size)
+        except NotUniform as error:
+            raise ProvingError("a query index was not uniform; change any input") from error
         for name, columns in self.committed.items():
             self.sections[f"{name}_rows"] = np.ascontiguousarray(columns.extension[:, indices].T)
             self.sections[f"{name}_paths"] = columns.tree.paths(indices)
@@ -292,7 +296,7 @@ class _Run:
             self.sections[f"{name}_openings"] = opened
         successor = self._next_coefficients()
         following = self.backend.inner_products(successor, next_weights)
-        split = len(key.system.next_columns)
+        split = key.system.layout.main_next
         self.sections["main_next_openings"] = following[:split]
         self.sections["lookup_next_openings"] = following[split:]
         values = opened_values(self.sections)
@@ -300,11 +304,11 @@ class _Run:
         return values
 
     def _next_coefficients(self) -> FieldArray:
-        system = self.key.verifying_key.system
-        main = self.committed["main"].coefficients[list(system.next_columns)]
-        if not system.num_groups:
+        layout = self.key.verifying_key.system.layout
+        main = self.committed["main"].coefficients[: layout.main_next]
+        if not layout.lookup_next:
             return main
-        running = self.committed["lookup"].coefficients[-EXTENSION_DEGREE:]
+        running = self.committed["lookup"].coefficients[: layout.lookup_next]
         return np.concatenate([main, running])
 
     def _refuse_false_claim(
@@ -334,18 +338,18 @@ class _Run:
         self._work("batching_nonce", Label.BATCHING_GRINDING, bits, transcript)
         challenge = Extension(transcript.challenge(Label.BATCHING_CHALLENGE))
         here, following = opened.at_point(), opened.at_next()
-        weights = list(powers(challenge, len(here) + len(following)))
+        weights, next_weights = batching_weights(key, challenge)
         ordered = [
             self.committed[name].coefficients
             for name in ("fixed", "main", "lookup", "quotient")
             if name in self.committed
         ]
-        combined = self._combine(ordered, weights[: len(here)])
-        codeword = self._divide(combined, weights[: len(here)], here, point)
+        combined = self._combine(ordered, weights)
+        codeword = self._divide(combined, weights, here, point)
         if following:
-            combined = self._combine([self._next_coefficients()], weights[len(here) :])
+            combined = self._combine([self._next_coefficients()], next_weights)
             successor = point * root_of_unity(key.log_height)
-            second = self._divide(combined, weights[len(here) :], following, successor)
+            second = self._divide(combined, next_weights, following, successor)
             total = codeword.astype(np.uint64) + second
             codeword = (total % np.uint64(P)).astype(np.uint32)
         return codeword

@@ -188,13 +188,16 @@ def _hash_rows(module: Any, lanes: int, permute: Any) -> None:
 def _absorb(
     vector: Lanes, matrix: tuple[Any, Any, Any], first: Any, index: Any, places: list[Any]
 ) -> None:
-    """Replaces the first elements of a state by up to eight columns."""
+    """Replaces the first eight elements of a state by columns, by zeros where there are none left."""
     builder = vector.builder
     columns, count, size = matrix
     left = builder.sub(count, first)
     for row in range(WORD):
         present = builder.icmp_unsigned("<", ir.Constant(I64, row), left)
-        with builder.if_then(present):
-            column = builder.add(first, ir.Constant(I64, row))
-            offset = builder.add(builder.mul(column, size), index)
-            builder.store(vector.enter(vector.load(columns, offset)), places[row])
+        with builder.if_else(present) as (then, otherwise):
+            with then:
+                column = builder.add(first, ir.Constant(I64, row))
+                offset = builder.add(builder.mul(column, size), index)
+                builder.store(vector.enter(vector.load(columns, offset)), places[row])
+            with otherwise:
+                builder.store(vector.constant(0), places[row])

@@ -159,8 +159,8 @@ class ReferenceBackend:
     def hash_rows(self, columns: FieldArray) -> FieldArray:
         """Hashes the n rows of a (c, n) matrix: (n, 8).
 
-        The sponge starts from a state whose last element is c; each block of eight elements replaces the
-        first ones of the state before a permutation.
+        The sponge starts from a state whose last element is c; each block of eight elements, the last filled
+        up with zeros, replaces the first ones of the state before a permutation.
         """
         count, size = columns.shape
         digests = np.empty((size, WORD), dtype=np.uint32)
@@ -171,6 +171,7 @@ class ReferenceBackend:
             for row in range(0, count, WORD):
                 block = part[row : row + WORD]
                 state[: len(block)] = block
+                state[len(block) : WORD] = 0
                 state = permute_columns(state)
             digests[start : start + BLOCK_STATES] = state[:WORD].T
         return digests

@@ -59,6 +59,7 @@ def hash_opened_rows(hasher: Hasher, rows: FieldArray) -> FieldArray:
         part = rows[:, start : start + 8]
         states = states.copy()
         states[:, : part.shape[1]] = part
+        states[:, part.shape[1] : WORD] = 0
         states = hasher.permute(states)
     return states[:, :WORD]
 

@@ -51,28 +51,32 @@ STEP_FIELDS = (
     *((step.name, 1) for step in STEPS),
     ("padding", 1),
     ("cell", 1),
-    ("previous_time", 1),
-    ("elapsed", 2),
-    ("old", WORD),
-    ("new", WORD),
-    ("word", WORD),
     ("amount", AMOUNT_LIMBS),
-    ("carry", AMOUNT_LIMBS - 1),
-    ("fee", 2),
-    ("time_left", 1),
     ("slot_advance", 2),
-    ("above_first", 2),
-    ("below_last", 2),
-    ("place", 1),
     ("height", 1),
     ("slot", 1),
     ("sequence", 1),
     ("keys", 1),
     ("block_transactions", 1),
     ("fee_sum", FEE_SUM_LIMBS),
+    ("previous_time", 1),
+    ("elapsed", 2),
+    ("old", WORD),
+    ("new", WORD),
+    ("word", WORD),
+    ("carry", AMOUNT_LIMBS - 1),
+    ("fee", 2),
+    ("time_left", 1),
+    ("above_first", 2),
+    ("below_last", 2),
+    ("place", 1),
     ("fee_carry", 2),
 )
-"""One step of one transaction, and the counters before it."""
+"""One step of one transaction, and the counters before it.
+
+The fields that constraints read at the next row come first, up to `fee_sum`: all columns up to the last such one
+are opened twice.
+"""
 
 COUNTER_NAMES = ("height", "slot", "sequence", "keys", "block_transactions", "fee_sum")
 """Counter columns in the order of the public inputs; the last takes three."""

@@ -22,7 +22,6 @@ from proving.stark.challenge_field import (
     Residues,
     inverses,
     lifted,
-    powers,
     product,
     rejoin,
     stack,
@@ -35,6 +34,7 @@ from proving.stark.logup import check_public_messages
 from proving.stark.protocol import (
     LookupValues,
     OpenedValues,
+    batching_weights,
     combined_constraints,
     draw_lookup_values,
     open_transcript,
@@ -42,7 +42,7 @@ from proving.stark.protocol import (
     point_in_domain,
     quotient_side,
 )
-from proving.stark.transcript import Label, Transcript, TranscriptEvent
+from proving.stark.transcript import Label, NotUniform, Transcript, TranscriptEvent
 from schemas.errors import ParameterError
 
 
@@ -95,7 +95,7 @@ def verify_stark(
     bits = key.parameters.query_pow_bits
     _check_work(transcript, sections, "query_nonce", Label.QUERY_GRINDING, bits)
     count = key.parameters.num_queries
-    indices = transcript.indices(Label.QUERY_INDICES, count, key.log_size)
+    indices = hear_indices(transcript, count, key.log_size)
     _check_rows(key, sections, indices, hasher)
     values = _batched_at(key, sections, opened, indices, challenge=batching, point=point)
     check_layers(hasher, sections, key.schedule, folding, indices=indices, values=values)
@@ -165,6 +165,19 @@ def _hear_lookups(
     return values
 
 
+def hear_indices(transcript: Transcript, count: int, log_size: int) -> FieldArray:
+    """Draws the query indices, (count,).
+
+    Raises:
+        ProofRejected: One was drawn from the residue P - 1 (probability below count / 2^30).
+    """
+    try:
+        return transcript.indices(Label.QUERY_INDICES, count, log_size)
+    except NotUniform as error:
+        reason = RejectionReason.INDEX_NOT_UNIFORM
+        raise ProofRejected(reason, "query indices", "residues below P - 1", error) from error
+
+
 def _check_work(
     transcript: Transcript,
     sections: Mapping[str, FieldArray],
@@ -228,19 +241,18 @@ def _batched_at(
 ) -> FieldArray:
     """Returns what the first FRI layer must hold at the (q,) indices, from the opened rows: (q, 5)."""
     here, following = opened.at_point(), opened.at_next()
-    weights = list(powers(challenge, len(here) + len(following)))
+    weights, next_weights = batching_weights(key, challenge)
     rows = np.concatenate([sections[f"{name}_rows"] for name in key.widths], axis=1)
     points = coset_points(key.log_size, key.log_size)[indices]
-    result = _divided(rows, weights[: len(here)], here, points, point)
+    result = _divided(rows, weights, here, points, point)
     if following:
         successor = point * root_of_unity(key.log_height)
-        next_rows = sections["main_rows"][:, list(key.system.next_columns)]
-        if key.system.num_groups:
-            width = key.system.layout.lookup_next
-            next_rows = np.concatenate([next_rows, sections["lookup_rows"][:, -width:]], axis=1)
-        result = add(
-            result, _divided(next_rows, weights[len(here) :], following, points, successor)
-        )
+        layout = key.system.layout
+        next_rows = sections["main_rows"][:, : layout.main_next]
+        if layout.lookup_next:
+            running = sections["lookup_rows"][:, : layout.lookup_next]
+            next_rows = np.concatenate([next_rows, running], axis=1)
+        result = add(result, _divided(next_rows, next_weights, following, points, successor))
     return rejoin(result)
 
 

@@ -18,11 +18,11 @@ from proving.backends.port import FieldArray, Hasher
 from proving.stark.air import Air
 from proving.stark.parameters import FoldingRound, ProofParameters, folding_schedule
 from proving.stark.soundness import CircuitShape, proven_bits
-from proving.stark.system import ConstraintSystem, compile_air
+from proving.stark.system import ConstraintSystem, compile_air, whole_words
 from proving.stark.transcript import Label, Transcript
 from schemas.errors import ParameterError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Part of every key digest and proof header; a change of transcript, layout or formulas raises it."""
 
 HASH_POSEIDON2 = 1
@@ -103,12 +103,13 @@ class VerifyingKey:
 def circuit_shape(system: ConstraintSystem) -> CircuitShape:
     """Returns the figures of a compiled circuit that soundness depends on."""
     layout = system.layout
-    openings = layout.fixed + layout.main + layout.main_next + layout.lookup + layout.lookup_next
+    chunks = QUOTIENT_CHUNKS * EXTENSION_DEGREE
+    rows = (layout.fixed, layout.main, layout.lookup, chunks, layout.main_next, layout.lookup_next)
     return CircuitShape(
         log_height=system.log_height,
         degree=system.degree,
         num_constraints=len(system.names),
-        num_openings=openings + QUOTIENT_CHUNKS * EXTENSION_DEGREE,
+        num_openings=sum(whole_words(width) for width in rows),
         num_interactions=system.num_interactions,
         message_width=system.message_width,
     )

@@ -37,7 +37,7 @@ def build_lookup_columns(
     lookup: LookupValues,
     require_balance: bool = True,
 ) -> FieldArray:
-    """Returns the ((groups + 1) * 5, N) helper and running-sum columns.
+    """Returns the ((groups + 1) * 5, N) running-sum and helper columns.
 
     Raises:
         ProvingError: A denominator vanishes (probability below 2^-130 over the challenges).
@@ -59,16 +59,16 @@ def build_lookup_columns(
     except ZeroDivisionError as error:
         raise ProvingError("a lookup denominator vanished; change any input") from error
     values = backend.run(product_program(), [*numerators, *inverses], numerators.shape[1])
-    helpers = np.empty((system.num_groups + 1, EXTENSION_DEGREE, height), dtype=np.uint32)
-    helpers[:-1] = values.reshape(EXTENSION_DEGREE, -1, height).transpose(1, 0, 2)
-    total = helpers[:-1].sum(axis=0, dtype=np.uint64)
+    columns_made = np.empty((system.num_groups + 1, EXTENSION_DEGREE, height), dtype=np.uint32)
+    columns_made[1:] = values.reshape(EXTENSION_DEGREE, -1, height).transpose(1, 0, 2)
+    total = columns_made[1:].sum(axis=0, dtype=np.uint64)
     share = np.array(lookup.share.coordinates, dtype=np.uint64)[:, None]
     steps = (total + share) % np.uint64(P)
     running = np.cumsum(steps, axis=1) % np.uint64(P)
     if require_balance and running[:, -1].any():
         raise ProvingError("the buses do not balance: the trace does not satisfy the circuit")
-    helpers[-1] = np.roll(running, 1, axis=1)
-    return helpers.reshape(-1, height)
+    columns_made[0] = np.roll(running, 1, axis=1)
+    return columns_made.reshape(-1, height)
 
 
 def _following(program: Program, first: int, trace: FieldArray) -> list[FieldArray | int]:

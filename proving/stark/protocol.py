@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from proving.backends.port import FieldArray, Hasher
 from proving.stark.air import PublicMessage
 from proving.stark.challenge_field import Extension, powers, unstack
 from proving.stark.key import VerifyingKey
-from proving.stark.system import ConstraintSystem
+from proving.stark.system import ConstraintSystem, whole_words
 from proving.stark.transcript import Label, Transcript
 
 
@@ -98,10 +99,10 @@ class OpenedValues:
     Attributes:
         fixed: Preprocessed columns.
         main: Main columns.
-        lookup: Coordinates of helper columns and running sum.
+        lookup: Coordinates of running sum and helper columns.
         quotient: Coordinates of the low chunk, then of the high chunk.
-        main_next: Main columns of the next row, as the system lists them.
-        lookup_next: Running sum of the next row.
+        main_next: The first main columns of the next row.
+        lookup_next: The first lookup columns of the next row, among them the running sum.
     """
 
     fixed: list[Extension]
@@ -118,6 +119,26 @@ class OpenedValues:
     def at_next(self) -> list[Extension]:
         """Returns what is opened at the successor, in batching order."""
         return [*self.main_next, *self.lookup_next]
+
+
+def batching_weights(
+    key: VerifyingKey, challenge: Extension
+) -> tuple[list[Extension], list[Extension]]:
+    """Returns the power of the batching challenge of every value opened at the point, and at its successor.
+
+    Exponents count the cells of opened rows, each row filled up to whole words, so that a circuit sums a word
+    with the same eight powers wherever it lies.
+    """
+    layout = key.system.layout
+    here, following = list(key.widths.values()), [layout.main_next, layout.lookup_next]
+    supply = powers(challenge, sum(whole_words(width) for width in (*here, *following)))
+    weights: list[list[Extension]] = []
+    for widths in (here, following):
+        taken: list[Extension] = []
+        for width in widths:
+            taken += list(islice(supply, whole_words(width)))[:width]
+        weights.append(taken)
+    return weights[0], weights[1]
 
 
 def opened_values(sections: Mapping[str, FieldArray]) -> OpenedValues:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
+from proving.arithmetic.modulus import GENERATOR, P
 from proving.arithmetic.ntt import geometric, root_of_unity
 from proving.arithmetic.residues import invert_residues
 from proving.backends.port import Backend, FieldArray
@@ -45,9 +45,9 @@ def quotient_chunks(
     height = 2**system.log_height
     stride = main.shape[1] // (QUOTIENT_CHUNKS * height)
     size = QUOTIENT_CHUNKS * height
-    successor = np.concatenate([main[list(system.next_columns)], lookups[-EXTENSION_DEGREE:]])
+    num_next = system.layout.main_next
+    successor = np.concatenate([main[:num_next], lookups[: system.layout.lookup_next]])
     following = np.roll(successor[:, ::stride], -QUOTIENT_CHUNKS, axis=1)
-    num_next = len(system.next_columns)
     arrays = [
         *fixed[:, ::stride],
         *main[:, ::stride],

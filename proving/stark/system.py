@@ -1,7 +1,7 @@
 """An AIR compiled to what prover and verifier run: one field program that returns every constraint.
 
-The program's inputs are named blocks (`InputLayout`): columns of this row, the columns of the next row that
-any constraint reads, public inputs, domain selectors and challenge coordinates. Its outputs are the AIR's
+The program's inputs are named blocks (`InputLayout`): columns of this row, the first columns of the next row,
+public inputs, domain selectors and challenge coordinates. Its outputs are the AIR's
 own constraints, each multiplied by its domain's selector, followed by the lookup constraints. Source:
 proving/README.md "Constraints".
 """
@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE
+from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
 from proving.arithmetic.program import Program, Symbol, trace_program
 from proving.stark.air import MAX_CONSTRAINT_DEGREE, Air, Bus, Interaction, Row
 from proving.stark.logup import (
@@ -38,9 +38,10 @@ class InputLayout:
     Attributes:
         fixed: Preprocessed columns.
         main: Main columns of this row.
-        main_next: Main columns read at the next row.
-        lookup: Coordinates of the helper columns and the running sum, this row.
-        lookup_next: Coordinates of the running sum, next row.
+        main_next: Main columns opened at the next row: from the first to the last that a constraint reads
+            there, in whole words, so that they are a prefix of an opened row.
+        lookup: Coordinates of the running sum and the helper columns, this row.
+        lookup_next: The first columns of `lookup` at the next row, one word of them: the running sum is first.
         publics: Public inputs.
         selectors: `SELECTORS`.
         alpha: Coordinates of the lookup challenge.
@@ -92,7 +93,6 @@ class ConstraintSystem:
         name: The AIR's name.
         log_height: Base-2 logarithm of the rows.
         layout: Inputs of `program`.
-        next_columns: Main columns opened at the next row, ascending.
         program: All constraints; the outputs are named by `names`.
         names: One name per output.
         degree: Largest measured row degree.
@@ -108,7 +108,6 @@ class ConstraintSystem:
     name: str
     log_height: int
     layout: InputLayout
-    next_columns: tuple[int, ...]
     program: Program
     names: tuple[str, ...]
     degree: int
@@ -143,7 +142,7 @@ def compile_air(air: Air) -> ConstraintSystem:
         main=air.num_main,
         main_next=air.num_main,
         lookup=EXTENSION_DEGREE * (groups + 1) if groups else 0,
-        lookup_next=EXTENSION_DEGREE if groups else 0,
+        lookup_next=WORD if groups else 0,
         publics=air.num_publics,
         selectors=len(SELECTORS),
         alpha=EXTENSION_DEGREE if groups else 0,
@@ -158,14 +157,13 @@ def compile_air(air: Air) -> ConstraintSystem:
     )
     if not wide.outputs:
         raise ParameterError(f"{air.name} constrains nothing")
-    program, layout, next_columns = _drop_unused_next(wide, full)
+    program, layout = _drop_unused_next(wide, full)
     degree = _check_degrees(program, layout, names)
     fractions = _fraction_program(air, full) if groups else None
     description = (
         air.name,
         air.log_height,
         layout.sizes(),
-        next_columns,
         program.fingerprint,
         names,
         sorted((bus.number, bus.name, bus.width) for bus in buses.values()),
@@ -177,7 +175,6 @@ def compile_air(air: Air) -> ConstraintSystem:
         name=air.name,
         log_height=air.log_height,
         layout=layout,
-        next_columns=next_columns,
         program=program,
         names=tuple(names),
         degree=degree,
@@ -267,9 +264,9 @@ def _all_constraints(
         claims += lookup_constraints(
             helper_groups(row.interactions),
             _challenges(alpha, powers, share),
-            columns[:-1],
-            columns[-1],
-            lookup_next,
+            columns[1:],
+            columns[0],
+            lookup_next[:EXTENSION_DEGREE],
         )
     names += [name for name, _ in claims]
     return [expression for _, expression in claims]
@@ -295,18 +292,13 @@ def _fraction_program(air: Air, full: InputLayout) -> Program:
     return trace_program(f"{air.name} fractions", sum(sizes), body)
 
 
-def _drop_unused_next(
-    program: Program, full: InputLayout
-) -> tuple[Program, InputLayout, tuple[int, ...]]:
-    """Removes next-row inputs that no constraint reads, so that they are not opened."""
+def _drop_unused_next(program: Program, full: InputLayout) -> tuple[Program, InputLayout]:
+    """Removes the next-row inputs after the last one that a constraint reads, so that they are not opened."""
     read = program.read_nodes()
     start = full.fixed + full.main
-    used = tuple(j for j in range(full.main) if start + j in read)
-    kept = [
-        *range(start),
-        *(start + j for j in used),
-        *range(start + full.main, program.num_inputs),
-    ]
+    last = max((j for j in range(full.main) if start + j in read), default=-1)
+    used = min(full.main, whole_words(last + 1))
+    kept = [*range(start + used), *range(start + full.main, program.num_inputs)]
 
     def body(inputs: list[Symbol]) -> list[Symbol]:
         zero = inputs[0] * 0
@@ -318,7 +310,7 @@ def _drop_unused_next(
     layout = InputLayout(
         full.fixed,
         full.main,
-        len(used),
+        used,
         full.lookup,
         full.lookup_next,
         full.publics,
@@ -327,7 +319,12 @@ def _drop_unused_next(
         full.beta_powers,
         full.share,
     )
-    return trace_program(program.name, len(kept), body), layout, used
+    return trace_program(program.name, len(kept), body), layout
+
+
+def whole_words(count: int) -> int:
+    """Returns the elements of the fewest words that hold `count` elements."""
+    return -(-count // WORD) * WORD
 
 
 def _check_degrees(program: Program, layout: InputLayout, names: Sequence[str]) -> int:

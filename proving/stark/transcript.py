@@ -1,9 +1,10 @@
 """The Fiat-Shamir transcript: a Poseidon2 duplex sponge with typed, length-bound messages.
 
-Sixteen elements of state: the first eight are the rate, the last eight are never written nor shown. Every
-message is preceded by its label and its length, every request by its label and its count, so two different
-histories never feed the sponge the same blocks. A block overwrites the rate and is permuted; requests are
-answered after at least one permutation. Both sides of a proof run the same class, and it records what
+Sixteen elements of state: the first eight are the rate, the last eight are never written nor shown. A block
+overwrites the rate and is permuted. Every message and every request begins with a block of its own that holds
+its label and its length or count; a message's elements follow in whole blocks, the last filled up with zeros.
+So two different histories never feed the sponge the same blocks, and a circuit that repeats the transcript
+finds every element at a fixed place of a word. Both sides of a proof run the same class, and it records what
 happened under readable labels. Source: proving/README.md "Transcript".
 """
 
@@ -55,6 +56,7 @@ class Label(IntEnum):
     PREPROCESSED_CAP = 24
     STATEMENT_DIGEST = 25
     KEY = 26
+    SPAN = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,10 @@ class TranscriptEvent:
     values: tuple[int, ...]
 
 
+class NotUniform(ArithmeticError):
+    """An index was drawn from the one residue that would favour index 0."""
+
+
 class Transcript:
     """A sponge that both sides feed in the same order.
 
@@ -83,7 +89,6 @@ class Transcript:
         self.events: list[TranscriptEvent] = []
         self._hasher = hasher
         self._state: FieldArray = np.zeros((1, PERMUTATION_WIDTH), dtype=np.uint32)
-        self._pending: list[int] = []
 
     def absorb(self, label: Label, values: Sequence[int] | FieldArray) -> None:
         """Absorbs a message of canonical elements, preceded by its label and length.
@@ -95,8 +100,9 @@ class Transcript:
         if any(not 0 <= value < P for value in elements):
             raise ParameterError(f"{label.name} holds an element that is not below P")
         self.events.append(TranscriptEvent("absorb", label, tuple(elements)))
-        self._pending += [int(label), len(elements), *elements]
-        self._absorb_full_blocks()
+        self._block([int(label), len(elements)])
+        for start in range(0, len(elements), RATE):
+            self._block(elements[start : start + RATE])
 
     def challenge(self, label: Label) -> tuple[int, ...]:
         """Draws a uniform element of the extension field, as five coordinates."""
@@ -111,23 +117,26 @@ class Transcript:
         return drawn
 
     def indices(self, label: Label, count: int, log_size: int) -> FieldArray:
-        """Draws `count` independent indices below 2^log_size, exactly uniform.
+        """Draws `count` independent indices below 2^log_size, exactly uniform: the low bits of residues.
 
-        P - 1 is a multiple of 2^24, so the low bits of a residue below P - 1 are uniform; the one
-        residue P - 1 is skipped.
+        P - 1 is a multiple of 2^24, so the low bits of a residue below P - 1 are uniform. The one residue
+        P - 1 is refused rather than skipped, so that every index has a fixed place in the transcript.
 
         Returns:
             (count,) uint32, duplicates possible.
 
         Raises:
             ParameterError: log_size is above 24.
+            NotUniform: A residue P - 1 was drawn (probability below count / 2^30).
         """
         if not 0 <= log_size <= 24:
             raise ParameterError(f"indices of {log_size} bits would be biased")
-        drawn = [value for value in self._request(label, RATE, count) if value != P - 1]
+        drawn = self._request(label, RATE, count)
         while len(drawn) < count:
             self._permute()
-            drawn += [value for value in self._rate() if value != P - 1]
+            drawn += self._rate()
+        if P - 1 in drawn[:count]:
+            raise NotUniform(f"{label.name} drew P - 1")
         result = np.array(drawn[:count], dtype=np.uint32) & np.uint32(2**log_size - 1)
         self.events.append(TranscriptEvent("indices", label, tuple(int(i) for i in result)))
         return result
@@ -156,15 +165,13 @@ class Transcript:
         return int(self._state[0, 0]) & ((1 << bits) - 1) == 0
 
     def _grinding_state(self, label: Label, bits: int) -> FieldArray:
-        self._flush()
         state: FieldArray = np.array(self._state[0], dtype=np.uint32)
         state[:RATE] = 0
         state[0], state[1] = int(label), bits
         return state
 
     def _request(self, label: Label, shown: int, count: int | None = None) -> list[int]:
-        self._pending += [int(label), shown if count is None else count]
-        self._flush()
+        self._block([int(label), shown if count is None else count])
         return self._rate()[:shown]
 
     def _rate(self) -> list[int]:
@@ -173,16 +180,7 @@ class Transcript:
     def _permute(self) -> None:
         self._state = self._hasher.permute(self._state)
 
-    def _absorb_full_blocks(self) -> None:
-        start = 0
-        while len(self._pending) - start >= RATE:
-            self._state[0, :RATE] = self._pending[start : start + RATE]
-            self._permute()
-            start += RATE
-        del self._pending[:start]
-
-    def _flush(self) -> None:
-        """Pads what is pending with zeros to a block; lengths are bound, so padding cannot collide."""
-        if self._pending:
-            self._pending += [0] * (-len(self._pending) % RATE)
-            self._absorb_full_blocks()
+    def _block(self, elements: Sequence[int]) -> None:
+        """Overwrites the rate with at most eight elements and zeros, and permutes."""
+        self._state[0, :RATE] = [*elements, *[0] * (RATE - len(elements))]
+        self._permute()

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from proving.backends.reference import ReferenceBackend
+from proving.backends.cpu import CpuBackend
 from proving.kinds import encode_cap, registered_kinds
 
 FOLDER = Path(__file__).resolve().parents[2] / "proving" / "keys"
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     """Compares or writes every key file; returns the exit code."""
     status = 0
     for kind in registered_kinds().kinds:
-        key = replace(kind, key_digest="").proving_key(ReferenceBackend()).verifying_key
+        key = replace(kind, key_digest="").proving_key(CpuBackend()).verifying_key
         path = FOLDER / f"{kind.name}.json"
         text = encode_cap(key.preprocessed_cap)
         if "--write" in arguments:

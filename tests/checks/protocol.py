@@ -53,7 +53,10 @@ def key_table() -> str:
         ("key digest", f"`{key.digest_hex}`"),
         ("rows, evaluation domain", f"2^{key.log_height}, 2^{key.log_size}"),
         ("committed columns", widths),
-        ("columns opened at the next row", f"main {len(system.next_columns)}, lookup 5"),
+        (
+            "columns opened at the next row",
+            f"main {system.layout.main_next}, lookup {system.layout.lookup_next}",
+        ),
         ("constraints, largest degree", f"{shape.num_constraints}, {shape.degree}"),
         ("messages per row, helper columns", f"{shape.num_interactions}, {system.num_groups}"),
         ("widest message", str(shape.message_width)),

@@ -20,6 +20,7 @@ from proving.stark.encoding import (
     proof_sections,
     read_header,
 )
+from proving.stark.key import PROTOCOL_VERSION
 from proving.stark.parameters import ProofParameters
 from schemas.errors import ParameterError
 from tests.suites.circuits import Exchange, Fibonacci
@@ -134,8 +135,9 @@ def test_another_magic_is_refused() -> None:
 
 
 def test_another_version_is_refused() -> None:
-    error = refusal_of(with_element(PROOF, 4, 2))
-    assert (error.reason, error.expected, error.got) == (RejectionReason.UNKNOWN_VERSION, "1", "2")
+    error = refusal_of(with_element(PROOF, 4, PROTOCOL_VERSION + 1))
+    said = (RejectionReason.UNKNOWN_VERSION, str(PROTOCOL_VERSION), str(PROTOCOL_VERSION + 1))
+    assert (error.reason, error.expected, error.got) == said
 
 
 def test_another_kind_or_key_is_refused() -> None:

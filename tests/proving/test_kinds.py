@@ -13,7 +13,7 @@ from proving.stark.soundness import MINIMUM_PROVEN_BITS, CircuitShape, proven_bi
 from proving.stark.trace_check import TraceChecker
 from schemas.errors import InvariantError, ParameterError
 
-SEGMENT_DIGEST = "d8d0004d9eae02769c54d56b3dca7d572e56c814df33cc7632a52c3c2503d50f"
+SEGMENT_DIGEST = "3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521"
 
 
 def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> None:
@@ -38,13 +38,18 @@ def test_the_calculator_is_given_what_the_segment_circuit_has() -> None:
     program = TraceChecker(air)
     helpers = 5 * ((len(program.interactions) + 1) // 2 + 1)
     constraints = len(program.constraints) + helpers
-    at_point = air.num_fixed + air.num_main + helpers + 2 * 5
-    at_next = len(key.system.next_columns) + 5
+    rows = (air.num_fixed, air.num_main, helpers, 2 * 5)  # opened at the point, in whole words
+    at_next = 24 + 8  # 23 main columns are read at the next row, and the running sum
     widest = max(interaction.bus.width for interaction in program.interactions)
     assert key.shape == CircuitShape(
-        12, 3, constraints, at_point + at_next, len(program.interactions), widest
+        12,
+        3,
+        constraints,
+        sum(-(-width // 8) * 8 for width in rows) + at_next,
+        len(program.interactions),
+        widest,
     )
-    assert key.shape == CircuitShape(12, 3, 496, 568, 42, 24)
+    assert key.shape == CircuitShape(12, 3, 496, 592, 42, 24)
     assert key.proven_bits == 101
 
 

@@ -102,6 +102,9 @@ def test_helper_columns_and_degrees_of_a_circuit_are_measured() -> None:
     system = compile_air(Exchange())
     assert (system.num_groups, system.num_interactions, system.message_width) == (3, 5, 2)
     assert system.degree == 3
-    assert system.next_columns == (0, 1, 6)
+    assert (
+        system.layout.main_next == 8
+    )  # the last column read there is 6, and whole words are opened
+    assert system.layout.lookup_next == 8
     assert len(system.names) == 11 + 5 * (3 + 1)
     assert system.layout.lookup == 5 * 4

@@ -21,7 +21,7 @@ from proving.prover import prove_stark
 from proving.stark.air import PublicMessage, Row
 from proving.stark.check import verify_stark
 from proving.stark.encoding import HEADER_BYTES, decode_proof, encode_proof
-from proving.stark.key import make_verifying_key
+from proving.stark.key import PROTOCOL_VERSION, make_verifying_key
 from proving.stark.parameters import ProofParameters
 from proving.stark.protocol import open_transcript
 from proving.stark.setup import make_proving_key
@@ -152,7 +152,7 @@ def test_item_02_other_messages_of_the_verifier_are_another_key() -> None:
 
 
 def test_item_02_the_column_that_is_read_at_the_next_row_is_part_of_the_key() -> None:
-    """Item 2: the same program over another column's next value."""
+    """Item 2: the same claim over another column's next value."""
 
     @dataclass(frozen=True)
     class Reads(Fibonacci):
@@ -162,8 +162,8 @@ def test_item_02_the_column_that_is_read_at_the_next_row_is_part_of_the_key() ->
             row.zero_on_transition("step", row.next[self.column] - row.local[0])
 
     first, second = (compile_air(Reads(column=column)) for column in (0, 1))
-    assert first.program == second.program
-    assert (first.next_columns, second.next_columns) == ((0,), (1,))
+    assert first.layout == second.layout
+    assert first.program != second.program
     assert first.fingerprint != second.fingerprint
 
 
@@ -353,8 +353,8 @@ def test_item_14_rows_and_quotient_chunks_cannot_be_swapped() -> None:
     key = proving_key(Exchange())
     honest = decode_proof(key.verifying_key, honest_proof(Exchange()).data)
     here, after = honest["main_openings"].copy(), honest["main_next_openings"].copy()
-    for place, column in enumerate(key.verifying_key.system.next_columns):
-        here[column], after[place] = after[place].copy(), here[column].copy()
+    for column in range(key.verifying_key.system.layout.main_next):
+        here[column], after[column] = after[column].copy(), here[column].copy()
     rows = {**honest, "main_openings": here, "main_next_openings": after}
     chunks = {**honest, "quotient_openings": np.roll(honest["quotient_openings"], 5, axis=0)}
     for values in (rows, chunks):
@@ -600,7 +600,7 @@ def test_item_31_a_proof_of_equal_elements_is_rejected(value: int) -> None:
     key, data = proving_key(Exchange()), honest_proof(Exchange()).data
     body = np.full((len(data) - HEADER_BYTES) // 4, value, dtype="<u4").tobytes()
     assert refusal(key, data[:HEADER_BYTES] + body)
-    assert element_at(data, 4) == 1
+    assert element_at(data, 4) == PROTOCOL_VERSION
 
 
 def test_the_transcript_starts_with_key_parameters_kind_and_publics() -> None:

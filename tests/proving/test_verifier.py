@@ -17,7 +17,7 @@ from proving.kinds import ProofKind, kind_table
 from proving.prover import prove_stark
 from proving.stark.air import Bus, PublicMessage, Row
 from proving.stark.challenge_field import Extension, powers
-from proving.stark.check import lookup_values, require_point_outside, verify_stark
+from proving.stark.check import hear_indices, lookup_values, require_point_outside, verify_stark
 from proving.stark.parameters import ProofParameters
 from proving.stark.transcript import Label, Transcript
 from proving.verifier import AcceptancePolicy, KeyRing, statement_digest, verify
@@ -192,6 +192,21 @@ def test_a_point_drawn_in_a_domain_ends_the_verification() -> None:
     with pytest.raises(ProofRejected) as error:
         verify_stark(key, None, honest_proof(Fibonacci()).data, Constant())
     assert error.value.reason is RejectionReason.POINT_IN_DOMAIN
+
+
+def test_index_not_uniform() -> None:
+    """SOUNDNESS 1 item 9: with the hash below, the second index is drawn from P - 1."""
+
+    class Biased(ReferenceBackend):
+        def permute(self, states: FieldArray) -> FieldArray:
+            drawn = np.ones_like(states)
+            drawn[:, 1] = P - 1
+            return drawn
+
+    assert hear_indices(Transcript(Biased()), 1, 5).tolist() == [1]
+    with pytest.raises(ProofRejected) as error:
+        hear_indices(Transcript(Biased()), 2, 5)
+    assert error.value.reason is RejectionReason.INDEX_NOT_UNIFORM
 
 
 WIDE = Bus("wide", 4, 5)

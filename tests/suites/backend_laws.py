@@ -194,8 +194,8 @@ def permuted_rows_are_the_permutation(backend: Backend) -> None:
 def _sponge(row: Sequence[int]) -> list[int]:
     state = [0] * (PERMUTATION_WIDTH - 1) + [len(row)]
     for start in range(0, len(row), WORD):
-        block = row[start : start + WORD]
-        state = permute_integers([*block, *state[len(block) :]])
+        block = [*row[start : start + WORD], *[0] * WORD][:WORD]
+        state = permute_integers([*block, *state[WORD:]])
     return state[:WORD]
 
 
