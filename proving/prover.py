@@ -136,7 +136,7 @@ def prove_stark(
         ProvingError: The trace does not satisfy the circuit.
     """
     _check_inputs(key.verifying_key, publics, trace)
-    return _Run(key, publics, trace, backend, on_phase, check_witness).prove()
+    return _Run(key, publics, backend.hold(trace), backend, on_phase, check_witness).prove()
 
 
 def _check_inputs(key: VerifyingKey, publics: Sequence[int], trace: FieldArray) -> None:

@@ -83,6 +83,10 @@ class CudaBackend:
         """Returns device, memory and driver, for reports of measurements."""
         return self._device.describe()
 
+    def hold(self, columns: FieldArray) -> FieldArray:
+        """See `Backend`; copied to the device once."""
+        return as_field_array(self._matrix(columns))
+
     def permute(self, states: FieldArray) -> FieldArray:
         """See `Backend`; the states come back to the host, where transcripts and traces are made."""
         count = len(states)

@@ -138,7 +138,7 @@ HASH_ROWS = Kernel(
       for (u32 start = 0; start < width; start += {WORD}) {{
 #pragma unroll
         for (u32 j = 0; j < {WORD}; ++j)
-          if (start + j < width) s[j] = enter(columns[(start + j) * pitch + row]);
+          s[j] = start + j < width ? enter(columns[(start + j) * pitch + row]) : 0;
         permute(s);
       }}
 #pragma unroll

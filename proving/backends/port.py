@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from proving.arithmetic.program import Program
 
 FieldArray = NDArray[np.uint32]
-"""Canonical residues < P."""
+"""Canonical residues < P. A backend may return arrays of a device's memory (`backends.device`), which can be indexed,
+strided, turned and joined as NumPy's are; `np.asarray` copies one to the host."""
 
 
 class Hasher(Protocol):
@@ -33,7 +34,11 @@ class Backend(Hasher, Protocol):
 
     @property
     def name(self) -> str:
-        """`reference` or `cpu`; recorded with every measurement."""
+        """`reference`, `cpu` or `cuda`; recorded with every measurement."""
+        ...
+
+    def hold(self, columns: FieldArray) -> FieldArray:
+        """Returns columns where the backend reads them best, for several calls; their values must not change."""
         ...
 
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:

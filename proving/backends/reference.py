@@ -59,6 +59,10 @@ class ReferenceBackend:
         """Applies Poseidon2-16 to each row of (n, 16) states; returns a new array."""
         return permute(states)
 
+    def hold(self, columns: FieldArray) -> FieldArray:
+        """Returns the columns as they are."""
+        return columns
+
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:
         """Maps a program over points: (m, size).
 
