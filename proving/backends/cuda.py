@@ -44,7 +44,7 @@ from schemas.errors import ParameterError
 SHARED_BYTES = 48 * 1024
 """Shared memory of a block that every device grants unasked."""
 
-PROGRAM_THREADS = (256, 128, 64)
+PROGRAM_THREADS = (256, 128, 64, 32)
 """Threads of a block of `run_code`, the most whose slots fit in shared memory."""
 
 SCRATCH_GRID = (512, 128)

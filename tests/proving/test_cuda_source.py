@@ -172,13 +172,13 @@ def wide_program(width: int) -> Program:
     return trace_program(f"wide{width}", 2, body)
 
 
-@pytest.mark.parametrize("width", [40, 90, 180, 400])
+@pytest.mark.parametrize("width", [40, 90, 180, 370, 400])
 def test_slots_live_in_shared_or_in_global_memory(host: HostCudaBackend, width: int) -> None:
-    """Blocks of 256, 128 and 64 threads, and slots that no block has room for."""
+    """Blocks of 256, 128, 64 and 32 threads, and slots that no block has room for."""
     program, inputs = wide_program(width), list(field_array(width, 2, 700))
     slots = assemble(program, frozenset(), weighted=False).slots
     fitting = [t for t in cuda.PROGRAM_THREADS if 4 * t * slots <= cuda.SHARED_BYTES]
-    assert len(fitting) == {40: 3, 90: 2, 180: 1, 400: 0}[width]
+    assert len(fitting) == {40: 4, 90: 3, 180: 2, 370: 1, 400: 0}[width]
     assert host.run(program, inputs, 700).tolist() == REFERENCE.run(program, inputs, 700).tolist()
 
 
