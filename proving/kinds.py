@@ -20,7 +20,10 @@ import numpy as np
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Backend, FieldArray, Hasher
 from proving.ledger.air import LedgerAir
-from proving.recursion.lift import lift_air
+from proving.recursion.join import JOIN_NUMBER, join_tape
+from proving.recursion.lift import lift_tape
+from proving.recursion.programs import program_about, recursion_air
+from proving.recursion.tape import Tape
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
 from proving.stark.parameters import RECURSION, SEGMENT_S, ProofParameters
@@ -144,11 +147,26 @@ def registered_kinds() -> KindTable:
                 number=16,
                 name="lift_s",
                 level="window",
-                make_air=lambda: lift_air(lambda: verifying_key("segment_s", NumpyHasher())),
+                make_air=lambda: _recursion("lift_s", lift_tape, "segment_s"),
                 parameters=RECURSION,
-                key_digest="d0baa61f2014f427c28ac911c521b84d0b8af4491c8b8a4d10c5bc47e3e05743",
+                key_digest="2ee67a6992a67854f52ff2631c55f473d0d0c61e3f03212179e7a652ca325265",
+            ),
+            ProofKind(
+                number=JOIN_NUMBER,
+                name="join",
+                level="shard_epoch",
+                make_air=lambda: _recursion("join", join_tape, "lift_s"),
+                parameters=RECURSION,
+                key_digest="745f9d5b7595865704060d49310dd822d7f3fd0bbb15eb27a90c3f76993fd21e",
             ),
         ]
+    )
+
+
+def _recursion(name: str, write: Callable[[VerifyingKey], Tape], about: str) -> Air:
+    """Returns the circuit of a recursive kind; its program is about proofs of another kind."""
+    return recursion_air(
+        lambda: program_about(name, write, verifying_key(about, NumpyHasher())).wiring
     )
 
 
@@ -163,6 +181,11 @@ def verifying_key(name: str, hasher: Hasher) -> VerifyingKey:
         kind = kind_named(name)
         _verifying_keys[name] = kind.verifying_key(_stored_cap(name), hasher)
     return _verifying_keys[name]
+
+
+def remember_key(name: str, key: VerifyingKey) -> None:
+    """Puts a key in the place of the stored one, in this process: for making keys of proofs about its proofs."""
+    _verifying_keys[name] = key
 
 
 def proving_key(name: str, backend: Backend) -> ProvingKey:

@@ -210,10 +210,10 @@ class _Run:
         return StarkProof(data, tuple(transcript.events))
 
     def _span(self, name: str, cells: int) -> None:
-        now = time.perf_counter()
         if self.on_phase is not None:
-            self.on_phase(PhaseSpan(name, now - self.started, cells))
-        self.started = now
+            self.backend.finish()
+            self.on_phase(PhaseSpan(name, time.perf_counter() - self.started, cells))
+        self.started = time.perf_counter()
 
     def _cells(self, name: str) -> int:
         return self.committed[name].extension.size if name in self.committed else 0

@@ -80,8 +80,12 @@ class CudaBackend:
         return "cuda"
 
     def describe(self) -> str:
-        """Returns device, memory and driver, for reports of measurements."""
-        return self._device.describe()
+        """Returns the name, device, memory and driver."""
+        return f"{self.name}: {self._device.describe()}"
+
+    def finish(self) -> None:
+        """See `Backend`."""
+        self._device.finish()
 
     def hold(self, columns: FieldArray) -> FieldArray:
         """See `Backend`; copied to the device once."""

@@ -87,6 +87,11 @@ class CupyDevice:
         with self._guarded("telling its name"):
             return _description(self._cupy)
 
+    def finish(self) -> None:
+        """See `Device`."""
+        with self._guarded("working"):
+            self._stream.synchronize()
+
     def allocate(self, words: int) -> GpuBuffer:
         """See `Device`."""
         with self._guarded(f"taking {words} words"):

@@ -51,6 +51,14 @@ class Device(Protocol):
         """Returns what a measurement must name: device, memory, driver."""
         ...
 
+    def finish(self) -> None:
+        """Waits for everything that was started.
+
+        Raises:
+            EnvironmentMissing: Some of it failed, or the device is lost.
+        """
+        ...
+
     def allocate(self, words: int) -> Buffer:
         """Returns room for 32-bit words, of any content.
 

@@ -37,6 +37,14 @@ class Backend(Hasher, Protocol):
         """`reference`, `cpu` or `cuda`; recorded with every measurement."""
         ...
 
+    def describe(self) -> str:
+        """Returns what a report of a measurement must name: a device with its driver, or the name alone."""
+        ...
+
+    def finish(self) -> None:
+        """Waits for a device to do what it was asked for; a clock that stops before measures nothing."""
+        ...
+
     def hold(self, columns: FieldArray) -> FieldArray:
         """Returns columns where the backend reads them best, for several calls; their values must not change."""
         ...

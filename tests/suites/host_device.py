@@ -128,6 +128,9 @@ class HostDevice:
     def describe(self) -> str:
         return "this processor, one core"
 
+    def finish(self) -> None:
+        """A launch returns when it is done."""
+
     def allocate(self, words: int) -> HostBuffer:
         return HostBuffer(self, np.full(words, 2**32 - 1, dtype=np.uint32))
 
