@@ -36,7 +36,7 @@ from proving.backends.device import (
     on_device,
 )
 from proving.backends.inversion import inverse_program
-from proving.backends.port import Backend, FieldArray
+from proving.backends.port import Backend, FieldArray, Hasher
 from proving.backends.reference import ReferenceBackend
 from proving.errors import ProvingError
 from schemas.errors import ParameterError
@@ -56,6 +56,10 @@ SCRATCH_WORDS = 2**26
 CHUNK_POINTS = 2**14
 """Points of an inner product that one block sums."""
 
+LEAST_STATES = 256
+"""States that are worth a launch and two transfers. A transcript permutes one state after another, 700 times in a
+segment's proof: the processor is done before a GPU has started."""
+
 LEAST_NONCES = 2**10
 MOST_NONCES = 2**22
 """Nonces tried per launch: twice as many as are expected to be needed, within these."""
@@ -67,9 +71,14 @@ NOWHERE = 2**32 - 1
 class CudaBackend:
     """Kernels on one device; results stay there until NumPy asks for them."""
 
-    def __init__(self, device: Device) -> None:
-        """Copies the roots of unity to a device."""
-        self._device = device
+    def __init__(self, device: Device, hasher: Hasher) -> None:
+        """Copies the roots of unity to a device.
+
+        Args:
+            device: Runs the kernels.
+            hasher: Permutes few states, below `LEAST_STATES`.
+        """
+        self._device, self._hasher = device, hasher
         self._roots = device.upload(root_table())
         self._shifts = cache(lambda shift: device.upload(power_table(shift)))
         self._assemblies: dict[tuple[str, frozenset[int], bool], tuple[Assembly, Buffer]] = {}
@@ -94,10 +103,11 @@ class CudaBackend:
     def permute(self, states: FieldArray) -> FieldArray:
         """See `Backend`; the states come back to the host, where transcripts and traces are made."""
         count = len(states)
+        if count < LEAST_STATES:
+            return self._hasher.permute(states)
         given, target = self._matrix(states), self._new(count, PERMUTATION_WIDTH)
-        if count:
-            arguments = (given.address, count, target.address)
-            self._device.launch(PERMUTE_ROWS, (blocks_for(count), 1), arguments)
+        arguments = (given.address, count, target.address)
+        self._device.launch(PERMUTE_ROWS, (blocks_for(count), 1), arguments)
         return np.asarray(target)
 
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:

@@ -188,12 +188,15 @@ def gpu_description() -> str:
 
 
 def open_cuda(memory_percent: int = DEFAULT_MEMORY_PERCENT) -> CudaBackend:
-    """Returns the backend on the first visible GPU.
+    """Returns the backend on the first visible GPU; a transcript is hashed by the processor beside it.
 
     Raises:
         EnvironmentMissing: There is none that can be used.
     """
-    return CudaBackend(CupyDevice(memory_percent))
+    device = CupyDevice(memory_percent)
+    from proving.backends.cpu import CpuBackend  # noqa: PLC0415  - loads LLVM
+
+    return CudaBackend(device, CpuBackend())
 
 
 def _description(cupy: Any) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.cuda import CudaBackend
 from proving.backends.cuda_kernels import KERNELS, module_source
 from proving.backends.cuda_source import BLOCK_THREADS, Kernel
@@ -163,7 +164,7 @@ class HostCudaBackend(CudaBackend):
     """The CUDA backend on this machine's processor."""
 
     def __init__(self, device: HostDevice) -> None:
-        super().__init__(device)
+        super().__init__(device, NumpyHasher())
         self.device = device
 
     @property
