@@ -27,6 +27,7 @@ from proving.backends.cuda import CudaBackend
 from proving.backends.cuda_kernels import KERNELS
 from proving.backends.cuda_source import Kernel
 from proving.backends.cuda_transforms import passes
+from proving.backends.cupy_device import open_cuda
 from proving.backends.device import DeviceArray, on_device
 from proving.backends.nvrtc import compile_module
 from proving.backends.port import FieldArray
@@ -34,12 +35,15 @@ from proving.backends.reference import ReferenceBackend
 from proving.commitments.merkle import commit_rows
 from proving.errors import DeviceFailed
 from proving.ledger.air import LedgerAir
+from proving.ledger.segments import cut_window
+from proving.ledger.witness import SegmentWitness
 from proving.prover import prove_stark
 from proving.segment_proofs import prove_segment, segment_layout
 from proving.stark.parameters import ProofParameters
 from proving.stark.setup import make_proving_key
 from proving.stark.system import ConstraintSystem, compile_air
 from schemas.errors import EnvironmentMissing, ParameterError
+from tests.proving.ledger_traffic import fresh_ledger, mixed_blocks
 from tests.suites.backend_laws import LAWS, Law, field_array, random_program
 from tests.suites.circuits import Exchange, Fibonacci
 from tests.suites.host_device import HostCudaBackend, HostDevice, build, compiler
@@ -130,8 +134,6 @@ def host(open_host: Callable[[bool], HostCudaBackend]) -> HostCudaBackend:
 
 @cache
 def gpu_backend() -> CudaBackend:
-    from proving.backends.cupy_device import open_cuda  # noqa: PLC0415  - only with a GPU
-
     return open_cuda()
 
 
@@ -396,20 +398,32 @@ def test_a_device_lost_in_a_proof_ends_it_with_its_name(
     assert error.value.exit_code == 5
 
 
+@cache
+def segment_witness() -> SegmentWitness:
+    (segment,) = cut_window(fresh_ledger(), mixed_blocks(), 0, segment_layout())
+    return segment
+
+
 @pytest.mark.slow
 def test_a_ledger_segments_proof_has_the_bytes_of_the_compiled_backends(
     host: HostCudaBackend,
 ) -> None:
     """Nine seconds: every kernel runs, and less than an eighth of what is committed comes back."""
-    from operators.proof_worker import process_backend  # noqa: PLC0415  - loads LLVM
-    from proving.ledger.segments import cut_window  # noqa: PLC0415
-    from tests.proving.ledger_traffic import fresh_ledger, mixed_blocks  # noqa: PLC0415
-
-    (witness,) = cut_window(fresh_ledger(), mixed_blocks(), 0, segment_layout())
-    expected = prove_segment(witness, process_backend())
-    assert prove_segment(witness, host).data == expected.data
+    expected = prove_segment(segment_witness(), open_backend("cpu")).data
+    assert prove_segment(segment_witness(), host).data == expected
     assert set(KERNELS) - host.device.launched == {"permute_rows"}
     host.device.downloaded = 0
     cells: list[int] = []
-    prove_segment(witness, host, lambda span: cells.append(span.cells))
+    prove_segment(segment_witness(), host, lambda span: cells.append(span.cells))
     assert host.device.downloaded < sum(cells) * 4 // 8
+
+
+@pytest.mark.gpu
+def test_proofs_made_on_a_gpu_have_the_bytes_of_the_other_backends() -> None:
+    backend, air = gpu_backend(), Exchange()
+    publics, trace = air.witness()
+    key = make_proving_key(7, air, GRINDING, backend)
+    assert prove_stark(key, publics, trace, backend).data == honest_proof(air, GRINDING).data
+    expected = prove_segment(segment_witness(), open_backend("cpu")).data
+    assert prove_segment(segment_witness(), backend).data == expected
+    assert "driver for CUDA" in backend.describe()
