@@ -1,6 +1,6 @@
 """The backend of CUDA devices: every method of the port as launches of the kernels of `cuda_kernels`.
 
-Matrices stay on the device between the phases of a proof (`device.DeviceArray`). Which device runs the kernels is
+Matrices stay on the device between the phases of a proof (`device_array.DeviceArray`). Which device runs the kernels is
 not this module's concern: `cupy_device` is a GPU, and tests compile the same source for the host.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from math import prod
 
 import numpy as np
 
@@ -24,10 +25,9 @@ from proving.backends.cuda_kernels import (
 )
 from proving.backends.cuda_permutation import COMPRESS_PAIRS, GRIND, HASH_ROWS, PERMUTE_ROWS
 from proving.backends.cuda_source import BLOCK_THREADS, entered, entered_residues
-from proving.backends.cuda_transforms import TRANSFORM_PASS, passes, power_table, root_table
-from proving.backends.device import (
-    Buffer,
-    Device,
+from proving.backends.cuda_transforms import TRANSFORM_PASS, Pass, passes, power_table, root_table
+from proving.backends.device import Buffer, Device
+from proving.backends.device_array import (
     DeviceArray,
     as_field_array,
     blocks_for,
@@ -166,10 +166,8 @@ class CudaBackend:
         count, size = given.shape
         target = self._new(EXTENSION_DEGREE, size)
         if size:
-            arguments = (
-                *(given.address, given.strides[0], count, factors.address, size),
-                target.address,
-            )
+            place = (given.address, given.strides[0], count)
+            arguments = (*place, factors.address, size, target.address)
             self._device.launch(COMBINE, (blocks_for(size), 1), arguments)
         return as_field_array(target)
 
@@ -219,10 +217,7 @@ class CudaBackend:
         raise ProvingError(f"no nonce gives {bits} zero bits")
 
     def _new(self, *shape: int) -> DeviceArray:
-        words = 1
-        for length in shape:
-            words *= length
-        return DeviceArray(self._device, self._device.allocate(words), shape)
+        return DeviceArray(self._device, self._device.allocate(prod(shape)), shape)
 
     def _matrix(self, values: FieldArray) -> DeviceArray:
         """Returns a matrix on the device, in C order."""
@@ -237,29 +232,36 @@ class CudaBackend:
         batch = max(1, min(count, SCRATCH_WORDS // points))
         between = self._device.allocate(batch * points if len(plan) > 1 else 0)
         for start in range(0, count, batch):
-            taken = min(batch, count - start)
-            source, final = columns[start : start + taken], target[start : start + taken]
-            places = [final.address, between.address]
-            address = source.address
-            for number, part in enumerate(plan):
-                after = places[(len(plan) - 1 - number) % 2]
-                entries = taken * points >> part.log_radix
-                log_tile = min(part.log_tile, (entries - 1).bit_length())
-                is_last = number == len(plan) - 1
-                scale = entered(pow(size, -1, P)) if is_last and shift is None else 0
-                self._device.launch(
-                    TRANSFORM_PASS,
-                    (-(-entries >> log_tile), 1),
-                    (
-                        *(address, after, self._roots.address),
-                        0 if shift is None else self._shifts(shift).address,
-                        *(size.bit_length() - 1, part.log_radix, part.log_done, log_cosets),
-                        *(log_tile, int(shift is None), scale, entries),
-                    ),
-                    shared_bytes=part.shared_bytes,
-                )
-                address = after
+            part = slice(start, start + batch)
+            self._transform_batch(columns[part], target[part], between, plan, shift)
         return as_field_array(target)
+
+    def _transform_batch(
+        self,
+        source: DeviceArray,
+        target: DeviceArray,
+        between: Buffer,
+        plan: Sequence[Pass],
+        shift: int | None,
+    ) -> None:
+        """Launches the passes; every second one, counted from the last, writes to the target."""
+        (count, size), points = source.shape, target.shape[1]
+        log_length, log_cosets = _log_length(size), _log_length(points // size)
+        shifts = 0 if shift is None else self._shifts(shift).address
+        address = source.address
+        for left, part in zip(reversed(range(len(plan))), plan, strict=True):
+            after = between.address if left % 2 else target.address
+            entries = count * points >> part.log_radix
+            log_tile = min(part.log_tile, (entries - 1).bit_length())
+            scale = entered(pow(size, -1, P)) if shift is None and not left else 0
+            arguments = (
+                *(address, after, self._roots.address, shifts),
+                *(log_length, part.log_radix, part.log_done, log_cosets, log_tile),
+                *(int(shift is None), scale, entries),
+            )
+            blocks = (-(-entries >> log_tile), 1)
+            self._device.launch(TRANSFORM_PASS, blocks, arguments, shared_bytes=part.shared_bytes)
+            address = after
 
     def _outputs(
         self,

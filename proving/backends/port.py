@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from proving.arithmetic.program import Program
 
 FieldArray = NDArray[np.uint32]
-"""Canonical residues < P. A backend may return arrays of a device's memory (`backends.device`), which can be indexed,
+"""Canonical residues < P. A backend may return arrays of a device's memory (`backends.device_array`), which can be indexed,
 strided, turned and joined as NumPy's are; `np.asarray` copies one to the host."""
 
 

@@ -28,7 +28,7 @@ from proving.backends.cuda_kernels import KERNELS
 from proving.backends.cuda_source import Kernel
 from proving.backends.cuda_transforms import passes
 from proving.backends.cupy_device import open_cuda
-from proving.backends.device import DeviceArray, on_device
+from proving.backends.device_array import DeviceArray, on_device
 from proving.backends.nvrtc import compile_module
 from proving.backends.port import FieldArray
 from proving.backends.reference import ReferenceBackend
@@ -284,6 +284,10 @@ KEYS: tuple[Any, ...] = (
     [],
     (np.array([0, 2]), np.array([1, 1])),
     (slice(2, 4), [3, 0]),
+    np.array([True, False, True, True, False]),
+    np.array([[0, 1], [2, 3]]),
+    (..., 1),
+    None,
 )
 
 
@@ -327,6 +331,8 @@ def test_a_device_array_turns_joins_and_folds_as_numpy_does(host: HostCudaBacken
         held[:, np.array([6])]
     with pytest.raises(IndexError):
         held[4]
+    with pytest.raises(ValueError, match="joined"):
+        np.concatenate([held, held[:, 1:]])
     with pytest.raises(ValueError, match="shape"):
         held.reshape(5, -1)
 
