@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -27,8 +28,9 @@ class CompiledModule:
     log: str
 
 
+@cache
 def compile_module(architecture: str) -> CompiledModule:
-    """Compiles every kernel, in one to two seconds.
+    """Compiles every kernel, in one to two seconds the first time.
 
     Args:
         architecture: Such as `sm_90`.

@@ -20,14 +20,15 @@ import pytest
 
 from operators.proof_worker import GPU_MEMORY_VARIABLE, open_backend
 from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
+from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.arithmetic.program import Program, Symbol, trace_program
-from proving.backends import cuda
+from proving.backends import cuda, cupy_device
 from proving.backends.bytecode import assemble
 from proving.backends.cuda import CudaBackend
 from proving.backends.cuda_kernels import KERNELS
 from proving.backends.cuda_source import Kernel
 from proving.backends.cuda_transforms import passes
-from proving.backends.cupy_device import open_cuda
+from proving.backends.cupy_device import CupyDevice, open_cuda
 from proving.backends.device_array import DeviceArray, on_device
 from proving.backends.nvrtc import compile_module
 from proving.backends.port import FieldArray
@@ -46,6 +47,7 @@ from schemas.errors import EnvironmentMissing, ParameterError
 from tests.proving.ledger_traffic import fresh_ledger, mixed_blocks
 from tests.suites.backend_laws import LAWS, Law, field_array, random_program
 from tests.suites.circuits import Exchange, Fibonacci
+from tests.suites.host_cupy import HostCupy
 from tests.suites.host_device import HostCudaBackend, HostDevice, build, compiler
 from tests.suites.proofs import GRINDING, SMALL, Circuit, honest_proof
 
@@ -402,6 +404,45 @@ def test_a_device_lost_in_a_proof_ends_it_with_its_name(
     with pytest.raises(DeviceFailed, match="the GPU failed") as error:
         prove_stark(key, publics, trace, failing)
     assert error.value.exit_code == 5
+
+
+@pytest.fixture
+def host_cupy(host: HostCudaBackend, monkeypatch: pytest.MonkeyPatch) -> HostCupy:
+    """Puts this processor in the place of a driver and a GPU; transfers go in pieces of 1,000 bytes."""
+    compile_module("sm_90")  # by the real CuPy
+    module = HostCupy(host.device.library)
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setattr(cupy_device, "STAGING_BYTES", 1000)
+    return module
+
+
+def test_what_is_sent_comes_back_from_any_word_on(host_cupy: HostCupy) -> None:
+    device = CupyDevice(memory_percent=50)
+    for count in (0, 1, 249, 250, 251, 1700):
+        words = field_array(count, count + 9)
+        buffer = device.upload(words)
+        assert buffer.address % 16 == 0
+        assert buffer.fetch(0, count + 9).tolist() == words.tolist()
+        assert buffer.fetch(7, count).tolist() == words[7 : 7 + count].tolist()
+    assert "Host (compute capability 9.0, 1 multiprocessors, 0 GiB)" in device.describe()
+    assert "driver for CUDA 12.8, runtime 12.9, CuPy 14.2.0" in device.describe()
+    with pytest.raises(DeviceFailed, match="taking"):
+        device.allocate(2**23 + 1)
+    assert device.allocate(2**22).address
+
+
+def test_a_proof_through_cupys_interface_has_the_bytes_of_the_references(
+    host_cupy: HostCupy,
+) -> None:
+    backend, air = CudaBackend(CupyDevice(), NumpyHasher()), Exchange()
+    publics, trace = air.witness()
+    key = make_proving_key(7, air, SMALL, backend)
+    assert prove_stark(key, publics, trace, backend).data == honest_proof(air).data
+    host_cupy.launches_left = 30
+    with pytest.raises(
+        DeviceFailed, match=r"GPU failed while starting \w+: CUDA_ERROR_ILLEGAL_ADDRESS"
+    ):
+        prove_stark(key, publics, trace, backend)
 
 
 @cache
