@@ -93,8 +93,17 @@ def kernels(work: BenchWork) -> dict[str, Any]:
     states: FieldArray = rng.integers(0, MODULUS, (KERNEL_STATES, 16), dtype=np.uint32)
     seconds = work.timed(lambda: backend.permute(states))
     columns: FieldArray = rng.integers(0, MODULUS, (64, KERNEL_STATES), dtype=np.uint32)
-    rows = work.timed(lambda: backend.hash_rows(columns))
-    extended = work.timed(lambda: backend.evaluate_on_coset(columns, 16, 3))
+    held = backend.hold(columns)
+
+    def finished(call: Callable[[], FieldArray]) -> Callable[[], None]:
+        def run() -> None:
+            call()
+            backend.finish()
+
+        return run
+
+    rows = work.timed(finished(lambda: backend.hash_rows(held)))
+    extended = work.timed(finished(lambda: backend.evaluate_on_coset(held, 16, 3)))
     return {
         "name": "kernels",
         "permutations": KERNEL_STATES,
@@ -105,7 +114,7 @@ def kernels(work: BenchWork) -> dict[str, Any]:
         "proof_bytes": None,
         "proven_bits": None,
         "verified": None,
-        "parameters": {"backend": backend.name, "columns": 64},
+        "parameters": {"backend": backend.describe(), "columns": 64},
     }
 
 
@@ -130,7 +139,7 @@ def witness(work: BenchWork) -> dict[str, Any]:
         "proof_bytes": None,
         "proven_bits": None,
         "verified": None,
-        "parameters": {"backend": backend.name, "kind": SEGMENT_KIND},
+        "parameters": {"backend": backend.describe(), "kind": SEGMENT_KIND},
     }
 
 
@@ -169,7 +178,7 @@ def batch(work: BenchWork) -> dict[str, Any]:
         "proven_bits": bits,
         "verified": True,
         "parameters": {
-            "backend": backend.name,
+            "backend": backend.describe(),
             "threads": threads,
             "kind": SEGMENT_KIND,
             "rows": 1 << key.log_height,

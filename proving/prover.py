@@ -134,8 +134,9 @@ def prove_stark(
         ProvingError: The trace does not satisfy the circuit, or there is not enough memory.
     """
     _check_inputs(key.verifying_key, publics, trace)
-    require_memory(key.verifying_key)
-    return _Run(key, publics, trace, backend, on_phase, check_witness).prove()
+    if backend.name != "cuda":  # whose columns lie on the device, in a pool with a limit of its own
+        require_memory(key.verifying_key)
+    return _Run(key, publics, backend.hold(trace), backend, on_phase, check_witness).prove()
 
 
 def _check_inputs(key: VerifyingKey, publics: Sequence[int], trace: FieldArray) -> None:
@@ -209,10 +210,10 @@ class _Run:
         return StarkProof(data, tuple(transcript.events))
 
     def _span(self, name: str, cells: int) -> None:
-        now = time.perf_counter()
         if self.on_phase is not None:
-            self.on_phase(PhaseSpan(name, now - self.started, cells))
-        self.started = now
+            self.backend.finish()
+            self.on_phase(PhaseSpan(name, time.perf_counter() - self.started, cells))
+        self.started = time.perf_counter()
 
     def _cells(self, name: str) -> int:
         return self.committed[name].extension.size if name in self.committed else 0
