@@ -215,7 +215,7 @@ def test_slots_live_in_shared_or_in_global_memory(host: HostCudaBackend, width: 
 
 @pytest.mark.parametrize(
     ("columns", "log_length", "log_cosets"),
-    [(3, 8, 0), (2, 9, 2), (5, 11, 3), (1, 16, 1), (2, 17, 0), (1, 0, 5), (2, 1, 1)],
+    [(3, 8, 0), (2, 9, 2), (5, 11, 3), (1, 16, 1), (2, 17, 0), (1, 0, 5), (2, 1, 1), (2, 9, 7)],
 )
 def test_transforms_of_one_to_three_passes_give_what_the_reference_gives(
     host: HostCudaBackend,
