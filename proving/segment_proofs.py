@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 from proving.backends.port import Backend, Hasher
+from proving.errors import ProvingError
 from proving.kinds import proving_key, verifying_key
 from proving.ledger.air import LedgerAir
+from proving.ledger.blame import name_failure
 from proving.ledger.layout import Layout
 from proving.ledger.permutation import hash_bytes
 from proving.ledger.trace import build_trace, check_statement
@@ -54,7 +56,13 @@ def prove_segment(
     trace, publics = build_trace(air, witness, backend, payee)
     if on_phase is not None:
         on_phase(PhaseSpan("witness", time.perf_counter() - started, int(trace.size)))
-    return prove_stark(key, publics, trace, backend, on_phase)
+    try:
+        return prove_stark(key, publics, trace, backend, on_phase)
+    except ProvingError as error:
+        failure = name_failure(air, trace, publics, backend)
+        if failure is None:
+            raise
+        raise ProvingError(f"the witness does not satisfy the circuit: {failure}") from error
 
 
 def verify_segment(
