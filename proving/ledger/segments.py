@@ -1,99 +1,64 @@
 """Cuts a window's transactions into segments that fit a circuit, each with its witness.
 
-A cut may fall between any two transactions. Rows are counted exactly while transactions are added, and one
+A cut may fall between any two transactions. Rows are counted exactly beforehand (`planning.py`), and one
 transaction alone always fits, so every valid block is provable in as many segments as it needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from proving.errors import ProvingError
 from proving.ledger.layout import Layout
+from proving.ledger.planning import DUMMY_CELL, Cut, LargeShape, Load, plan_cuts
 from proving.ledger.rules import cell_index
 from proving.ledger.state import Block, Ledger
-from proving.ledger.witness import Entry, SegmentWitness
+from proving.ledger.witness import SMALL_KIND, Entry, SegmentWitness
 from schemas.rejection import RejectionReason
 from schemas.statement import Boundary, SegmentStatement
 from schemas.steps import Cell, steps_of
 from schemas.transactions import Transaction, TransactionKind
-from schemas.units import ARRAY_DEPTH, Array, ReservedCell
+from schemas.units import Array, ReservedCell
 
-DUMMY_CELL = int(ReservedCell.RESERVE)
-"""KEY's cell that a segment without registrations reads, so that KEY is touched."""
+NUM_STEPS = {kind: len(steps_of(kind)) for kind in TransactionKind}
+"""Rows of the transaction lane by kind."""
 
+TOUCHING_STEPS = {
+    kind: tuple(step for step in steps_of(kind) if step.cell is not Cell.NONE)
+    for kind in TransactionKind
+}
+"""Steps that read and write an account cell, by kind."""
 
-class _RowCount:
-    """Rows that the transactions of a segment fill so far."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._steps = 1  # the last row is padding
-        self._hashes = 0
-        self._cells: set[int] = set()
-        self._nodes: set[tuple[Array, int, int]] = set()
-        self.add_path(Array.KEY, DUMMY_CELL, self._nodes)
-
-    def add_path(self, array: Array, index: int, nodes: set[tuple[Array, int, int]]) -> None:
-        """Adds the nodes above a cell to `nodes` that are not counted yet."""
-        for level in range(1, ARRAY_DEPTH + 1):
-            node = (array, level, index >> level)
-            if node in self._nodes or node in nodes:
-                return
-            nodes.add(node)
-
-    def try_add(self, kind: TransactionKind, cells: set[int], keys: int, sequence: int) -> bool:
-        """Adds a transaction if it fits; says whether it did."""
-        registers = kind is TransactionKind.REGISTER
-        nodes: set[tuple[Array, int, int]] = set()
-        for cell in cells:
-            self.add_path(Array.ACC, cell, nodes)
-        self.add_path(Array.TXS, sequence, nodes)
-        if registers:
-            self.add_path(Array.KEY, keys, nodes)
-        steps = self._steps + len(steps_of(kind))
-        hashes = self._hashes + int(registers)
-        node_rows = len(self._nodes) + len(nodes) + (hashes + 1) // 2
-        height, lanes = self._layout.height, len(self._layout.nodes)
-        memory_rows = len(self._cells | cells) + 1
-        if max(steps, memory_rows) > height or node_rows > height * lanes:
-            return False
-        self._steps, self._hashes = steps, hashes
-        self._cells |= cells
-        self._nodes |= nodes
-        return True
+SETTLED_CELLS = (int(ReservedCell.PROPOSER_POOL),)
+"""What a closing entry touches."""
 
 
 class _Cutter:
     """Executes a window on its ledger and closes a segment whenever the next entry does not fit."""
 
-    def __init__(self, ledger: Ledger, window: int, layout: Layout) -> None:
+    def __init__(
+        self, ledger: Ledger, window: int, cuts: Sequence[Cut], large: LargeShape | None
+    ) -> None:
         self._ledger = ledger
         self._window = window
-        self._layout = layout
+        self._cuts = cuts
+        self._large = large
         self._entries: list[Entry] = []
         self._before: Boundary = ledger.boundary()
-        self._rows = _RowCount(layout)
         self.segments: list[SegmentWitness] = []
 
-    def make_room(self, kind: TransactionKind, cells: set[int]) -> None:
-        """Closes the segment if an entry of this kind does not fit any more."""
-        place = (cells, self._ledger.num_keys, self._ledger.sequence)
-        if self._rows.try_add(kind, *place):
-            return
-        self.finish()
-        if not self._rows.try_add(kind, *place):
-            raise ProvingError("the circuit is too small for a single transaction")
+    def make_room(self) -> None:
+        """Closes the segment if it holds all that the plan gives it."""
+        if len(self._entries) == self._cuts[len(self.segments)].entries:
+            self.finish()
 
     def add(self, entry: Entry) -> None:
         """Records an entry that the ledger has executed."""
         self._entries.append(entry)
 
     def finish(self) -> None:
-        """Closes the segment, if it holds anything, and begins the next."""
-        if not self._entries:
-            return
+        """Closes the segment and begins the next."""
         ledger, before = self._ledger, self._before
         accounts = sorted(ledger.pending[Array.ACC])
         keys = sorted(ledger.pending[Array.KEY]) or [DUMMY_CELL]
@@ -116,14 +81,19 @@ class _Cutter:
             before,
             self._before,
         )
+        is_large = self._cuts[len(self.segments)].large
+        kind = SMALL_KIND if self._large is None or not is_large else self._large.kind
         entries = tuple(self._entries)
-        self.segments.append(SegmentWitness(statement, entries, cells, issuer_key, siblings))
+        self.segments.append(SegmentWitness(statement, entries, cells, issuer_key, siblings, kind))
         self._entries = []
-        self._rows = _RowCount(self._layout)
 
 
 def cut_window(
-    ledger: Ledger, blocks: Sequence[Block], window: int, layout: Layout
+    ledger: Ledger,
+    blocks: Sequence[Block],
+    window: int,
+    layout: Layout,
+    large: LargeShape | None = None,
 ) -> list[SegmentWitness]:
     """Executes a window's blocks and returns its segments in order; none for an empty window.
 
@@ -132,18 +102,20 @@ def cut_window(
         blocks: The window's final blocks in height order.
         window: Window number.
         layout: Shape of the circuit that will prove the segments.
+        large: Circuit for windows, or what is left of them, that need many segments of the first.
 
     Raises:
         ParameterError: A block's height, slot or window does not follow.
         ProvingError: A transaction is invalid where it stands, or the circuit is too small.
     """
     ledger.open_window(window)
-    cutter = _Cutter(ledger, window, layout)
+    cuts = plan_cuts(window_loads(blocks, ledger.num_keys, ledger.sequence), layout, large)
+    cutter = _Cutter(ledger, window, cuts, large)
     for block in blocks:
         is_open = False
         ledger.prepare(block.transactions)
         for transaction in block.transactions:
-            cutter.make_room(transaction.kind, _cells_of(transaction))
+            cutter.make_room()
             if not is_open:
                 ledger.open_block(block.height, block.slot, block.window)
                 is_open = True
@@ -151,21 +123,43 @@ def cut_window(
             if isinstance(effects, RejectionReason):
                 raise ProvingError(f"block {block.height} holds an invalid transaction: {effects}")
             cutter.add(_entry_of(ledger, block.slot, transaction, effects.new_account))
-        cutter.make_room(TransactionKind.SETTLE, {int(ReservedCell.PROPOSER_POOL)})
+        cutter.make_room()
         if not is_open:
             ledger.open_block(block.height, block.slot, block.window)
         ledger.close_block()
         cutter.add(Entry(block.slot, None))
-    cutter.finish()
+    if cuts:
+        cutter.finish()
     return cutter.segments
 
 
-def _cells_of(transaction: Transaction) -> set[int]:
-    return {
+def window_loads(blocks: Iterable[Block], keys: int, sequence: int) -> list[Load]:
+    """Returns what each transaction and closing entry of a window asks of a circuit, in order.
+
+    Args:
+        blocks: Of the window.
+        keys: Accounts registered before it, the reserved ones included.
+        sequence: Words in TXS before it.
+    """
+    loads: list[Load] = []
+    for block in blocks:
+        for transaction in (*block.transactions, None):
+            registers = transaction is not None and transaction.kind is TransactionKind.REGISTER
+            appends = ((Array.TXS, sequence + len(loads)),)
+            if registers:
+                appends += ((Array.KEY, keys),)
+                keys += 1
+            kind = TransactionKind.SETTLE if transaction is None else transaction.kind
+            cells = SETTLED_CELLS if transaction is None else _cells_of(transaction)
+            loads.append(Load(NUM_STEPS[kind], int(registers), cells, appends))
+    return loads
+
+
+def _cells_of(transaction: Transaction) -> tuple[int, ...]:
+    return tuple(
         cell_index(step, transaction.sender, transaction.recipient)
-        for step in steps_of(transaction.kind)
-        if step.cell is not Cell.NONE
-    }
+        for step in TOUCHING_STEPS[transaction.kind]
+    )
 
 
 def _entry_of(

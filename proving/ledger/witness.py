@@ -18,8 +18,11 @@ from schemas.units import (
 )
 from schemas.wire import Reader, Writer
 
-WITNESS_VERSION = 1
+WITNESS_VERSION = 2
 """First byte of a witness."""
+
+SMALL_KIND = 1
+"""Number of the kind of proof for little load, `segment_s`."""
 
 STATEMENT_BYTES_LIMIT = 1 << 12
 """No statement preimage is longer."""
@@ -52,6 +55,7 @@ class SegmentWitness:
         accounts: (index, word) of every account cell the segment touches, before it, ascending.
         issuer_key: KEY's cell 0, read when the segment registers nothing.
         siblings: Multiproof siblings of ACC, KEY and TXS.
+        kind: Number of the kind of proof that it was cut for.
     """
 
     statement: SegmentStatement
@@ -59,10 +63,11 @@ class SegmentWitness:
     accounts: tuple[tuple[int, bytes], ...]
     issuer_key: bytes
     siblings: tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...]]
+    kind: int = SMALL_KIND
 
     def encode(self) -> bytes:
         """Returns canonical bytes."""
-        writer = Writer().u8(WITNESS_VERSION).sized(self.statement.preimage())
+        writer = Writer().u8(WITNESS_VERSION).u8(self.kind).sized(self.statement.preimage())
         writer.u32(len(self.entries))
         for entry in self.entries:
             _write_entry(writer, entry)
@@ -119,6 +124,7 @@ def decode_witness(data: bytes) -> SegmentWitness:
     version = reader.u8("version")
     if version != WITNESS_VERSION:
         raise reader.fail("version", f"expected {WITNESS_VERSION}, got {version}")
+    kind = reader.u8("kind")
     statement = decode_statement(reader.sized("statement", STATEMENT_BYTES_LIMIT))
     entries = tuple(
         _read_entry(reader, statement.chain, statement.shard)
@@ -134,4 +140,4 @@ def decode_witness(data: bytes) -> SegmentWitness:
         for _ in range(3)
     )
     reader.finish()
-    return SegmentWitness(statement, entries, accounts, issuer_key, (acc, key, txs))
+    return SegmentWitness(statement, entries, accounts, issuer_key, (acc, key, txs), kind)
