@@ -23,7 +23,7 @@ from proving.ledger.air import LedgerAir
 from proving.recursion.lift import lift_air
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
-from proving.stark.parameters import RECURSION, SEGMENT_S, ProofParameters
+from proving.stark.parameters import RECURSION, SEGMENT_L, SEGMENT_S, ProofParameters
 from proving.stark.setup import ProvingKey, make_proving_key
 from schemas.errors import InvariantError, ParameterError
 
@@ -139,6 +139,14 @@ def registered_kinds() -> KindTable:
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
                 key_digest="3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521",
+            ),
+            ProofKind(
+                number=2,
+                name="segment_l",
+                level="window",
+                make_air=lambda: LedgerAir(17, 4),
+                parameters=SEGMENT_L,
+                key_digest="bd441828530af148f93d3433b934d86dee472a2973cfe34a71dcdb63e96b8f36",
             ),
             ProofKind(
                 number=16,

@@ -54,7 +54,7 @@ def register(root: typer.Typer) -> None:
 
     @command(app, "soundness", example="ecliptica proof soundness --kind S")
     def soundness(
-        kind: Annotated[Literal["S"], typer.Option(help="Segment kind.")] = "S",
+        kind: Annotated[Literal["S", "L"], typer.Option(help="Segment kind.")] = "S",
     ) -> Work:
         """The soundness error of every round, proven."""
         return Work("proof:show_soundness", {"kind": kind})

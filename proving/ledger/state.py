@@ -25,6 +25,7 @@ from proving.ledger.rules import (
     block_word,
     settle,
 )
+from proving.ledger.tree_levels import words_of
 from proving.ledger.trees import WordTree, empty_digests
 from schemas.errors import InvariantError, ParameterError
 from schemas.rejection import RejectionReason
@@ -361,7 +362,9 @@ class Ledger:
     def update_trees(self) -> None:
         """Brings the trees up to date with everything executed so far."""
         for array, cells in self.pending.items():
-            self.trees[array].update(cells)
+            places = sorted(cells)
+            words = words_of([cells[place] for place in places])
+            self.trees[array].write(np.array(places, dtype=np.int64), words)
             cells.clear()
 
     def write_account(self, index: int, account: Account) -> None:

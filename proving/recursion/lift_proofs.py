@@ -76,7 +76,7 @@ def prove_lift(
     """
     if not 1 <= len(proofs) <= LIFT_SLOTS:
         raise ParameterError(f"a lift takes 1..{LIFT_SLOTS} segments, got {len(proofs)}")
-    verified = [verify_segment(proof, backend) for proof in proofs]
+    verified = [verify_segment(proof, backend, kinds=(SEGMENT_KIND,)) for proof in proofs]
     span = span_of([statement for statement, _ in verified])
     payees = {verdict.publics[NUM_PUBLICS - WORD :] for _, verdict in verified}
     if len(payees) > 1:

@@ -17,8 +17,14 @@ from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Document, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.errors import ProofError, ProofMalformed, RejectionReason
-from proving.kinds import verifying_key
-from proving.segment_proofs import SEGMENT_KIND, boundary_state_root, verify_segment
+from proving.kinds import registered_kinds, verifying_key
+from proving.segment_proofs import (
+    LARGE_SEGMENT_KIND,
+    SEGMENT_KIND,
+    SEGMENT_KINDS,
+    boundary_state_root,
+    verify_segment,
+)
 from proving.stark.soundness import SoundnessReport, analyse, best_johnson, unique_decoding
 from proving.stark.transcript import TranscriptEvent
 from schemas.errors import ParameterError
@@ -47,7 +53,7 @@ class ProofReport:
         error: Why not, or empty.
         proven_bits: Proven soundness.
         verify_ms: Time of the check alone.
-        shown: The statement: level, chain, shard, window, segment, heights, slots, accounts, roots.
+        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots.
     """
 
     file: Path
@@ -73,7 +79,8 @@ def verify_proof(call: Call, *, files: Sequence[Path]) -> ProofReport | ProofRep
     """Verifies proof files; a single one that does not hold ends the command with its error."""
     minimum = call.settings().configuration.proving.minimum_proven_bits
     hasher = NumpyHasher()
-    verifying_key(SEGMENT_KIND, hasher)  # so that the first file's time is its own
+    for name in SEGMENT_KINDS:
+        verifying_key(name, hasher)  # so that the first file's time is its own
     if len(files) == 1:
         return _report(files[0], minimum, hasher)
     reports, code = [], 0
@@ -101,7 +108,8 @@ def explain_proof(call: Call, *, file: Path) -> Document:
 
 def show_soundness(call: Call, *, kind: str) -> Rows:
     """The soundness table: every round under both regimes; the proven one counts."""
-    key = verifying_key(SEGMENT_KIND, NumpyHasher())
+    name = {"S": SEGMENT_KIND, "L": LARGE_SEGMENT_KIND}[kind]
+    key = verifying_key(name, NumpyHasher())
     unique = analyse(key.parameters, key.shape, unique_decoding(2.0**-key.parameters.log_blowup))
     reports: list[SoundnessReport] = [unique, best_johnson(key.parameters, key.shape)]
     rows = [
@@ -161,6 +169,7 @@ def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
         "shard": statement.shard,
         "window": statement.window,
         "segment": statement.segment,
+        "kind": registered_kinds().by_number[verdict.kind].name,
         "blocks": [before.height, after.height],
         "slots": [before.slot, after.slot],
         "accounts": [before.keys, after.keys],
