@@ -13,6 +13,7 @@ from proving.ledger.layout import Layout
 from proving.ledger.permutation import hash_bytes
 from proving.ledger.planning import LargeShape
 from proving.ledger.trace import build_trace, check_statement
+from proving.ledger.trace_nodes import compiled_columns
 from proving.ledger.witness import SegmentWitness
 from proving.prover import OnPhase, PhaseSpan, StarkProof, prove_stark
 from proving.stark.air import Air
@@ -72,7 +73,9 @@ def prove_segment(
     key = proving_key(kind.name, backend)
     air = _ledger_air(key.verifying_key.air, kind.name)
     started = time.perf_counter()
-    trace, publics = build_trace(air, witness, backend, payee)
+    trace, publics = build_trace(
+        air, witness, backend, payee, columns_of=compiled_columns(backend)
+    )
     if on_phase is not None:
         on_phase(PhaseSpan("witness", time.perf_counter() - started, int(trace.size)))
     return prove_stark(key, publics, trace, backend, on_phase)

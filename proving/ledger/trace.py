@@ -13,7 +13,7 @@ from proving.ledger.air import LedgerAir
 from proving.ledger.air_steps import RANGED_FIELDS
 from proving.ledger.layout import Layout
 from proving.ledger.permutation import hash_bytes
-from proving.ledger.trace_nodes import fill_nodes
+from proving.ledger.trace_nodes import ColumnsOf, compression_columns, fill_nodes
 from proving.ledger.trace_steps import SegmentRun
 from proving.ledger.trees import TreeTrace, WordTree, empty_digests, partial_tree
 from proving.ledger.witness import SegmentWitness
@@ -41,6 +41,7 @@ def build_trace(
     hasher: Hasher,
     payee: bytes = ZERO_WORD,
     vk_self: bytes = ZERO_WORD,
+    columns_of: ColumnsOf = compression_columns,
 ) -> tuple[FieldArray, list[int]]:
     """Builds the main trace and the public inputs of a segment.
 
@@ -50,6 +51,7 @@ def build_trace(
         hasher: Where permutations run.
         payee: Word that binds prover, job and epoch.
         vk_self: Word passed through to recursion.
+        columns_of: Computes what the hash lanes store; `compiled_columns` does it faster.
 
     Returns:
         (num_main, height) canonical residues and `num_publics` public inputs.
@@ -63,7 +65,7 @@ def build_trace(
     run.run()
     trees = _update_trees(witness, run, hasher)
     pairs = np.frombuffer(b"".join(run.hashes), dtype="<u4").astype(np.uint32)
-    fill_nodes(trace, layout, trees, pairs.reshape(-1, PERMUTATION_WIDTH))
+    fill_nodes(trace, layout, trees, pairs.reshape(-1, PERMUTATION_WIDTH), columns_of)
     _fill_ranges(trace, layout)
     digest = statement_digest(witness.statement, hasher)
     return trace, publics_of(witness.statement, digest, vk_self, payee)
