@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from operators.proof_worker import process_backend
+from pipelines.bench_segment import DEFAULT_ACCOUNTS, DEFAULT_SEGMENT_TRANSACTIONS, segment
 from pipelines.forge import usable_cores
 from pipelines.progress import Progress
 from pipelines.sample_window import sample_window
@@ -34,7 +35,9 @@ from schemas.errors import EnvironmentMissing, InvariantError
 from schemas.transactions import SIGNATURE_CONTEXT
 from schemas.units import MODULUS, ZERO_WORD
 
-DEFAULT_TRANSACTIONS = {"batch": 64, "verify": 64, "witness": 64, "signatures": 2000}
+DEFAULT_TRANSACTIONS = {"batch": 64, "verify": 64, "witness": 64, "signatures": 2000} | {
+    "segment": DEFAULT_SEGMENT_TRANSACTIONS
+}
 KERNEL_STATES = 1 << 14
 NOT_BUILT = {
     "compress": "the recursive proofs",
@@ -52,12 +55,14 @@ class BenchWork:
         repeat: Measured runs after the warm-up.
         seed: Of whatever is random.
         report: Progress, one step per run.
+        accounts: Accounts of the state, for `segment`.
     """
 
     transactions: int
     repeat: int
     seed: int
     report: Progress
+    accounts: int = DEFAULT_ACCOUNTS
 
     def timed(self, run: Callable[[], Any]) -> list[float]:
         """Runs once to warm up and then `repeat` times; returns the seconds of each."""
@@ -84,6 +89,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "batch": batch,
         "verify": verify,
         "signatures": signatures,
+        "segment": lambda one: segment(one.transactions, one.accounts, one.seed, one.report),
     }
     if name not in benches:
         raise EnvironmentMissing(

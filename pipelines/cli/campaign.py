@@ -21,7 +21,7 @@ CampaignName = Literal[
     "differential",
 ]
 BenchName = Literal[
-    "kernels", "witness", "batch", "verify", "compress", "stream", "finality", "signatures"
+    "kernels", "witness", "batch", "verify", "compress", "stream", "finality", "signatures", "segment"
 ]
 
 
@@ -61,8 +61,18 @@ def register(app: typer.Typer) -> None:
             typer.Option(min=1, help="Size of the work.", show_default="the bench's own"),
         ] = None,
         repeat: Annotated[int, typer.Option(min=1, help="Measured runs after the warm-up.")] = 3,
+        accounts: Annotated[
+            int | None,
+            typer.Option(min=2, help="Accounts of the state, for segment.", show_default="2^20"),
+        ] = None,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
         return Work(
-            "bench:run_bench", {"name": name, "transactions": transactions, "repeat": repeat}
+            "bench:run_bench",
+            {
+                "name": name,
+                "transactions": transactions,
+                "repeat": repeat,
+                "accounts": accounts,
+            },
         )
