@@ -7,6 +7,7 @@ Both are cut into 15-bit limbs, because in a field of 31 bits a sum of two 30-bi
 from __future__ import annotations
 
 from enum import IntEnum
+from struct import Struct
 
 from schemas.errors import ParameterError
 
@@ -130,15 +131,19 @@ def value_of(limbs: tuple[int, ...]) -> int:
     return sum(limb << (LIMB_BITS * j) for j, limb in enumerate(limbs))
 
 
+_WORD = Struct(f"<{WORD_ELEMENTS}I")
+"""A word as bytes: eight little-endian residues."""
+
+
 def word_bytes(elements: tuple[int, ...]) -> bytes:
     """Returns the canonical bytes of a word.
 
     Raises:
         ParameterError: There are not eight elements, or one is not a canonical residue.
     """
-    if len(elements) != WORD_ELEMENTS or not all(0 <= e < MODULUS for e in elements):
+    if len(elements) != WORD_ELEMENTS or not 0 <= min(elements) <= max(elements) < MODULUS:
         raise ParameterError(f"{elements} is not a word of eight residues")
-    return b"".join(e.to_bytes(4, "little") for e in elements)
+    return _WORD.pack(*elements)
 
 
 def word_elements(data: bytes) -> tuple[int, ...]:
@@ -149,7 +154,7 @@ def word_elements(data: bytes) -> tuple[int, ...]:
     """
     if len(data) != WORD_BYTES:
         raise ParameterError(f"a word has {WORD_BYTES} bytes, got {len(data)}")
-    elements = tuple(int.from_bytes(data[4 * j : 4 * j + 4], "little") for j in range(8))
-    if not all(e < MODULUS for e in elements):
+    elements: tuple[int, ...] = _WORD.unpack(data)
+    if max(elements) >= MODULUS:
         raise ParameterError("a word holds a non-canonical residue")
     return elements

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice, takewhile
 
 from proving.errors import ProvingError
 from proving.ledger.layout import Layout
 from proving.ledger.planning import DUMMY_CELL, Cut, LargeShape, Load, plan_cuts
 from proving.ledger.rules import cell_index
 from proving.ledger.state import Block, Ledger
+from proving.ledger.transfers import LEAST_RUN
 from proving.ledger.witness import SMALL_KIND, Entry, SegmentWitness
 from schemas.rejection import RejectionReason
 from schemas.statement import Boundary, SegmentStatement
@@ -50,12 +52,17 @@ class _Cutter:
 
     def make_room(self) -> None:
         """Closes the segment if it holds all that the plan gives it."""
-        if len(self._entries) == self._cuts[len(self.segments)].entries:
+        if self.room == 0:
             self.finish()
 
-    def add(self, entry: Entry) -> None:
-        """Records an entry that the ledger has executed."""
-        self._entries.append(entry)
+    @property
+    def room(self) -> int:
+        """Entries that the segment still takes by plan."""
+        return self._cuts[len(self.segments)].entries - len(self._entries)
+
+    def add(self, *entries: Entry) -> None:
+        """Records entries that the ledger has executed."""
+        self._entries.extend(entries)
 
     def finish(self) -> None:
         """Closes the segment and begins the next."""
@@ -112,25 +119,40 @@ def cut_window(
     cuts = plan_cuts(window_loads(blocks, ledger.num_keys, ledger.sequence), layout, large)
     cutter = _Cutter(ledger, window, cuts, large)
     for block in blocks:
-        is_open = False
         ledger.prepare(block.transactions)
-        for transaction in block.transactions:
-            cutter.make_room()
-            if not is_open:
-                ledger.open_block(block.height, block.slot, block.window)
-                is_open = True
-            effects = ledger.execute(transaction)
-            if isinstance(effects, RejectionReason):
-                raise ProvingError(f"block {block.height} holds an invalid transaction: {effects}")
-            cutter.add(_entry_of(ledger, block.slot, transaction, effects.new_account))
+        waiting = block.transactions
         cutter.make_room()
-        if not is_open:
-            ledger.open_block(block.height, block.slot, block.window)
+        ledger.open_block(block.height, block.slot, block.window)
+        while waiting:
+            cutter.make_room()
+            waiting = waiting[_execute_some(ledger, cutter, block, waiting) :]
+        cutter.make_room()
         ledger.close_block()
         cutter.add(Entry(block.slot, None))
     if cuts:
         cutter.finish()
     return cutter.segments
+
+
+def _execute_some(
+    ledger: Ledger, cutter: _Cutter, block: Block, waiting: Sequence[Transaction]
+) -> int:
+    """Executes the next transactions of the open block that the segment has room for; returns how many."""
+    transfers = tuple(takewhile(_is_transfer, islice(waiting, cutter.room)))
+    if len(transfers) >= LEAST_RUN and ledger.execute_transfers(transfers):
+        cutter.add(*(Entry(block.slot, transfer) for transfer in transfers))
+        return len(transfers)
+    alone = waiting[: max(1, len(transfers))]
+    for transaction in alone:
+        effects = ledger.execute(transaction)
+        if isinstance(effects, RejectionReason):
+            raise ProvingError(f"block {block.height} holds an invalid transaction: {effects}")
+        cutter.add(_entry_of(ledger, block.slot, transaction, effects.new_account))
+    return len(alone)
+
+
+def _is_transfer(transaction: Transaction) -> bool:
+    return transaction.kind is TransactionKind.TRANSFER
 
 
 def window_loads(blocks: Iterable[Block], keys: int, sequence: int) -> list[Load]:
