@@ -71,7 +71,7 @@ class _Cutter:
         keys = sorted(ledger.pending[Array.KEY]) or [DUMMY_CELL]
         words = sorted(ledger.pending[Array.TXS])
         acc, key, txs = (ledger.trees[array] for array in (Array.ACC, Array.KEY, Array.TXS))
-        cells = tuple((index, acc.cell(index)) for index in accounts)
+        cells = tuple(zip(accounts, acc.cells_at(accounts), strict=True))
         issuer_key = key.cell(DUMMY_CELL)
         siblings = (
             tuple(acc.multiproof(accounts)),

@@ -15,6 +15,7 @@ from proving.ledger.layout import Layout
 from proving.ledger.permutation import hash_bytes
 from proving.ledger.trace_nodes import ColumnsOf, compression_columns, fill_nodes
 from proving.ledger.trace_steps import SegmentRun
+from proving.ledger.transfers import words_of_accounts
 from proving.ledger.trees import TreeTrace, WordTree, empty_digests, partial_tree
 from proving.ledger.witness import SegmentWitness
 from proving.stark.air import FieldArray
@@ -74,7 +75,8 @@ def build_trace(
 def _update_trees(
     witness: SegmentWitness, run: SegmentRun, hasher: Hasher
 ) -> list[tuple[Array, TreeTrace]]:
-    new_accounts = {index: account.word() for index, account in run.accounts.items()}
+    held = words_of_accounts(run.accounts.values())
+    new_accounts = dict(zip(run.accounts, held, strict=True))
     keys = run.appended[Array.KEY]
     words = run.appended[Array.TXS]
     plans = (

@@ -25,6 +25,9 @@ from proving.stark.air import FieldArray
 from schemas.units import Array
 
 
+COMPRESSED_TOGETHER = 2**13
+"""Compressions computed at a time, so that their columns, 5 MB, are still in a cache when they are copied."""
+
 ColumnsOf = Callable[[FieldArray], FieldArray]
 """`compression_columns`, or what computes the same faster."""
 
@@ -122,9 +125,6 @@ def fill_nodes(
         pairs[version, place_of] = pair
         uses[version, place_of] = 1
     filled = start + (len(hashes) + 1) // 2
-    # Padding rows all hold the same compression, of two zero words: one row stands for the rest.
-    sample = min(filled + 1, size)
-    columns = [columns_of(version[:sample]) for version in pairs]
     for number, lane in enumerate(layout.nodes):
         rows = slice(number * height, (number + 1) * height)
         for name, values in fields.items():
@@ -132,7 +132,20 @@ def fill_nodes(
         for version, name in enumerate(("old", "new")):
             trace[lane.column(f"uses_{name}")] = uses[version, rows]
             places = lane.places[name]
-            part = columns[version][:, rows]
-            lane_rows = trace[places.start : places.stop]
-            lane_rows[:, : part.shape[1]] = part
-            lane_rows[:, part.shape[1] :] = columns[version][:, -1:]
+            _fill_compressions(
+                trace[places.start : places.stop],
+                pairs[version, rows],
+                min(max(filled - rows.start, 0), height),
+                columns_of,
+            )
+
+
+def _fill_compressions(
+    target: FieldArray, pairs: FieldArray, filled: int, columns_of: ColumnsOf
+) -> None:
+    """Writes the compressions of one version of a lane; the rows past `filled` all hold that of two zero words."""
+    for start in range(0, filled, COMPRESSED_TOGETHER):
+        part = slice(start, min(start + COMPRESSED_TOGETHER, filled))
+        target[:, part] = columns_of(pairs[part])
+    if filled < len(pairs):
+        target[:, filled:] = columns_of(pairs[filled : filled + 1])

@@ -14,7 +14,6 @@ from proving.ledger.rules import (
     Account,
     Elements,
     Touch,
-    account_of,
     block_word,
     execute_steps,
     settle,
@@ -22,7 +21,12 @@ from proving.ledger.rules import (
 )
 from proving.ledger.state import compress_words
 from proving.ledger.trace_transfers import RunStart, transfer_rows
-from proving.ledger.transfers import LEAST_RUN, run_transfers
+from proving.ledger.transfers import (
+    LEAST_RUN,
+    accounts_of_words,
+    run_transfers,
+    words_of_accounts,
+)
 from proving.ledger.tree_levels import bytes_of, words_of
 from proving.ledger.witness import Entry, SegmentWitness
 from proving.stark.air import FieldArray
@@ -71,7 +75,9 @@ class SegmentRun:
         self._witness = witness
         self._hasher = hasher
         before = witness.statement.before
-        self.accounts = {index: account_of(word) for index, word in witness.accounts}
+        places = [index for index, _ in witness.accounts]
+        cells = accounts_of_words([word for _, word in witness.accounts])
+        self.accounts = dict(zip(places, cells, strict=True))
         self.appended: dict[Array, dict[int, bytes]] = {Array.KEY: {}, Array.TXS: {}}
         self.hashes: list[bytes] = []
         self._last_time: dict[int, int] = {}
@@ -302,9 +308,11 @@ class SegmentRun:
 
     def _fill_memory(self) -> None:
         lane = self._layout.memory
+        cells = self._witness.accounts
+        held = words_of_accounts([self.accounts[index] for index, _ in cells])
         rows = [
-            (Array.ACC, index, word, self.accounts[index].word(), self._last_time.get(index, 0))
-            for index, word in self._witness.accounts
+            (Array.ACC, index, word, new, self._last_time.get(index, 0))
+            for (index, word), new in zip(cells, held, strict=True)
         ]
         if not self.appended[Array.KEY]:
             key = self._witness.issuer_key

@@ -6,13 +6,15 @@ a transaction is refused: a run with a transfer that it would refuse is not take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proving.ledger.rules import Account
+from proving.ledger.tree_levels import bytes_of, words_of
+from schemas.errors import ParameterError
 from schemas.transactions import Transaction, TransactionKind
 from schemas.units import (
     AMOUNT_LIMBS,
@@ -23,6 +25,7 @@ from schemas.units import (
     INDEX_LIMIT,
     LIMB_BITS,
     LIMB_LIMIT,
+    MODULUS,
     WORD_ELEMENTS,
 )
 
@@ -157,6 +160,27 @@ def account_words(balance: Column, nonce: Column) -> NDArray[np.uint32]:
     words[:, :AMOUNT_LIMBS] = limb_columns(balance).T
     words[:, AMOUNT_LIMBS] = nonce
     return words
+
+
+def words_of_accounts(accounts: Collection[Account]) -> list[bytes]:
+    """Returns the words of account cells, as `Account.word` each."""
+    balance, nonce = np.array(list(accounts), dtype=np.int64).reshape(-1, 2).T
+    return bytes_of(account_words(balance, nonce))
+
+
+def accounts_of_words(words: Sequence[bytes]) -> list[Account]:
+    """Reads account cells, as `rules.account_of` each.
+
+    Raises:
+        ParameterError: One is not the word of an account.
+    """
+    elements = words_of(list(words)).astype(np.int64)
+    limbs, nonce, rest = np.split(elements, [AMOUNT_LIMBS, AMOUNT_LIMBS + 1], axis=1)
+    is_wrong = (limbs >= LIMB_LIMIT).any(axis=1) | (nonce >= MODULUS).any(axis=1) | rest.any(axis=1)
+    if is_wrong.any():
+        raise ParameterError(f"{elements[is_wrong.argmax()].tolist()} is no account cell")
+    balance = (limbs << LIMB_BITS * np.arange(AMOUNT_LIMBS, dtype=np.int64)).sum(axis=1)
+    return list(map(Account, balance.tolist(), nonce[:, 0].tolist()))
 
 
 def _columns(transfers: Sequence[Transaction]) -> list[Column] | None:

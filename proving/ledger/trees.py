@@ -110,6 +110,10 @@ class WordTree:
         """Returns a cell, a word."""
         return self.node(0, index)
 
+    def cells_at(self, indices: Sequence[int]) -> list[bytes]:
+        """Returns the cells at ascending positions, words."""
+        return bytes_of(self._gather(0, np.array(indices, dtype=np.int64)))
+
     def branch(self) -> WordTree:
         """Returns a tree that starts equal to this one and leaves it unchanged."""
         return WordTree(self._hasher, self._empty, self)
