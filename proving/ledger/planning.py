@@ -140,7 +140,7 @@ def plan_cuts(loads: Sequence[Load], layout: Layout, large: LargeShape | None) -
             ends.append(_fill_some(columns, ends[-1] if ends else start, layout))
         is_small = large is None or len(ends) <= large.above
         reach = start if is_small or large is None else columns.fill(start, large.layout)
-        if reach > ends[-1]:
+        if reach >= ends[-1]:
             cuts.append(Cut(reach - start, True))
             start = reach
             continue
