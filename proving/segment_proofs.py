@@ -33,7 +33,7 @@ LARGE_SEGMENT_KIND = "segment_l"
 SEGMENT_KINDS = (SEGMENT_KIND, LARGE_SEGMENT_KIND)
 """Kinds of proof that show a segment."""
 
-SMALL_SEGMENTS = 24
+SMALL_SEGMENTS = 32
 """Small segments that cost as much as a large one, rounded up; see proving/ledger/README.md, "Two shapes"."""
 
 
