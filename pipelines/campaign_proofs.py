@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
+from math import prod
 from multiprocessing import get_context
 from typing import Any
 
@@ -29,6 +31,34 @@ DEFAULT_RUNS = 10_000
 CHUNK = 50
 ELEMENT_BYTES = 4
 
+
+@dataclass(frozen=True, slots=True)
+class SectionPlace:
+    """Where a section lies.
+
+    Attributes:
+        name: Of the section.
+        start: Its first byte.
+        rows: Its first dimension.
+        elements: Field elements in all.
+    """
+
+    name: str
+    start: int
+    rows: int
+    elements: int
+
+    @property
+    def whole(self) -> slice:
+        """Its bytes."""
+        return slice(self.start, self.start + ELEMENT_BYTES * self.elements)
+
+    def row(self, number: int) -> slice:
+        """The bytes of a row."""
+        size = ELEMENT_BYTES * self.elements // self.rows
+        return slice(self.start + number * size, self.start + (number + 1) * size)
+
+
 Mutation = Callable[[bytes, bytes, random.Random], bytes]
 
 
@@ -39,10 +69,7 @@ def flip_bit(proof: bytes, other: bytes, rng: random.Random) -> bytes:
 
 def change_element(proof: bytes, other: bytes, rng: random.Random) -> bytes:
     """One field element becomes another canonical one."""
-    at = _element_at(proof, rng)
-    old = int.from_bytes(proof[at : at + ELEMENT_BYTES], "little")
-    new = (old + rng.randrange(1, MODULUS)) % MODULUS
-    return _with(proof, at, new.to_bytes(ELEMENT_BYTES, "little"))
+    return _changed(proof, _element_at(proof, rng), rng)
 
 
 def wrap_element(proof: bytes, other: bytes, rng: random.Random) -> bytes:
@@ -50,6 +77,58 @@ def wrap_element(proof: bytes, other: bytes, rng: random.Random) -> bytes:
     at = _element_at(proof, rng)
     old = int.from_bytes(proof[at : at + ELEMENT_BYTES], "little")
     return _with(proof, at, ((old + MODULUS) % 2**32).to_bytes(ELEMENT_BYTES, "little"))
+
+
+def change_in_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One field element of a section, however small, becomes another canonical one."""
+    section = rng.choice(_sections())
+    at = section.start + ELEMENT_BYTES * rng.randrange(section.elements)
+    return _changed(proof, at, rng)
+
+
+def change_public(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One public input."""
+    publics = _sections()[0]
+    return _changed(proof, publics.start + ELEMENT_BYTES * rng.randrange(publics.elements), rng)
+
+
+def leave_the_field(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """One field element of a section is not below the modulus."""
+    section = rng.choice(_sections())
+    at = section.start + ELEMENT_BYTES * rng.randrange(section.elements)
+    value = rng.choice((MODULUS, MODULUS + 1, 2**32 - 1, rng.randrange(MODULUS, 2**32)))
+    return _with(proof, at, value.to_bytes(ELEMENT_BYTES, "little"))
+
+
+def swap_rows(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Two rows of a section change places, such as the openings of two queries or two columns."""
+    for _ in range(64):
+        section = rng.choice(_sections())
+        first, second = sorted(rng.randrange(section.rows) for _ in range(2))
+        one, two = section.row(first), section.row(second)
+        if proof[one] != proof[two]:
+            swapped = _with(proof, one.start, proof[two])
+            return _with(swapped, two.start, proof[one])
+    return change_element(proof, other, rng)
+
+
+def drop_row(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """A row of a section is missing; what follows moves up."""
+    section = rng.choice(_sections())
+    row = section.row(rng.randrange(section.rows))
+    return proof[: row.start] + proof[row.stop :]
+
+
+def repeat_row(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """A row of a section is there twice; what follows moves down."""
+    section = rng.choice(_sections())
+    row = section.row(rng.randrange(section.rows))
+    return proof[: row.stop] + proof[row] + proof[row.stop :]
+
+
+def end_at_a_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Nothing comes after a section."""
+    return proof[: rng.choice(_sections()).start]
 
 
 def swap_words(proof: bytes, other: bytes, rng: random.Random) -> bytes:
@@ -63,21 +142,19 @@ def swap_words(proof: bytes, other: bytes, rng: random.Random) -> bytes:
 
 def splice_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
     """One section comes from a proof of another statement."""
-    sections = _section_bounds()
     for _ in range(64):
-        start, end = rng.choice(sections)
-        if proof[start:end] != other[start:end]:
-            return _with(proof, start, other[start:end])
+        part = rng.choice(_sections()).whole
+        if proof[part] != other[part]:
+            return _with(proof, part.start, other[part])
     return change_element(proof, other, rng)
 
 
 def zero_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
     """One section becomes zeros."""
-    sections = _section_bounds()
     for _ in range(64):
-        start, end = rng.choice(sections)
-        if any(proof[start:end]):
-            return _with(proof, start, bytes(end - start))
+        part = rng.choice(_sections()).whole
+        if any(proof[part]):
+            return _with(proof, part.start, bytes(part.stop - part.start))
     return change_element(proof, other, rng)
 
 
@@ -108,7 +185,14 @@ MUTATIONS: dict[str, Mutation] = {
     "flip_bit": flip_bit,
     "change_element": change_element,
     "wrap_element": wrap_element,
+    "change_in_section": change_in_section,
+    "change_public": change_public,
+    "leave_the_field": leave_the_field,
     "swap_words": swap_words,
+    "swap_rows": swap_rows,
+    "drop_row": drop_row,
+    "repeat_row": repeat_row,
+    "end_at_a_section": end_at_a_section,
     "splice_section": splice_section,
     "zero_section": zero_section,
     "change_header": change_header,
@@ -140,6 +224,7 @@ class MutationShift:
         """Makes the mutants and verifies each; returns counts by mutation and reason, and what was accepted."""
         reasons: Counter[str] = Counter()
         kinds: Counter[str] = Counter()
+        sections: Counter[str] = Counter()
         accepted: list[str] = []
         hasher = process_backend()  # bit for bit the NumPy one, and four times as fast
         names = list(MUTATIONS)
@@ -148,6 +233,7 @@ class MutationShift:
             name = names[number % len(names)]
             mutant = MUTATIONS[name](self.proof, self.other, rng)
             kinds[name] += 1
+            sections.update(sections_changed(mutant, self.proof))
             if mutant in (self.proof, self.other):
                 reasons["unchanged"] += 1
                 continue
@@ -159,7 +245,8 @@ class MutationShift:
                 accepted.append(f"mutant {number} {name}: {type(error).__name__}: {error}")
             else:
                 accepted.append(f"mutant {number} {name}: accepted")
-        return {"reasons": reasons, "kinds": kinds, "accepted": accepted}
+        found = {"reasons": reasons, "kinds": kinds, "sections": sections}
+        return {**found, "accepted": accepted}
 
 
 def run_mutations(
@@ -188,6 +275,7 @@ def run_mutations(
     report.phase("mutants", runs)
     reasons: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
+    sections: Counter[str] = Counter()
     accepted: list[str] = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         shifts = [
@@ -202,6 +290,7 @@ def run_mutations(
             found = future.result()
             reasons += found["reasons"]
             kinds += found["kinds"]
+            sections += found["sections"]
             accepted += found["accepted"]
             report.advance(sum(found["kinds"].values()))
     done = kinds.total()
@@ -213,6 +302,7 @@ def run_mutations(
         "evidence": {
             "mutations": dict(sorted(kinds.items())),
             "refused": dict(sorted(reasons.items())),
+            "sections": {place.name: sections[place.name] for place in _sections()},
             "accepted": accepted[:20],
             "proof_bytes": len(proofs[0]),
             "seconds": round(time.monotonic() - started, 1),
@@ -230,17 +320,27 @@ def _element_at(proof: bytes, rng: random.Random, room: int = ELEMENT_BYTES) -> 
     return HEADER_BYTES + ELEMENT_BYTES * rng.randrange(count + 1)
 
 
-def _section_bounds() -> list[tuple[int, int]]:
-    """Returns (first byte, end) of every section that holds anything."""
-    return list(_bounds())
+def _changed(proof: bytes, at: int, rng: random.Random) -> bytes:
+    old = int.from_bytes(proof[at : at + ELEMENT_BYTES], "little")
+    new = (old + rng.randrange(1, MODULUS)) % MODULUS
+    return _with(proof, at, new.to_bytes(ELEMENT_BYTES, "little"))
 
 
-def _bounds() -> Iterator[tuple[int, int]]:
+@cache
+def _sections() -> tuple[SectionPlace, ...]:
+    """Returns the sections that hold anything, in order; the public inputs come first."""
+    places: list[SectionPlace] = []
     start = HEADER_BYTES
     for section in proof_sections(verifying_key(SEGMENT_KIND, NumpyHasher())):
-        size = ELEMENT_BYTES
-        for length in section.shape:
-            size *= length
-        if size:
-            yield start, start + size
-        start += size
+        elements = prod(section.shape)
+        if elements:
+            places.append(SectionPlace(section.name, start, section.shape[0], elements))
+        start += ELEMENT_BYTES * elements
+    return tuple(places)
+
+
+def sections_changed(mutant: bytes, proof: bytes) -> list[str]:
+    """Returns the sections in which a mutant of the same length differs; none for another length."""
+    if len(mutant) != len(proof):
+        return []
+    return [place.name for place in _sections() if mutant[place.whole] != proof[place.whole]]

@@ -20,7 +20,10 @@ import numpy as np
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Backend, FieldArray, Hasher
 from proving.ledger.air import LedgerAir
-from proving.recursion.lift import lift_air
+from proving.recursion.join import JOIN_NUMBER, join_tape
+from proving.recursion.lift import lift_tape
+from proving.recursion.programs import program_about, recursion_air
+from proving.recursion.tape import Tape
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
 from proving.stark.parameters import RECURSION, SEGMENT_L, SEGMENT_S, ProofParameters
@@ -138,7 +141,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521",
+                key_digest="fb63a834fe231472b28b4518b9151748f64e602112285a0e9e236d2552d2f054",
             ),
             ProofKind(
                 number=2,
@@ -146,17 +149,32 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: LedgerAir(17, 4),
                 parameters=SEGMENT_L,
-                key_digest="bd441828530af148f93d3433b934d86dee472a2973cfe34a71dcdb63e96b8f36",
+                key_digest="3f7d520421b8f6244ea89747f98a356606b6116c8d1a332c3ebcbe3477881e14",
             ),
             ProofKind(
                 number=16,
                 name="lift_s",
                 level="window",
-                make_air=lambda: lift_air(lambda: verifying_key("segment_s", NumpyHasher())),
+                make_air=lambda: _recursion("lift_s", lift_tape, "segment_s"),
                 parameters=RECURSION,
-                key_digest="d0baa61f2014f427c28ac911c521b84d0b8af4491c8b8a4d10c5bc47e3e05743",
+                key_digest="51fb561d0f8efa1110703b37aaa59e207afd4b04abd2c60b7e6066700ec74616",
+            ),
+            ProofKind(
+                number=JOIN_NUMBER,
+                name="join",
+                level="shard_epoch",
+                make_air=lambda: _recursion("join", join_tape, "lift_s"),
+                parameters=RECURSION,
+                key_digest="b5149b778ceb8361cd8a036611e02b238490114f39a24b301f357a51aa87901a",
             ),
         ]
+    )
+
+
+def _recursion(name: str, write: Callable[[VerifyingKey], Tape], about: str) -> Air:
+    """Returns the circuit of a recursive kind; its program is about proofs of another kind."""
+    return recursion_air(
+        lambda: program_about(name, write, verifying_key(about, NumpyHasher())).wiring
     )
 
 
@@ -171,6 +189,11 @@ def verifying_key(name: str, hasher: Hasher) -> VerifyingKey:
         kind = kind_named(name)
         _verifying_keys[name] = kind.verifying_key(_stored_cap(name), hasher)
     return _verifying_keys[name]
+
+
+def remember_key(name: str, key: VerifyingKey) -> None:
+    """Puts a key in the place of the stored one, in this process: for making keys of proofs about its proofs."""
+    _verifying_keys[name] = key
 
 
 def proving_key(name: str, backend: Backend) -> ProvingKey:

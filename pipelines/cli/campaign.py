@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -21,7 +22,22 @@ CampaignName = Literal[
     "differential",
 ]
 BenchName = Literal[
-    "kernels", "witness", "batch", "verify", "compress", "stream", "finality", "signatures", "segment"
+    "kernels",
+    "witness",
+    "batch",
+    "verify",
+    "compress",
+    "stream",
+    "finality",
+    "signatures",
+    "permutations",
+    "scaling",
+    "rival",
+    "steps",
+    "reuse",
+    "cold",
+    "plot",
+    "segment",
 ]
 
 
@@ -43,9 +59,17 @@ def register(app: typer.Typer) -> None:
         seconds: Annotated[
             int | None, typer.Option(min=1, help="Time budget.", show_default="none")
         ] = None,
+        traffic: Annotated[
+            Path | None,
+            typer.Option(
+                help="Ethereum-ETL transactions that `differential` replays.",
+                show_default="the sample that is shipped",
+            ),
+        ] = None,
     ) -> Work:
         """Attack or break the system with a seed and a budget; ends with JSON evidence."""
-        return Work("campaign:run_campaign", {"name": name, "runs": runs, "seconds": seconds})
+        arguments = {"name": name, "runs": runs, "seconds": seconds, "traffic": traffic}
+        return Work("campaign:run_campaign", arguments)
 
     @command(
         app,
@@ -56,23 +80,41 @@ def register(app: typer.Typer) -> None:
     )
     def bench(
         name: Annotated[BenchName, typer.Argument(help="What to measure.")],
+        *,
         transactions: Annotated[
             int | None,
             typer.Option(min=1, help="Size of the work.", show_default="the bench's own"),
         ] = None,
         repeat: Annotated[int, typer.Option(min=1, help="Measured runs after the warm-up.")] = 3,
+        rows: Annotated[
+            int | None,
+            typer.Option(
+                "--rows",
+                "--max-rows",
+                min=16,
+                help="Rows of a circuit of permutations, the most of them for scaling.",
+                show_default="the bench's own",
+            ),
+        ] = None,
+        records: Annotated[
+            list[Path] | None,
+            typer.Option(help="Record of a bench to draw; may be repeated.", show_default="none"),
+        ] = None,
+        out: Annotated[
+            Path | None,
+            typer.Option(help="PNG to draw, for scaling and plot.", show_default="none"),
+        ] = None,
+        aggregation: Annotated[
+            bool,
+            typer.Option(help="Whether steps measures aggregation; much longer than the rest."),
+        ] = True,
         accounts: Annotated[
             int | None,
             typer.Option(min=2, help="Accounts of the state, for segment.", show_default="2^20"),
         ] = None,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
-        return Work(
-            "bench:run_bench",
-            {
-                "name": name,
-                "transactions": transactions,
-                "repeat": repeat,
-                "accounts": accounts,
-            },
-        )
+        size = {"transactions": transactions, "repeat": repeat, "rows": rows}
+        size["accounts"] = accounts
+        rest = {"records": records, "out": out, "aggregates": aggregation}
+        return Work("bench:run_bench", {"name": name, **size, **rest})

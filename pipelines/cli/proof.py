@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -30,7 +30,7 @@ def register(root: typer.Typer) -> None:
         shard: Annotated[int, typer.Option(min=0, help="Shard of the window.")] = 0,
         out: Annotated[Path | None, typer.Option(help="Folder.", show_default="DATA")] = None,
     ) -> Work:
-        """Prove a closed window again from the log."""
+        """Prove a closed window from the log; a proof on file that holds is kept."""
         return Work("proof:create_proof", {"window": window, "shard": shard, "out": out})
 
     @command(
@@ -46,15 +46,30 @@ def register(root: typer.Typer) -> None:
         return Work("proof:verify_proof", {"files": files})
 
     @command(
-        app, "explain", example="ecliptica proof explain ecliptica-data/proofs/segment/1f.proof"
+        app,
+        "explain",
+        example="ecliptica proof explain ecliptica-data/proofs/segment/1f.proof",
+        settings=("log",),
     )
-    def explain(file: ProofFile) -> Work:
-        """Print the transcript of a proof, each value with its label."""
-        return Work("proof:explain_proof", {"file": file})
-
-    @command(app, "soundness", example="ecliptica proof soundness --kind S")
-    def soundness(
-        kind: Annotated[Literal["S", "L"], typer.Option(help="Segment kind.")] = "S",
+    def explain(
+        file: ProofFile,
+        against: Annotated[
+            Path | None,
+            typer.Option(
+                help="A proof of the same statement that holds; its transcript is the prover's.",
+                show_default="proven again from the log",
+            ),
+        ] = None,
     ) -> Work:
-        """The soundness error of every round, proven."""
+        """Print both sides' transcripts with labels, and where they part; also of a damaged proof."""
+        return Work("proof:explain_proof", {"file": file, "against": against})
+
+    @command(app, "soundness", example="ecliptica proof soundness --kind segment_s")
+    def soundness(
+        kind: Annotated[
+            str | None,
+            typer.Option(help="Kind of proof, such as segment_s or S.", show_default="all"),
+        ] = None,
+    ) -> Work:
+        """The soundness error of every round in both regimes, proven."""
         return Work("proof:show_soundness", {"kind": kind})

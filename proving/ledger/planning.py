@@ -16,16 +16,20 @@ from numpy.typing import NDArray
 from proving.errors import ProvingError
 from proving.ledger.layout import Layout
 from schemas.job import MAX_WITNESS_BYTES
-from schemas.units import ARRAY_DEPTH, WORD_BYTES, Array, ReservedCell
+from schemas.statement import TOUCHED_ARRAYS
+from schemas.units import ARRAY_DEPTH, WORD_BYTES, Array
 
-DUMMY_CELL = int(ReservedCell.RESERVE)
-"""KEY's cell that a segment without registrations reads, so that KEY is touched."""
-
-ENTRY_BYTES = 33
-"""Bytes of an entry in a witness, without the two words that a registration adds."""
+ENTRY_BYTES = 35
+"""Most bytes of an entry in a witness, without the two words that a registration adds."""
 
 CELL_BYTES = 4 + WORD_BYTES
-"""Bytes of a touched account cell in a witness."""
+"""Most bytes of a touched cell in a witness."""
+
+APPENDED = (Array.KEY, Array.TXS)
+"""Arrays whose words are written once and never read."""
+
+TOP_WORDS = 2
+"""Siblings that show an array which nothing touches, at the cost of one node."""
 
 Counts = NDArray[np.int64]
 
@@ -51,13 +55,13 @@ class Load(NamedTuple):
     Attributes:
         steps: Rows of the transaction lane.
         hashes: Compressions beside those of the trees.
-        cells: Account cells that it reads and writes.
+        cells: (array, index) of what it reads and writes.
         appends: (array, place) of the words it appends.
     """
 
     steps: int
     hashes: int
-    cells: tuple[int, ...]
+    cells: tuple[tuple[Array, int], ...]
     appends: tuple[tuple[Array, int], ...]
 
 
@@ -79,16 +83,11 @@ class _Loads:
     def __init__(self, loads: Sequence[Load]) -> None:
         self.steps = _column(load.steps for load in loads)
         self.hashes = _column(load.hashes for load in loads)
-        self.places: dict[Array, tuple[Counts, Counts]] = {
-            Array.ACC: _places((i, cell) for i, load in enumerate(loads) for cell in load.cells)
-        }
-        for array in (Array.KEY, Array.TXS):
-            self.places[array] = _places(
-                (i, place)
-                for i, load in enumerate(loads)
-                for kind, place in load.appends
-                if kind is array
-            )
+        pairs: dict[Array, list[int]] = {array: [] for array in TOUCHED_ARRAYS}
+        for number, load in enumerate(loads):
+            for array, index in (*load.cells, *load.appends):
+                pairs[array] += (number, index)
+        self.places = {array: _places(values) for array, values in pairs.items()}
 
     def fill(self, start: int, layout: Layout) -> int:
         """Returns the end of the longest run of entries from `start` that one segment can hold."""
@@ -99,17 +98,15 @@ class _Loads:
         for array, (owner, index) in self.places.items():
             part = slice(*np.searchsorted(owner, (start, stop)))
             owners, indices = owner[part] - start, index[part]
-            if array is Array.KEY:
-                owners, indices = np.append(owners, 0), np.append(indices, DUMMY_CELL)
             touched, above = _new_places(owners, indices, stop - start)
-            nodes = nodes + above
-            siblings += above + 1 - touched
-            cells += touched if array is Array.ACC else 0
+            nodes = nodes + np.maximum(above, 1)
+            siblings += np.where(touched > 0, above + 1 - touched, TOP_WORDS)
+            cells += 0 if array in APPENDED else touched
         size = ENTRY_BYTES * np.arange(1, stop - start + 1) + 2 * WORD_BYTES * hashes
         size += CELL_BYTES * cells + WORD_BYTES * siblings
         fits = (
             (1 + np.cumsum(self.steps[start:stop]) <= layout.height)  # the last row is padding
-            & (1 + cells <= layout.height)  # KEY's cell has a row
+            & (cells <= layout.height)
             & (nodes <= layout.height * len(layout.nodes))
             & (size <= MAX_WITNESS_BYTES)
         )
@@ -177,6 +174,6 @@ def _column(values: Iterable[int]) -> Counts:
     return np.fromiter(values, dtype=np.int64)
 
 
-def _places(pairs: Iterable[tuple[int, int]]) -> tuple[Counts, Counts]:
-    table = np.fromiter((value for pair in pairs for value in pair), dtype=np.int64).reshape(-1, 2)
+def _places(pairs: Sequence[int]) -> tuple[Counts, Counts]:
+    table = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])

@@ -12,28 +12,18 @@ from itertools import islice, takewhile
 
 from proving.errors import ProvingError
 from proving.ledger.layout import Layout
-from proving.ledger.planning import DUMMY_CELL, Cut, LargeShape, Load, plan_cuts
-from proving.ledger.rules import cell_index
+from proving.ledger.planning import Cut, LargeShape, Load, plan_cuts
+from proving.ledger.rules import cell_index, steps_for
 from proving.ledger.state import Block, Ledger
 from proving.ledger.transfers import LEAST_RUN
 from proving.ledger.witness import SMALL_KIND, Entry, SegmentWitness
 from schemas.rejection import RejectionReason
-from schemas.statement import Boundary, SegmentStatement
-from schemas.steps import Cell, steps_of
+from schemas.statement import TOUCHED_ARRAYS, Boundary, SegmentStatement
 from schemas.transactions import Transaction, TransactionKind
-from schemas.units import Array, ReservedCell
+from schemas.units import LINK_ARRAYS, Array, ReservedCell
 
-NUM_STEPS = {kind: len(steps_of(kind)) for kind in TransactionKind}
-"""Rows of the transaction lane by kind."""
-
-TOUCHING_STEPS = {
-    kind: tuple(step for step in steps_of(kind) if step.cell is not Cell.NONE)
-    for kind in TransactionKind
-}
-"""Steps that read and write an account cell, by kind."""
-
-SETTLED_CELLS = (int(ReservedCell.PROPOSER_POOL),)
-"""What a closing entry touches."""
+SETTLED = Load(1, 0, ((Array.ACC, int(ReservedCell.PROPOSER_POOL)),), ())
+"""What a closing entry asks of a circuit, its word left out."""
 
 
 class _Cutter:
@@ -67,22 +57,24 @@ class _Cutter:
     def finish(self) -> None:
         """Closes the segment and begins the next."""
         ledger, before = self._ledger, self._before
-        accounts = sorted(ledger.pending[Array.ACC])
-        keys = sorted(ledger.pending[Array.KEY]) or [DUMMY_CELL]
-        words = sorted(ledger.pending[Array.TXS])
-        acc, key, txs = (ledger.trees[array] for array in (Array.ACC, Array.KEY, Array.TXS))
-        cells = tuple(zip(accounts, acc.cells_at(accounts), strict=True))
-        issuer_key = key.cell(DUMMY_CELL)
-        siblings = (
-            tuple(acc.multiproof(accounts)),
-            tuple(key.multiproof(keys)),
-            tuple(txs.multiproof(words)),
+        cells = {array: sorted(ledger.pending[array]) for array in TOUCHED_ARRAYS}
+        held = ledger.trees[Array.ACC].cells_at(cells[Array.ACC])
+        accounts = tuple(zip(cells[Array.ACC], held, strict=True))
+        links = tuple(
+            (array, peer, ledger.trees[array].cell(peer))
+            for array in LINK_ARRAYS
+            for peer in cells[array]
+        )
+        siblings = tuple(
+            tuple(tree.multiproof(cells[array]) if cells[array] else tree.top())
+            for array, tree in ((array, ledger.trees[array]) for array in TOUCHED_ARRAYS)
         )
         ledger.update_trees()
         self._before = ledger.boundary()
         statement = SegmentStatement(
             ledger.parameters.chain,
             ledger.parameters.shard,
+            ledger.parameters.shards,
             self._window,
             len(self.segments),
             before,
@@ -91,7 +83,7 @@ class _Cutter:
         is_large = self._cuts[len(self.segments)].large
         kind = SMALL_KIND if self._large is None or not is_large else self._large.kind
         entries = tuple(self._entries)
-        self.segments.append(SegmentWitness(statement, entries, cells, issuer_key, siblings, kind))
+        self.segments.append(SegmentWitness(statement, entries, accounts, links, siblings, kind))
         self._entries = []
 
 
@@ -166,22 +158,22 @@ def window_loads(blocks: Iterable[Block], keys: int, sequence: int) -> list[Load
     loads: list[Load] = []
     for block in blocks:
         for transaction in (*block.transactions, None):
-            registers = transaction is not None and transaction.kind is TransactionKind.REGISTER
-            appends = ((Array.TXS, sequence + len(loads)),)
-            if registers:
-                appends += ((Array.KEY, keys),)
-                keys += 1
-            kind = TransactionKind.SETTLE if transaction is None else transaction.kind
-            cells = SETTLED_CELLS if transaction is None else _cells_of(transaction)
-            loads.append(Load(NUM_STEPS[kind], int(registers), cells, appends))
+            load = SETTLED if transaction is None else _load_of(transaction, keys)
+            keys += sum(array is Array.KEY for array, _ in load.appends)
+            word = (Array.TXS, sequence + len(loads))
+            loads.append(load._replace(appends=(word, *load.appends)))
     return loads
 
 
-def _cells_of(transaction: Transaction) -> tuple[int, ...]:
-    return tuple(
-        cell_index(step, transaction.sender, transaction.recipient)
-        for step in TOUCHING_STEPS[transaction.kind]
+def _load_of(transaction: Transaction, keys: int) -> Load:
+    """Returns what a transaction asks of a circuit, without its word of TXS."""
+    steps = steps_for(transaction, keys)
+    registers = transaction.kind is TransactionKind.REGISTER
+    cells = tuple(
+        (step.array, cell_index(step, transaction)) for step in steps if step.array is not None
     )
+    hashes = registers + sum(step.link is not None for step in steps)
+    return Load(len(steps), hashes, cells, ((Array.KEY, keys),) if registers else ())
 
 
 def _entry_of(

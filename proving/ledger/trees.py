@@ -214,6 +214,10 @@ class WordTree:
             known = parents
         return siblings
 
+    def top(self) -> tuple[bytes, bytes]:
+        """Returns the two words below the root: they show an array that nothing touches."""
+        return self.node(ARRAY_DEPTH - 1, 0), self.node(ARRAY_DEPTH - 1, 1)
+
     def cells(self) -> dict[int, bytes]:
         """Returns all written cells by index, of a tree without a parent."""
         index, words = self.levels[0].items()
@@ -279,6 +283,19 @@ def _lonely(index: Indices, parents: Indices) -> Indices:
     """Returns the children of the parents that are not among the positions, ascending."""
     row, side = np.nonzero(~_touched(index, parents))
     return 2 * parents[row] + side
+def untouched_trace(hasher: Hasher, top: Sequence[bytes]) -> TreeTrace:
+    """Returns the one node that shows an array equal before and after, from what `WordTree.top` gives.
+
+    Raises:
+        InvariantError: There are not two words.
+    """
+    if len(top) != 2:
+        raise InvariantError("an untouched array is shown by two words")
+    pair = words_of(list(top)).reshape(1, 2 * WORD)
+    digest = compress(hasher, pair)
+    level, index = np.array([ARRAY_DEPTH - 1]), np.zeros(1, dtype=np.int64)
+    return TreeTrace(level, index, np.zeros((1, 2), dtype=np.bool_), pair, pair, digest, digest)
+
 
 
 def _concatenate(parts: Sequence[TreeTrace]) -> TreeTrace:

@@ -1,4 +1,4 @@
-"""What a proof about segments says: one run of segments of a window, from a boundary to a boundary.
+"""What a recursive proof says: a run of segments of one shard, from a boundary to a boundary.
 
 Its statement is a word, the digest of the span's elements in whole words. Whoever holds the span checks the
 digest and the span's own rules; the circuit shows that verified segments lead from one end to the other.
@@ -6,51 +6,68 @@ digest and the span's own rules; the circuit shows that verified segments lead f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
 
 from proving.arithmetic.modulus import WORD
+from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Hasher
+from proving.commitments.merkle import hash_opened_rows
+from proving.ledger.state import WINDOW_ARRAYS
+from proving.ledger.trees import empty_digests
 from proving.stark.transcript import Label, Transcript
 from schemas.errors import ParameterError
 from schemas.statement import Boundary, SegmentStatement
-from schemas.units import word_elements
+from schemas.units import ZERO_WORD, Array, word_elements
+
+History = tuple[int, ...]
+"""Word that stands for the transaction lists of closed windows; zeros when there is none."""
+
+NO_HISTORY: History = (0,) * WORD
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A run of consecutive segments of one window.
+    """A run of consecutive segments, over one window or several.
 
     Attributes:
         chain: Chain number.
         shard: Shard.
-        window: Window.
-        first_segment: First segment of the run.
-        last_segment: Last one, included.
+        shards: Number of the chain's shards.
+        first_window: Window of the first segment.
+        first_segment: First segment's number in its window.
+        last_window: Window of the last segment.
+        last_segment: Last segment's number in its window.
+        history: Folded transaction lists of all windows before the last one; `fold_history`.
         before: Where the first segment begins.
         after: Where the last one ends.
     """
 
     chain: int
     shard: int
-    window: int
+    shards: int
+    first_window: int
     first_segment: int
+    last_window: int
     last_segment: int
+    history: History
     before: Boundary
     after: Boundary
 
     def elements(self) -> list[int]:
-        """Returns what the digest is of: the public inputs of a segment that were the whole run, and its end.
+        """Returns what the digest is of, 24 words.
 
-        Chain, shard, window, first segment and the boundary before; the last segment and three zeros, which
-        fill the word; the boundary after.
+        Chain, shard, number of shards, first window and segment, the boundary before; last window and segment and
+        a zero, which fills the word; the history; the boundary after.
         """
-        head = [self.chain, self.shard, self.window, self.first_segment]
         return [
-            *head,
+            *(self.chain, self.shard, self.shards, self.first_window, self.first_segment),
             *boundary_elements(self.before),
-            self.last_segment,
-            *[0] * (WORD // 2 - 1),
+            *(self.last_window, self.last_segment, 0),
+            *self.history,
             *boundary_elements(self.after),
         ]
 
@@ -67,33 +84,113 @@ def boundary_elements(boundary: Boundary) -> list[int]:
     return [*boundary.counters(), *roots]
 
 
-def span_of(statements: list[SegmentStatement]) -> Span:
-    """Returns the span of consecutive segments.
+def span_of_segment(statement: SegmentStatement) -> Span:
+    """Returns the span of one segment."""
+    return Span(
+        chain=statement.chain,
+        shard=statement.shard,
+        shards=statement.shards,
+        first_window=statement.window,
+        first_segment=statement.segment,
+        last_window=statement.window,
+        last_segment=statement.segment,
+        history=NO_HISTORY,
+        before=statement.before,
+        after=statement.after,
+    )
+
+
+def lift_spans(statements: Sequence[SegmentStatement]) -> Span:
+    """Returns the span of consecutive segments of one window, without a history.
 
     Raises:
         ParameterError: There are none, or one does not follow the one before, by name.
     """
-    if not statements:
+    spans = [span_of_segment(statement) for statement in statements]
+    joined = _first(spans)
+    for number, span in enumerate(spans[1:], start=1):
+        if opens_window(joined, span):
+            raise ParameterError(f"child {number} is of another window than the first")
+        joined = _prolonged(joined, span, number, NO_HISTORY)
+    return joined
+
+
+def join_spans(spans: Sequence[Span], hasher: Hasher) -> Span:
+    """Returns the span of spans that follow each other; every link folds the history.
+
+    Raises:
+        ParameterError: There are none, or one does not follow the one before, by name.
+    """
+    joined = _first(spans)
+    for number, span in enumerate(spans[1:], start=1):
+        closed = joined.after.root(Array.TXS) if opens_window(joined, span) else ZERO_WORD
+        history = fold_history(joined.history, word_elements(closed), span.history, hasher)
+        joined = _prolonged(joined, span, number, history)
+    return joined
+
+
+def _first(spans: Sequence[Span]) -> Span:
+    if not spans:
         raise ParameterError("a span has at least one segment")
-    first = statements[0]
-    for number, (left, right) in enumerate(pairwise(statements)):
-        same = (left.chain, left.shard, left.window) == (right.chain, right.shard, right.window)
-        if not same:
-            problem = "is of another chain, shard or window"
-        elif right.segment != left.segment + 1:
-            problem = f"is segment {right.segment}, not {left.segment + 1}"
-        elif right.before != left.after:
-            problem = "does not begin where the one before ends"
-        else:
-            continue
-        raise ParameterError(f"child {number + 1} of a span {problem}")
-    last = statements[-1]
-    return Span(
-        first.chain,
-        first.shard,
-        first.window,
-        first.segment,
-        last.segment,
-        first.before,
-        last.after,
+    return spans[0]
+
+
+def _prolonged(left: Span, right: Span, number: int, history: History) -> Span:
+    problem = why_not_after(left, right)
+    if problem:
+        raise ParameterError(f"child {number} {problem}")
+    return replace(
+        left,
+        last_window=right.last_window,
+        last_segment=right.last_segment,
+        history=history,
+        after=right.after,
     )
+
+
+def opens_window(left: Span, right: Span) -> bool:
+    """Says whether a span that follows another begins a window."""
+    return right.first_window != left.last_window
+
+
+def why_not_after(left: Span, right: Span) -> str | None:
+    """Returns why a span does not follow another, or None.
+
+    In one window it begins with the next segment where the other ended. Otherwise it begins a later window:
+    with segment 0, after a closed block, with empty lists, and with everything else as it was.
+    """
+    owners = [(span.chain, span.shard, span.shards) for span in (left, right)]
+    if owners[0] != owners[1]:
+        return "is of another chain or shard"
+    at = left.after
+    if opens_window(left, right):
+        if right.first_window < left.last_window:
+            return f"begins in window {right.first_window}, before window {left.last_window}"
+        if right.first_segment:
+            return f"begins window {right.first_window} with segment {right.first_segment}"
+        if at.block_transactions or at.fee_sum:
+            return f"begins window {right.first_window} inside a block"
+        at = reopened(at)
+    elif right.first_segment != left.last_segment + 1:
+        return f"begins with segment {right.first_segment}, not {left.last_segment + 1}"
+    return None if right.before == at else "does not begin where the one before ended"
+
+
+def reopened(at: Boundary) -> Boundary:
+    """Returns a boundary with the lists that every window begins with."""
+    roots = tuple(
+        empty_list_root() if array in WINDOW_ARRAYS else at.root(array) for array in Array
+    )
+    return replace(at, sequence=0, roots=roots)
+
+
+@cache
+def empty_list_root() -> bytes:
+    """Returns the root of an array without words."""
+    return empty_digests(NumpyHasher())[-1]
+
+
+def fold_history(left: History, closed: Sequence[int], right: History, hasher: Hasher) -> History:
+    """Returns the history of two spans: the row hash of what was, the list just closed, and what is added."""
+    row = np.array([[*left, *closed, *right]], dtype=np.uint32)
+    return tuple(int(element) for element in hash_opened_rows(hasher, row)[0])

@@ -20,7 +20,7 @@ from proving.recursion.sections import ProofPositions
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
 from proving.recursion.transcript import TranscriptCircuit
-from proving.stark.key import VerifyingKey
+from proving.stark.key import HASH_POSEIDON2, PROTOCOL_VERSION, VerifyingKey, key_description
 from proving.stark.system import whole_words
 from proving.stark.transcript import Label
 
@@ -32,28 +32,49 @@ class VerifiedChild:
     Attributes:
         publics: Public inputs, base elements.
         public_words: The same in words, the last filled up with zeros.
+        key_digest: Digest of the key that the proof is of.
         challenges: Every challenge by label, for comparison with the native transcript.
     """
 
     publics: list[Element]
     public_words: list[Word]
+    key_digest: Word
     challenges: list[tuple[Label, Element]]
 
 
-def verify_child(builder: CircuitBuilder, key: VerifyingKey, start: int) -> VerifiedChild:
-    """Writes the verification of one proof under a constant key.
+@dataclass(frozen=True, slots=True)
+class OpenKey:
+    """A key that is not a constant of the circuit: one of several with the same constraint system.
+
+    Attributes:
+        kind: Its kind, a base element.
+        cap_positions: Inputs that hold the cap of its preprocessed columns.
+    """
+
+    kind: Element
+    cap_positions: Sequence[int]
+
+
+def verify_child(
+    builder: CircuitBuilder, key: VerifyingKey, start: int, open_key: OpenKey | None = None
+) -> VerifiedChild:
+    """Writes the verification of one proof.
 
     Args:
         builder: The circuit in the making.
-        key: The key that the proof must be of.
+        key: The key that the proof must be of; with an open key, its kind and cap are not looked at.
         start: Input position at which the proof's body begins.
+        open_key: Where kind and cap come from. The caller must claim that the key's digest is one it trusts.
     """
-    return _Child(builder, key, start).verify()
+    return _Child(builder, key, start, open_key).verify()
 
 
 class _Child:
-    def __init__(self, builder: CircuitBuilder, key: VerifyingKey, start: int) -> None:
+    def __init__(
+        self, builder: CircuitBuilder, key: VerifyingKey, start: int, open_key: OpenKey | None
+    ) -> None:
         self._builder = builder
+        self._open_key = open_key
         self._key = key
         self._positions = ProofPositions(key, start)
         self._transcript = TranscriptCircuit(builder)
@@ -65,7 +86,8 @@ class _Child:
         """Writes all steps and returns what is known afterwards."""
         key, builder = self._key, self._builder
         parameters = key.parameters
-        publics, public_words = self._open_transcript()
+        digest, kind = self._fix_key()
+        publics, public_words = self._open_transcript(digest, kind)
         lookup = self._hear_lookups(publics)
         challenge = self._challenge(Label.CONSTRAINT_CHALLENGE)
         self._absorb_cap(Label.QUOTIENT_CAP, "quotient")
@@ -81,30 +103,52 @@ class _Child:
         context = self._context(point, batching, folding, final)
         for number, residue in enumerate(drawn):
             QueryCircuit(builder, context, number).check(residue)
-        return VerifiedChild(publics, public_words, self._challenges)
+        return VerifiedChild(publics, public_words, digest, self._challenges)
 
     def _challenge(self, label: Label) -> Element:
         drawn = self._transcript.challenge(label)
         self._challenges.append((label, drawn))
         return drawn
 
-    def _open_transcript(self) -> tuple[list[Element], list[Word]]:
-        key, transcript = self._key, self._transcript
-        transcript.absorb_constants(Label.KEY_DIGEST, key.digest)
-        transcript.absorb_constants(Label.PARAMETERS, key.parameters.elements())
-        transcript.absorb_constants(Label.KIND, [key.kind])
+    def _fix_key(self) -> tuple[Word, Word]:
+        """Offers the cap of the preprocessed columns; returns the words of key digest and kind."""
+        builder, key = self._builder, self._key
+        if self._open_key is not None:
+            return self._hash_key(self._open_key)
         if len(key.preprocessed_cap):
-            self._offer_fixed_cap()
+            tree = self._trees["fixed"] = builder.new_tree("fixed columns")
+            sponge = Sponge(builder)
+            for position, digest in enumerate(key.preprocessed_cap.tolist()):
+                sponge.absorb(builder.constant_word(*digest), tree=tree, position=position)
+        return builder.constant_word(*key.digest), builder.constant_word(key.kind)
+
+    def _hash_key(self, open_key: OpenKey) -> tuple[Word, Word]:
+        """Computes the digest of a key from its kind and its cap, as `proving.stark.key` does."""
+        builder, key = self._builder, self._key
+        transcript = TranscriptCircuit(builder)
+        constants = [builder.constant(PROTOCOL_VERSION), builder.constant(HASH_POSEIDON2)]
+        transcript.absorb(Label.KIND, 3, [builder.word_of([*constants, open_key.kind])])
+        transcript.absorb_constants(Label.KEY_DESCRIPTION, key_description(key.system))
+        transcript.absorb_constants(Label.PARAMETERS, key.parameters.elements())
+        tree = self._trees["fixed"] = builder.new_tree("fixed columns")
+        places = open_key.cap_positions
+        transcript.absorb(Label.PREPROCESSED_CAP, len(places), self._words(places), tree=tree)
+        return transcript.word(Label.KEY), builder.word_of([open_key.kind])
+
+    def _open_transcript(self, digest: Word, kind: Word) -> tuple[list[Element], list[Word]]:
+        transcript = self._transcript
+        transcript.absorb(Label.KEY_DIGEST, WORD, [digest])
+        transcript.absorb_constants(Label.PARAMETERS, self._key.parameters.elements())
+        transcript.absorb(Label.KIND, 1, [kind])
         publics, words = self._base_elements("publics")
         transcript.absorb(Label.PUBLICS, len(publics), words)
         return publics, words
 
-    def _offer_fixed_cap(self) -> None:
-        """Offers the key's own cap, a constant; its digest is part of the key's and absorbed with it."""
-        tree = self._trees["fixed"] = self._builder.new_tree("fixed columns")
-        sponge = Sponge(self._builder)
-        for position, digest in enumerate(self._key.preprocessed_cap.tolist()):
-            sponge.absorb(self._builder.constant_word(*digest), tree=tree, position=position)
+    def _words(self, places: Sequence[int]) -> list[Word]:
+        """Reads whole words from the input."""
+        zero = self._builder.tape.num_inputs
+        filled = [*places, *[zero] * (-len(places) % EXTENSION_DEGREE)]
+        return self._builder.input_elements(filled, with_words=True)[1][: len(places) // WORD]
 
     def _base_elements(self, section: str) -> tuple[list[Element], list[Word]]:
         """Reads a section as base elements and as words whose filling is claimed to be zero."""
@@ -119,12 +163,9 @@ class _Child:
 
     def _absorb_cap(self, label: Label, name: str) -> None:
         """Absorbs a cap and offers its entries."""
-        builder = self._builder
         places = self._positions.all_of(f"{name}_cap")
-        filled = [*places, *[builder.tape.num_inputs] * (-len(places) % EXTENSION_DEGREE)]
-        _, words = builder.input_elements(filled, with_words=True)
-        tree = self._trees[name] = builder.new_tree(name)
-        self._transcript.absorb(label, len(places), words[: len(places) // WORD], tree=tree)
+        tree = self._trees[name] = self._builder.new_tree(name)
+        self._transcript.absorb(label, len(places), self._words(places), tree=tree)
 
     def _check_work(self, section: str, label: Label, bits: int) -> None:
         """Claims that a nonce does its work: the low bits of the residue after it are zeros.

@@ -60,7 +60,12 @@ class StarkVerdict:
 
 
 def verify_stark(
-    key: VerifyingKey, publics: Sequence[int] | None, proof: bytes, hasher: Hasher
+    key: VerifyingKey,
+    publics: Sequence[int] | None,
+    proof: bytes,
+    hasher: Hasher,
+    *,
+    heard: list[TranscriptEvent] | None = None,
 ) -> StarkVerdict:
     """Accepts a proof under a key or raises.
 
@@ -69,6 +74,7 @@ def verify_stark(
         publics: Public inputs the proof must have; None takes those it states.
         proof: Any bytes.
         hasher: Poseidon2.
+        heard: Receives the transcript as it goes on, so that it can be read of a refused proof too.
 
     Raises:
         ProofMalformed: The bytes are no proof under this key.
@@ -77,6 +83,9 @@ def verify_stark(
     sections = decode_proof(key, proof)
     stated = _statement(key, publics, sections)
     transcript = open_transcript(key, stated, hasher)
+    if heard is not None:
+        heard += transcript.events
+        transcript.events = heard
     lookup = _hear_lookups(key, stated, sections, transcript)
     challenge = Extension(transcript.challenge(Label.CONSTRAINT_CHALLENGE))
     transcript.absorb(Label.QUOTIENT_CAP, sections["quotient_cap"])

@@ -151,6 +151,15 @@ def make_verifying_key(
     return VerifyingKey(kind, air, compiled, parameters, cap, digest)
 
 
+def key_description(system: ConstraintSystem) -> list[int]:
+    """Returns what a key's digest says about field and circuit, as field elements."""
+    fingerprint = system.fingerprint
+    limbs = [int.from_bytes(fingerprint[i : i + 2], "little") for i in range(0, 32, 2)]
+    field = [P % 2**16, P >> 16, GENERATOR, *EXTENSION_TAIL]
+    sizes = [system.log_height, len(system.names), system.degree, *system.layout.sizes()]
+    return [*field, *sizes, *limbs]
+
+
 def _key_digest(
     kind: int,
     system: ConstraintSystem,
@@ -159,12 +168,8 @@ def _key_digest(
     hasher: Hasher,
 ) -> tuple[int, ...]:
     transcript = Transcript(hasher)
-    fingerprint = system.fingerprint
-    limbs = [int.from_bytes(fingerprint[i : i + 2], "little") for i in range(0, 32, 2)]
-    field = [P % 2**16, P >> 16, GENERATOR, *EXTENSION_TAIL]
-    sizes = [system.log_height, len(system.names), system.degree, *system.layout.sizes()]
     transcript.absorb(Label.KIND, [PROTOCOL_VERSION, HASH_POSEIDON2, kind])
-    transcript.absorb(Label.KEY_DESCRIPTION, [*field, *sizes, *limbs])
+    transcript.absorb(Label.KEY_DESCRIPTION, key_description(system))
     transcript.absorb(Label.PARAMETERS, parameters.elements())
     transcript.absorb(Label.PREPROCESSED_CAP, cap)
     return transcript.word(Label.KEY)

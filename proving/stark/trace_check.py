@@ -6,16 +6,18 @@ a prover that wants to name the failing constraint before it spends minutes.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proving.arithmetic.modulus import P
 from proving.arithmetic.program import Program, Symbol, trace_program
-from proving.arithmetic.residues import Residues
-from proving.stark.air import Air, FieldArray, Row
+from proving.backends.port import Backend
+from proving.backends.reference import ReferenceBackend
+from proving.stark.air import Air, FieldArray, Interaction, PublicMessage, Row
 from schemas.errors import ParameterError
 
 Message = tuple[str, tuple[int, ...]]
@@ -45,10 +47,12 @@ class TraceChecker:
 
     Args:
         air: The circuit.
+        backend: Runs the claims over the rows; the reference one if None. All give the same report.
     """
 
-    def __init__(self, air: Air) -> None:
+    def __init__(self, air: Air, backend: Backend | None = None) -> None:
         self.air = air
+        self._backend: Backend = ReferenceBackend() if backend is None else backend
         recorded: list[Row] = []
         num_fixed, num_main = air.num_fixed, air.num_main
 
@@ -71,7 +75,11 @@ class TraceChecker:
         self.program: Program = trace_program(air.name, num_inputs, body)
         self.constraints = recorded[0].constraints
         self.interactions = recorded[0].interactions
-        self.fixed: FieldArray = air.fixed_columns()
+
+    @cached_property
+    def fixed(self) -> FieldArray:
+        """The preprocessed columns, built when a trace is checked: a large circuit's take seconds."""
+        return self.air.fixed_columns()
 
     def check(self, main: FieldArray, publics: Sequence[int]) -> TraceReport:
         """Checks a whole trace.
@@ -83,92 +91,93 @@ class TraceChecker:
         Raises:
             ParameterError: A shape is wrong or a value is not canonical.
         """
-        shape = (self.air.num_main, 1 << self.air.log_height)
+        outputs = self._evaluate(main, publics)
+        violations: dict[str, tuple[int, ...]] = {}
+        for constraint, values in zip(self.constraints, outputs, strict=False):
+            if rows := _violated_rows(constraint.domain, values):
+                violations[constraint.name] = rows
+        sums = _Sums()
+        for interaction, table in self._tables(outputs):
+            sums.add(interaction.bus.name, table)
+        for message in self.air.public_messages(publics):
+            sums.add(message.bus.name, _public_table(message))
+        return TraceReport(violations, sums.unbalanced())
+
+    def messages(self, main: FieldArray, publics: Sequence[int], name: str) -> dict[Message, int]:
+        """Returns what one interaction alone puts on its bus: tuples whose multiplicities are not zero in sum.
+
+        Raises:
+            ParameterError: The circuit has no such interaction, or as `check` does.
+        """
+        for interaction, table in self._tables(self._evaluate(main, publics)):
+            if interaction.name == name:
+                sums = _Sums()
+                sums.add(interaction.bus.name, table)
+                return sums.unbalanced()
+        raise ParameterError(f"{self.air.name} has no message {name!r}")
+
+    def _evaluate(self, main: FieldArray, publics: Sequence[int]) -> FieldArray:
+        height = 1 << self.air.log_height
+        shape = (self.air.num_main, height)
         if main.shape != shape or len(publics) != self.air.num_publics:
             raise ParameterError(f"expected a trace of {shape} and {self.air.num_publics} publics")
         if int(main.max()) >= P or not all(0 <= value < P for value in publics):
             raise ParameterError("the trace or the publics hold a non-canonical residue")
-        violations: dict[str, list[int]] = {}
-        total: Counter[Message] = Counter()
-        for row, outputs in self._evaluate(main, publics, range(shape[1])):
-            for name in self._violated(row, outputs, shape[1]):
-                violations.setdefault(name, []).append(row)
-            self._count(total, outputs)
-        total.update(self.public_counter(publics))
-        found = {name: tuple(rows) for name, rows in violations.items()}
-        return TraceReport(found, signed(total))
+        following = np.roll(main, -1, axis=1)
+        inputs: list[FieldArray | int] = [*self.fixed, *main, *following, *map(int, publics)]
+        return self._backend.run(self.program, inputs, height)
 
-    def check_rows(
-        self, main: FieldArray, publics: Sequence[int], rows: Iterable[int]
-    ) -> tuple[dict[str, tuple[int, ...]], Counter[Message]]:
-        """Returns the violations on some rows and the sum of their messages."""
-        height = main.shape[1]
-        violations: dict[str, list[int]] = {}
-        total: Counter[Message] = Counter()
-        for row, outputs in self._evaluate(main, publics, sorted(set(rows))):
-            for name in self._violated(row, outputs, height):
-                violations.setdefault(name, []).append(row)
-            self._count(total, outputs)
-        return {name: tuple(places) for name, places in violations.items()}, total
-
-    def public_counter(self, publics: Sequence[int]) -> Counter[Message]:
-        """Returns the verifier's own messages."""
-        total: Counter[Message] = Counter()
-        for message in self.air.public_messages(publics):
-            total[message.bus.name, message.values] += message.multiplicity
-        return total
-
-    def _evaluate(
-        self, main: FieldArray, publics: Sequence[int], rows: Sequence[int]
-    ) -> Iterable[tuple[int, list[int]]]:
-        if len(rows) > 8:
-            yield from self._evaluate_many(main, publics, rows)
-            return
-        height = main.shape[1]
-        for row in rows:
-            inputs = [*self.fixed[:, row].tolist(), *main[:, row].tolist()]
-            inputs += [*main[:, (row + 1) % height].tolist(), *publics]
-            yield row, self.program.evaluate_integers(inputs)
-
-    def _evaluate_many(
-        self, main: FieldArray, publics: Sequence[int], rows: Sequence[int]
-    ) -> Iterable[tuple[int, list[int]]]:
-        here = np.array(rows)
-        after = (here + 1) % main.shape[1]
-        stacked = np.concatenate([self.fixed[:, here], main[:, here], main[:, after]])
-        inputs = [Residues(column.astype(np.uint64)) for column in stacked]
-        size = len(rows)
-        inputs += [_constant(value, size) for value in publics]
-        outputs = self.program.evaluate(inputs, lambda value: _constant(value, size))
-        table = np.stack([output.residues for output in outputs], axis=1)
-        yield from zip(rows, table.tolist(), strict=True)
-
-    def _violated(self, row: int, outputs: Sequence[int], height: int) -> Iterable[str]:
-        applies = {
-            "all": True,
-            "first": row == 0,
-            "last": row == height - 1,
-            "transition": row < height - 1,
-        }
-        for constraint, value in zip(self.constraints, outputs, strict=False):
-            if value and applies[constraint.domain]:
-                yield constraint.name
-
-    def _count(self, total: Counter[Message], outputs: Sequence[int]) -> None:
+    def _tables(self, outputs: FieldArray) -> Iterator[tuple[Interaction, FieldArray]]:
+        """Yields each interaction with its (1 + width, height) signed multiplicities and values."""
         place = len(self.constraints)
         for interaction in self.interactions:
-            multiplicity = outputs[place]
-            values = outputs[place + 1 : place + 1 + interaction.bus.width]
+            table = outputs[place : place + 1 + interaction.bus.width]
             place += 1 + interaction.bus.width
-            if multiplicity:
-                total[interaction.bus.name, tuple(values)] += interaction.sign * multiplicity
+            if interaction.sign < 0:
+                table = np.concatenate([(np.uint32(P) - table[:1]) % np.uint32(P), table[1:]])
+            yield interaction, table
 
 
-def signed(total: Counter[Message]) -> dict[Message, int]:
-    """Returns the messages whose sums are not zero mod P, each as a residue nearest to zero."""
-    found = {message: count % P for message, count in total.items() if count % P}
-    return {message: count - P if count > P // 2 else count for message, count in found.items()}
+class _Sums:
+    """Multisets by bus, summed at the end: multiplicities are residues, so a count of P is none."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, list[FieldArray]] = {}
+
+    def add(self, bus: str, table: FieldArray) -> None:
+        """Adds (1 + width, n) multiplicities and values; what counts zero is dropped at once."""
+        self._tables.setdefault(bus, []).append(table[:, table[0] != 0])
+
+    def unbalanced(self) -> dict[Message, int]:
+        """Returns the messages whose sums are not zero mod P, each as a residue nearest to zero."""
+        found: dict[Message, int] = {}
+        for bus, tables in self._tables.items():
+            joined = np.concatenate(tables, axis=1)
+            rows = np.ascontiguousarray(joined[1:].T)
+            keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1)
+            _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+            totals = np.zeros(len(first), dtype=np.int64)  # P * 2^32 messages would fit
+            np.add.at(totals, group, joined[0].astype(np.int64))
+            totals %= P
+            for place in np.flatnonzero(totals):
+                count = int(totals[place])
+                values = tuple(rows[first[place]].tolist())
+                found[bus, values] = count - P if count > P // 2 else count
+        return found
 
 
-def _constant(value: int, size: int) -> Residues:
-    return Residues(np.full(size, value, dtype=np.uint64))
+def _violated_rows(domain: str, values: FieldArray) -> tuple[int, ...]:
+    """Returns the rows of a constraint's domain where it is not zero."""
+    start, end = {
+        "all": (0, len(values)),
+        "first": (0, 1),
+        "last": (len(values) - 1, len(values)),
+        "transition": (0, len(values) - 1),
+    }[domain]
+    places: NDArray[np.intp] = np.flatnonzero(values[start:end]) + start
+    return tuple(places.tolist())
+
+
+def _public_table(message: PublicMessage) -> FieldArray:
+    values = [message.multiplicity % P, *message.values]
+    return np.array(values, dtype=np.uint32).reshape(-1, 1)

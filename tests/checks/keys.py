@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from proving.backends.cpu import CpuBackend
-from proving.kinds import encode_cap, registered_kinds
+from proving.kinds import encode_cap, registered_kinds, remember_key
 
 FOLDER = Path(__file__).resolve().parents[2] / "proving" / "keys"
 
@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> int:
     status = 0
     for kind in registered_kinds().kinds:
         key = replace(kind, key_digest="").proving_key(CpuBackend()).verifying_key
+        remember_key(kind.name, key)
         path = FOLDER / f"{kind.name}.json"
         text = encode_cap(key.preprocessed_cap)
         if "--write" in arguments:

@@ -17,6 +17,11 @@ CITATION = re.compile(r'`?([\w/]+/README\.md)`?:? ("[^"]+"(?:(?:,| and) "[^"]+")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"#+ (.+)")
 
+NAMED = re.compile(r"`([\w/]+)`")
+TABLE_OF_TESTS = "tests/README.md"
+ITEMS = {*range(1, 25), 31}
+"""Numbers of the failures that the table of refusals must show; the others wait for recursion and privacy."""
+
 LISTED: Mapping[str, tuple[type[Enum], ...]] = {
     "schemas/README.md": (RejectionReason, ReceiptState),
     "proving/README.md": (ProofRejectionReason,),
@@ -101,6 +106,40 @@ def lost_labels(root: Path) -> list[str]:
     ]
 
 
+def lost_tests(root: Path) -> list[str]:
+    """Returns what tests/README.md's table of refusals names and nobody defines, and items without a row.
+
+    A cell of tests names a module, `items` for test_stark_items, and parts of its tests' names.
+    """
+    text = (root / TABLE_OF_TESTS).read_text(encoding="utf-8")
+    table = text.partition("## What a verifier must reject")[2].partition("\n## ")[0]
+    lost: list[str] = []
+    shown: set[int] = set()
+    for line in table.splitlines():
+        item, _, cell = (part.strip() for part in line.strip("|").rpartition("|"))
+        if not line.startswith("| ") or item.startswith("item "):
+            continue
+        shown.update(int(number) for number in re.findall(r"\d+", item.split("|")[0]))
+        lost += [f"{TABLE_OF_TESTS}: {fault}" for fault in _lost_names(root, cell)]
+    return lost + [f"{TABLE_OF_TESTS}: no row for item {n}" for n in sorted(ITEMS - shown)]
+
+
+def _lost_names(root: Path, cell: str) -> Iterator[str]:
+    """Yields the modules and tests of a cell that do not exist."""
+    for group in cell.split(";"):
+        module, *parts = NAMED.findall(group.replace("items ", "`items` "))
+        home = "proving/test_stark_items" if module == "items" else module
+        place = home if "/" in home else f"proving/{home}"
+        file = root / "tests" / f"{place}.py"
+        if not file.is_file():
+            yield f"no tests in {place}"
+            continue
+        names = re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))
+        yield from (
+            f"no test of {place} has {part!r}" for part in parts if part not in " ".join(names)
+        )
+
+
 def broken_references() -> list[str]:
     """Returns everything that is cited, linked or due and does not exist."""
     sources = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
@@ -112,5 +151,6 @@ def broken_references() -> list[str]:
         *lost_links(ROOT, documents),
         *lost_members(ROOT, LISTED),
         *lost_labels(ROOT),
+        *lost_tests(ROOT),
         *(f"{name}: no README.md" for name in missing),
     ]

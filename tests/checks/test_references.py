@@ -10,12 +10,14 @@ import pytest
 from tests.checks.docs import with_part
 from tests.checks.modules import MIRRORS, PACKAGES, ROOT, documented_folders
 from tests.checks.references import (
+    ITEMS,
     anchor,
     citations,
     headings,
     lost_headings,
     lost_links,
     lost_members,
+    lost_tests,
 )
 
 A, B = "a/README.md", "b/README.md"
@@ -74,6 +76,23 @@ def test_every_member_needs_a_row(tmp_path: Path) -> None:
     write(tmp_path, "a/README.md", "| `red` | warm |\nblue is cold\n")
     assert lost_members(tmp_path, {"a/README.md": (Colour,)}) == [
         "a/README.md: no row for Colour blue"
+    ]
+
+
+def test_a_table_of_refusals_must_name_tests_that_exist_and_every_item(tmp_path: Path) -> None:
+    rows = "".join(f"| {n} | a | items `item_1` |\n" for n in sorted(ITEMS - {7}))
+    text = (
+        "## What a verifier must reject\n\n| item | what | tests |\n|---|---|---|\n"
+        f"{rows}| s | b | `test_a` `good`, `bad`; `e2e/test_b`; `test_none` `good` |\n\n## Other\n| 7 |\n"
+    )
+    write(tmp_path, "tests/README.md", text)
+    write(tmp_path, "tests/proving/test_stark_items.py", "def test_item_1() -> None: ...\n")
+    write(tmp_path, "tests/proving/test_a.py", "def test_good_things() -> None: ...\nbad = 1\n")
+    write(tmp_path, "tests/e2e/test_b.py", "")
+    assert lost_tests(tmp_path) == [
+        "tests/README.md: no test of proving/test_a has 'bad'",
+        "tests/README.md: no tests in proving/test_none",
+        "tests/README.md: no row for item 7",
     ]
 
 

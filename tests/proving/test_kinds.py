@@ -13,9 +13,9 @@ from proving.stark.soundness import MINIMUM_PROVEN_BITS, CircuitShape, proven_bi
 from proving.stark.trace_check import TraceChecker
 from schemas.errors import InvariantError, ParameterError
 
-SEGMENT_DIGEST = "3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521"
+SEGMENT_DIGEST = "fb63a834fe231472b28b4518b9151748f64e602112285a0e9e236d2552d2f054"
 
-LARGE_DIGEST = "bd441828530af148f93d3433b934d86dee472a2973cfe34a71dcdb63e96b8f36"
+LARGE_DIGEST = "3f7d520421b8f6244ea89747f98a356606b6116c8d1a332c3ebcbe3477881e14"
 
 
 def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> None:
@@ -31,7 +31,7 @@ def test_the_large_segment_is_kind_two_and_its_key_is_pinned() -> None:
     key = verifying_key("segment_l", NumpyHasher())
     assert (kind.name, kind.level, kind.key_digest) == ("segment_l", small.level, LARGE_DIGEST)
     assert (key.digest_hex, key.log_height, key.log_size) == (LARGE_DIGEST, 17, 18)
-    assert key.shape == CircuitShape(17, 3, 1419, 1560, 50, 24)
+    assert key.shape == CircuitShape(17, 3, 1450, 1584, 51, 24)
     assert key.proven_bits == 100
     fewer = replace(kind.parameters, num_queries=kind.parameters.num_queries - 1)
     assert proven_bits(fewer, key.shape) == 99
@@ -52,7 +52,7 @@ def test_the_calculator_is_given_what_the_segment_circuit_has() -> None:
     helpers = 5 * ((len(program.interactions) + 1) // 2 + 1)
     constraints = len(program.constraints) + helpers
     rows = (air.num_fixed, air.num_main, helpers, 2 * 5)  # opened at the point, in whole words
-    at_next = 24 + 8  # 23 main columns are read at the next row, and the running sum
+    at_next = 40 + 8  # 35 main columns are read at the next row, and the running sum
     widest = max(interaction.bus.width for interaction in program.interactions)
     assert key.shape == CircuitShape(
         12,
@@ -62,7 +62,7 @@ def test_the_calculator_is_given_what_the_segment_circuit_has() -> None:
         len(program.interactions),
         widest,
     )
-    assert key.shape == CircuitShape(12, 3, 496, 592, 42, 24)
+    assert key.shape == CircuitShape(12, 3, 527, 624, 43, 24)
     assert key.proven_bits == 101
 
 

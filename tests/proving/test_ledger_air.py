@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from operators.proof_worker import process_backend
+from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
 from proving.arithmetic.modulus import P
-from proving.arithmetic.residues import Residues
 from proving.ledger.air import LedgerAir
 from proving.ledger.segments import cut_window
 from proving.ledger.trace import build_trace
 from proving.stark.air import FieldArray
 from proving.stark.trace_check import TraceChecker
+from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET, NUM_COUNTERS, TOUCHED_ARRAYS
+from schemas.steps import STEPS
 from schemas.units import AMOUNT_LIMBS
-from tests.proving.ledger_traffic import HASHER, fresh_ledger, mixed_blocks
 
 AIR = LedgerAir(10, 1)
 
@@ -82,20 +84,14 @@ def evaluate_row(
 ) -> list[Mutation]:
     width, height = trace.shape
     before, after = (row - 1) % height, (row + 1) % height
-    moved = np.repeat(trace[:, row][:, None], width, axis=1).astype(np.uint64)
-    moved[np.arange(width), np.arange(width)] += np.uint64(delta)
-    moved %= np.uint64(P)
+    moved = np.repeat(trace[:, row][:, None], width, axis=1)
+    moved[np.arange(width), np.arange(width)] = (trace[:, row].astype(np.int64) + delta) % P
 
     def run(fixed: np.ndarray, local: np.ndarray, following: np.ndarray) -> np.ndarray:
-        columns = [np.broadcast_to(c, width).astype(np.uint64) for c in fixed]
-        columns += [np.broadcast_to(c, width).astype(np.uint64) for c in local]
-        columns += [np.broadcast_to(c, width).astype(np.uint64) for c in following]
-        columns += [np.full(width, value, dtype=np.uint64) for value in publics]
-        outputs = check.program.evaluate(
-            [Residues(c) for c in columns],
-            lambda value: Residues(np.full(width, value, dtype=np.uint64)),
-        )
-        return np.stack([output.residues for output in outputs])
+        columns = [np.ascontiguousarray(np.broadcast_to(c, width)) for c in fixed]
+        columns += [np.ascontiguousarray(np.broadcast_to(c, width)) for c in local]
+        columns += [np.ascontiguousarray(np.broadcast_to(c, width)) for c in following]
+        return process_backend().run(check.program, [*columns, *publics], width)
 
     here = run(check.fixed[:, row], moved, trace[:, after])
     there = run(check.fixed[:, before], trace[:, before], moved)
@@ -138,15 +134,7 @@ def evaluate_row(
     ]
 
 
-STEP_NAMES = (
-    "transfer_debit",
-    "transfer_credit",
-    "register_debit",
-    "register_key",
-    "issue_debit",
-    "issue_credit",
-    "settle",
-)
+STEP_NAMES = tuple(step.name for step in STEPS)
 
 
 def test_a_block_of_every_kind_satisfies_the_circuit() -> None:
@@ -322,7 +310,8 @@ def test_a_transaction_cannot_be_cut_in_two() -> None:
 
 def test_a_counter_off_by_one_at_either_end_is_rejected() -> None:
     trace, publics = honest()
-    for position in (*range(4, 12), *range(4 + 88, 4 + 96)):
+    starts = (BEFORE_OFFSET, AFTER_OFFSET)
+    for position in [start + j for start in starts for j in range(NUM_COUNTERS)]:
         forged = list(publics)
         forged[position] = (forged[position] + 1) % P
         violations = checker().check(trace, forged).violations
@@ -331,9 +320,9 @@ def test_a_counter_off_by_one_at_either_end_is_rejected() -> None:
 
 def test_another_root_does_not_balance() -> None:
     trace, publics = honest()
-    for array in (0, 1, 8):
-        for boundary in (4 + 8, 4 + 88 + 8):
+    for array in TOUCHED_ARRAYS:
+        for boundary in (BEFORE_OFFSET, AFTER_OFFSET):
             forged = list(publics)
-            forged[boundary + 8 * array] ^= 1
+            forged[boundary + NUM_COUNTERS + 8 * (array - 1)] ^= 1
             report = checker().check(trace, forged)
             assert {bus for bus, _ in report.unbalanced} == {"tree"}

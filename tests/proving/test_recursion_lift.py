@@ -11,20 +11,25 @@ import numpy as np
 import pytest
 
 from pipelines.sample_window import sample_window
+from proving.arithmetic.modulus import EXTENSION_DEGREE
 from proving.backends.cpu import CpuBackend
 from proving.errors import ProofRejected, ProvingError, RejectionReason
 from proving.kinds import verifying_key
 from proving.ledger.layout import make_layout
 from proving.ledger.witness import SegmentWitness
-from proving.recursion.lift import LIFT_SLOTS, SWITCH_ELEMENTS, LiftProgram, lift_program
-from proving.recursion.lift_proofs import (
+from proving.recursion.lift import LIFT_SLOTS, lift_tape
+from proving.recursion.programs import RecursionProgram, program_about
+from proving.recursion.span import Span, lift_spans, span_of_segment
+from proving.recursion.span_proofs import (
+    LIFT_KIND,
+    NO_KEY,
+    SpanProof,
     lift_inputs,
-    lift_publics,
     payee_of,
     prove_lift,
-    verify_lift,
+    span_publics,
+    verify_span,
 )
-from proving.recursion.span import Span, span_of
 from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
 from proving.stark.air import FieldArray
 from schemas.errors import ParameterError
@@ -35,8 +40,8 @@ PAYEE = bytes([7, 0, 0, 0]) * 8
 NOBODY = tuple(word_elements(ZERO_WORD))
 
 
-def program() -> LiftProgram:
-    return lift_program(verifying_key(SEGMENT_KIND, BACKEND))
+def program() -> RecursionProgram:
+    return program_about(LIFT_KIND, lift_tape, verifying_key(SEGMENT_KIND, BACKEND))
 
 
 @cache
@@ -58,7 +63,7 @@ def paid() -> bytes:
 
 
 def span_from(proofs: Sequence[bytes]) -> Span:
-    return span_of([verify_segment(proof, BACKEND)[0] for proof in proofs])
+    return lift_spans([verify_segment(proof, BACKEND)[0] for proof in proofs])
 
 
 def problems(
@@ -71,10 +76,10 @@ def problems(
     """Returns the claims of the lift that do not hold for these inputs."""
     inputs = lift_inputs(proofs)
     if switches is not None:
-        given = np.zeros((LIFT_SLOTS - 1, SWITCH_ELEMENTS), dtype=np.uint32)
+        given = np.zeros((LIFT_SLOTS - 1, EXTENSION_DEGREE), dtype=np.uint32)
         given[:, 0] = switches
         inputs[-given.size :] = given.reshape(-1)
-    publics = lift_publics(span, payee, BACKEND)
+    publics = span_publics(span, NO_KEY, payee, BACKEND)
     words: FieldArray = np.array(publics, dtype=np.uint32).reshape(-1, 8)
     execution = program().execution
     return set(execution.problems(execution.run(words, inputs, BACKEND)))
@@ -98,17 +103,11 @@ def test_swapped_doubled_and_skipped_segments_are_refused(
     chosen = [segments()[number] for number in order]
     statements = [verify_segment(proof, BACKEND)[0] for proof in chosen]
     first, last = statements[0], statements[-1]
-    forged = Span(
-        first.chain,
-        first.shard,
-        first.window,
-        first.segment,
-        first.segment + len(order) - 1,
-        first.before,
-        last.after,
+    forged = replace(
+        span_of_segment(first), last_segment=first.segment + len(order) - 1, after=last.after
     )
     assert {f"slot {slot} follows", f"the number of slot {slot}"} <= problems(chosen, forged)
-    with pytest.raises(ParameterError, match=f"child {slot} of a span"):
+    with pytest.raises(ParameterError, match=f"child {slot} "):
         prove_lift(chosen, BACKEND)
 
 
@@ -120,12 +119,29 @@ def test_a_span_is_neither_shorter_nor_longer_than_the_slots_that_are_on() -> No
 
 
 @pytest.mark.parametrize(
-    "field", ["chain", "shard", "window", "first_segment", "last_segment", "before", "after"]
+    "field",
+    [
+        "chain",
+        "shard",
+        "shards",
+        "first_window",
+        "first_segment",
+        "last_window",
+        "last_segment",
+        "history",
+        "before",
+        "after",
+    ],
 )
 def test_every_field_of_the_span_is_in_its_digest(field: str) -> None:
     span = span_from(segments()[:2])
     value = getattr(span, field)
-    other = value + 1 if isinstance(value, int) else replace(value, height=value.height + 1)
+    if isinstance(value, int):
+        other: object = value + 1
+    elif isinstance(value, tuple):
+        other = (*value[:-1], 1)
+    else:
+        other = replace(value, height=value.height + 1)
     changes: dict[str, Any] = {field: other}
     changed = replace(span, **changes)
     assert problems(segments()[:2], changed) == {"the statement"}
@@ -162,14 +178,14 @@ def test_a_lift_takes_as_many_segments_as_it_has_slots() -> None:
 @pytest.mark.slow
 def test_a_lift_is_proven_and_verified_against_its_span() -> None:
     lifted = prove_lift(segments(), BACKEND)
-    assert len(lifted.proof.data) < 200_000
-    verdict = verify_lift(lifted.span, lifted.proof.data, BACKEND)
+    assert len(lifted.data) < 200_000
+    verdict = verify_span(lifted, BACKEND)
     assert verdict.proven_bits >= 100
     assert payee_of(verdict) == NOBODY
-    for other in (span_from(segments()[:2]), replace(lifted.span, window=lifted.span.window + 1)):
+    for other in (span_from(segments()[:2]), replace(lifted.span, last_window=9)):
         with pytest.raises(ProofRejected) as error:
-            verify_lift(other, lifted.proof.data, BACKEND)
+            verify_span(SpanProof(other, lifted.data), BACKEND)
         assert error.value.reason is RejectionReason.STATEMENT_MISMATCH
     with pytest.raises(ProofRejected) as error:
-        verify_lift(lifted.span, segments()[0], BACKEND)
+        verify_span(SpanProof(lifted.span, segments()[0]), BACKEND)
     assert error.value.reason is RejectionReason.UNKNOWN_KEY

@@ -35,7 +35,7 @@ from proving.stark.trace_check import TraceChecker, TraceReport
 from proving.verifier import AcceptancePolicy, KeyRing, verify
 from schemas.statement import SegmentStatement
 from schemas.units import FIRST_ACCOUNT, SUPPLY_CAP, Array
-from tests.proving.ledger_traffic import fresh_ledger, mixed_blocks, transfer
+from pipelines.adversary.ledger_traffic import fresh_ledger, mixed_blocks, transfer
 
 BACKEND = process_backend()
 FEW = {"num_queries": 6, "query_pow_bits": 1}

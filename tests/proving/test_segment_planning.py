@@ -14,25 +14,25 @@ from proving.ledger.planning import Cut, LargeShape, Load, plan_cuts
 from proving.ledger.segments import cut_window, window_loads
 from proving.segment_proofs import SEGMENT_KINDS, large_shape, segment_layout
 from schemas.job import MAX_WITNESS_BYTES
+from schemas.statement import TOUCHED_ARRAYS
 from schemas.units import ARRAY_DEPTH, Array
-from tests.proving.ledger_traffic import fresh_ledger, mixed_blocks
+from pipelines.adversary.ledger_traffic import fresh_ledger, mixed_blocks
 
 
 def naive_rows(loads: Sequence[Load]) -> tuple[int, int, int, int]:
     """Steps with the padding, memory rows, hash rows and bytes of a segment, counted in sets."""
-    nodes = {(Array.KEY, level, 0) for level in range(1, ARRAY_DEPTH + 1)}
-    leaves: set[tuple[Array, int]] = {(Array.KEY, 0)}
-    for load in loads:
-        leaves |= {(Array.ACC, cell) for cell in load.cells} | set(load.appends)
-    nodes |= {(a, level, i >> level) for a, i in leaves for level in range(1, ARRAY_DEPTH + 1)}
+    cells = {place for load in loads for place in load.cells}
+    leaves = cells | {place for load in loads for place in load.appends}
+    nodes = {(a, level, i >> level) for a, i in leaves for level in range(1, ARRAY_DEPTH + 1)}
     siblings = sum(1 for a, i in leaves if (a, i ^ 1) not in leaves)
     siblings += sum(
         1 for a, level, i in nodes if level < ARRAY_DEPTH and (a, level, i ^ 1) not in nodes
     )
-    cells = len({leaf for leaf in leaves if leaf[0] is Array.ACC})
+    untouched = len(TOUCHED_ARRAYS) - len({array for array, _ in leaves})
     hashes = sum(load.hashes for load in loads)
-    size = 33 * len(loads) + 64 * hashes + 36 * cells + 32 * siblings
-    return 1 + sum(load.steps for load in loads), cells + 1, len(nodes) + (hashes + 1) // 2, size
+    size = 35 * len(loads) + 64 * hashes + 36 * len(cells) + 32 * (siblings + 2 * untouched)
+    rows = len(nodes) + untouched + (hashes + 1) // 2
+    return 1 + sum(load.steps for load in loads), len(cells), rows, size
 
 
 def fits(loads: Sequence[Load], layout: Layout) -> bool:
@@ -55,12 +55,14 @@ def random_loads(rng: random.Random, count: int, spread: int) -> list[Load]:
         if registers:
             appends += ((Array.KEY, keys),)
             keys += 1
-        cells = tuple(rng.randrange(spread) for _ in range(1 if registers else rng.choice((1, 2))))
+        cells = tuple((Array.ACC, rng.randrange(spread)) for _ in range(rng.choice((1, 2))))
+        if rng.random() < 0.1:
+            cells += ((rng.choice((Array.OUT, Array.INB)), rng.randrange(9)),)
         loads.append(Load(rng.choice((1, 2)), int(registers), cells, appends))
     return loads
 
 
-@pytest.mark.parametrize(("log_height", "lanes"), [(5, 4), (6, 3), (8, 1), (8, 4)])
+@pytest.mark.parametrize(("log_height", "lanes"), [(5, 6), (6, 3), (8, 1), (8, 4)])
 def test_a_segment_takes_as_many_entries_as_fit_and_not_one_more(
     log_height: int, lanes: int
 ) -> None:
@@ -90,19 +92,22 @@ def test_the_planned_loads_are_those_of_the_executed_window() -> None:
         part = loads[start : start + len(segment.entries)]
         start += len(segment.entries)
         before, after = segment.statement.before, segment.statement.after
-        touched = {cell for load in part for cell in load.cells}
+        touched = {cell for load in part for array, cell in load.cells if array is Array.ACC}
+        linked = {place for load in part for place in load.cells if place[0] is not Array.ACC}
         appended = [place for load in part for place in load.appends]
         assert touched == {index for index, _ in segment.accounts}
+        assert linked == {(array, peer) for array, peer, _ in segment.links}
         assert [i for a, i in appended if a is Array.TXS] == [*range(before.sequence, after.sequence)]
         assert [i for a, i in appended if a is Array.KEY] == [*range(before.keys, after.keys)]
-        siblings = sum(map(len, segment.siblings))
-        assert naive_rows(part)[3] - 33 * len(part) >= 32 * siblings + 36 * len(touched)
+        cells = len(touched) + len(linked)
+        assert naive_rows(part)[3] >= 32 * sum(map(len, segment.siblings)) + 36 * cells
+        assert naive_rows(part)[3] + 2000 >= len(segment.encode())
     assert start == len(loads)
 
 
 def single_cell(count: int) -> list[Load]:
     """Entries of one step on one cell: rows alone decide where they are cut."""
-    return [Load(1, 0, (16,), ((Array.TXS, number),)) for number in range(count)]
+    return [Load(1, 0, ((Array.ACC, 16),), ((Array.TXS, number),)) for number in range(count)]
 
 
 # 2^7 rows and eight lanes hold 127 such entries, 2^9 rows 511.
@@ -140,7 +145,7 @@ def test_a_large_shape_that_holds_no_more_is_not_taken() -> None:
 
 
 def test_an_entry_that_no_segment_holds_is_named() -> None:
-    load = Load(2, 0, (16, 2**29), ((Array.TXS, 0),))
+    load = Load(2, 0, ((Array.ACC, 16), (Array.ACC, 2**29)), ((Array.TXS, 0),))
     assert plan_cuts([load], make_layout(7, 1), None) == [Cut(1, False)]
     with pytest.raises(ProvingError, match="too small for a single transaction"):
         plan_cuts([load], make_layout(6, 1), None)
@@ -151,7 +156,7 @@ def test_a_large_witness_always_finds_place_in_an_envelope() -> None:
     rng = random.Random(5)
     spread = [rng.randrange(16, 2**29) for _ in range(60_000)]
     loads = [
-        Load(2, 0, (a, b), ((Array.TXS, number),))
+        Load(2, 0, ((Array.ACC, a), (Array.ACC, b)), ((Array.TXS, number),))
         for number, (a, b) in enumerate(zip(spread[::2], spread[1::2], strict=True))
     ]
     large = large_shape()

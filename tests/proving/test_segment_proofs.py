@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from operators.proof_worker import process_backend
+from pipelines.adversary.ledger_traffic import fresh_ledger, mixed_blocks
 from proving.arithmetic.modulus import P
 from proving.errors import ProofError, ProofMalformed, ProofRejected, RejectionReason
 from proving.kinds import proving_key, verifying_key
@@ -34,7 +35,6 @@ from schemas.statement import (
     NUM_PUBLICS,
 )
 from schemas.units import Array
-from tests.proving.ledger_traffic import fresh_ledger, mixed_blocks
 from tests.suites.proofs import element_at, section_offsets, with_element
 
 BACKEND = process_backend()

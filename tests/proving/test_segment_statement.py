@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from operators.proof_chain import ends_at, find_chain, follows
+from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, mixed_blocks, transfer
 from proving.arithmetic.modulus import P
 from proving.errors import ProofRejected, RejectionReason
 from proving.ledger.air import LedgerAir
@@ -30,7 +31,6 @@ from schemas.statement import (
     publics_of,
 )
 from schemas.units import Array
-from tests.proving.ledger_traffic import HASHER, fresh_ledger, mixed_blocks, transfer
 
 LAYOUT = LedgerAir(5, 6).layout
 """Small enough that a window takes several segments."""
@@ -120,6 +120,7 @@ def root(boundary: Boundary, array: Array, word: bytes) -> Boundary:
 
 
 FIRST: dict[str, tuple[Callable[[SegmentStatement], SegmentStatement], str]] = {
+    "shard": (lambda s: replace(s, shards=s.shard), "no such shard"),
     "height": (before("height", 2**29), "height falls"),
     "slot": (before("slot", 2**29), "slot falls"),
     "keys": (before("keys", 2**29), "keys falls"),

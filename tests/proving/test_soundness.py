@@ -46,12 +46,13 @@ def test_every_round_agrees_with_the_public_calculator(entry: dict[str, Any]) ->
         (unique_decoding(rate), entry["unique_decoding"]),
     ):
         report = analyse(parameters, shape, regime)
-        assert [floor(line.bits) for line in report.rounds[:-1]] == expected
-        assert report.bits == min(*expected, 123)
+        assert [line.bits for line in report.rounds[:-1]] == pytest.approx(expected, abs=0.001)
+        assert report.bits == floor(min(*expected, report.rounds[-1].bits))
 
 
-def test_at_least_twenty_parameter_sets_are_frozen() -> None:
-    assert len(VECTORS["sets"]) >= 20
+def test_at_least_twenty_different_parameter_sets_are_frozen() -> None:
+    cases = [(*_case(entry), entry["multiplicity"]) for entry in VECTORS["sets"]]
+    assert len(set(cases)) == len(cases) >= 20
 
 
 @pytest.mark.parametrize(

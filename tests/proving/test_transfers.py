@@ -24,7 +24,7 @@ from schemas.errors import ParameterError
 from schemas.rejection import RejectionReason
 from schemas.transactions import Transaction, TransactionKind
 from schemas.units import AMOUNT_LIMIT, FIRST_ACCOUNT, INDEX_LIMIT, MODULUS, Array, word_bytes
-from tests.proving.ledger_traffic import HASHER, fresh_ledger, issue, register, transfer
+from pipelines.adversary.ledger_traffic import HASHER, fresh_ledger, issue, register, transfer
 
 USERS = 6
 AIR = LedgerAir(9, 2)

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from pipelines import campaign_byzantine, campaign_chaos, campaign_proofs
-from pipelines.campaign_byzantine import run_byzantine
+from pipelines import (
+    campaign_attacks,
+    campaign_byzantine,
+    campaign_chaos,
+    campaign_constraints,
+    campaign_differential,
+    campaign_proofs,
+)
 from pipelines.cli.contract import Call, Document
 from pipelines.forge import usable_cores
 from schemas.errors import EnvironmentMissing, ParameterError
 
-WAITS_FOR = {
-    "pyramid": "the recursive proofs",
-    "theft": "the campaigns of the complete circuit",
-    "inflate": "the campaigns of the complete circuit",
-    "double-spend": "the campaigns of the complete circuit",
-    "mutate-constraints": "the campaigns of the complete circuit; `make test-slow` covers the ledger's",
-    "differential": "the campaigns of the complete circuit; `make test` runs a small one",
-}
+WAITS_FOR = {"pyramid": "the recursive proofs"}
 """Campaigns that are named and not built, and what they wait for."""
 
+TAKES_TRAFFIC = "differential"
+"""The campaign that replays a file."""
 
-def run_campaign(call: Call, *, name: str, runs: int | None, seconds: int | None) -> Document:
+
+def run_campaign(
+    call: Call, *, name: str, runs: int | None, seconds: int | None, traffic: Path | None
+) -> Document:
     """Runs a campaign.
 
     Raises:
@@ -36,6 +42,9 @@ def run_campaign(call: Call, *, name: str, runs: int | None, seconds: int | None
         "byzantine": _byzantine,
         "chaos": _chaos,
         "mutate-proofs": _mutate_proofs,
+        "mutate-constraints": _mutate_constraints,
+        "differential": lambda call, runs: _differential(call, runs, traffic),
+        **{aim: partial(_attack, aim) for aim in campaign_attacks.AIMS},
     }
     if name not in campaigns:
         raise EnvironmentMissing(
@@ -44,6 +53,8 @@ def run_campaign(call: Call, *, name: str, runs: int | None, seconds: int | None
         )
     if seconds is not None:
         raise ParameterError(f"campaign {name} takes --runs, not --seconds")
+    if traffic is not None and name != TAKES_TRAFFIC:
+        raise ParameterError(f"campaign {name} replays no traffic", f"{TAKES_TRAFFIC} does")
     evidence = campaigns[name](call, runs)
     text = "\n".join(
         [f"{key}  {json.dumps(value)}" for key, value in evidence["evidence"].items()]
@@ -54,7 +65,7 @@ def run_campaign(call: Call, *, name: str, runs: int | None, seconds: int | None
 
 def _byzantine(call: Call, runs: int | None) -> dict[str, Any]:
     seed = call.settings().configuration.demo.seed
-    return run_byzantine(
+    return campaign_byzantine.run_byzantine(
         seed,
         runs or campaign_byzantine.DEFAULT_RUNS,
         usable_cores(),
@@ -67,6 +78,35 @@ def _chaos(call: Call, runs: int | None) -> dict[str, Any]:
     seed = call.settings().configuration.demo.seed
     budget = runs or campaign_chaos.DEFAULT_RUNS
     return campaign_chaos.run_chaos(seed, budget, call.report, lambda: call.stop.is_requested)
+
+
+def _mutate_constraints(call: Call, runs: int | None) -> dict[str, Any]:
+    seed = call.settings().configuration.demo.seed
+    return campaign_constraints.run_constraints(
+        seed, runs, usable_cores(), call.report, lambda: call.stop.is_requested
+    )
+
+
+def _differential(call: Call, runs: int | None, traffic: Path | None) -> dict[str, Any]:
+    return campaign_differential.run_differential(
+        call.settings().configuration.demo.seed,
+        runs or campaign_differential.DEFAULT_RUNS,
+        usable_cores(),
+        call.report,
+        lambda: call.stop.is_requested,
+        source=traffic or campaign_differential.DEFAULT_SOURCE,
+    )
+
+
+def _attack(aim: str, call: Call, runs: int | None) -> dict[str, Any]:
+    return campaign_attacks.run_attacks(
+        call.settings().configuration.demo.seed,
+        runs or campaign_attacks.DEFAULT_RUNS,
+        usable_cores(),
+        call.report,
+        lambda: call.stop.is_requested,
+        aim=aim,
+    )
 
 
 def _mutate_proofs(call: Call, runs: int | None) -> dict[str, Any]:

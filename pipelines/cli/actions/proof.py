@@ -6,39 +6,42 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from operators.event_log import EventLog, open_existing_log
-from operators.proof_files import write_proof
-from operators.proof_worker import process_backend, prove_job
+from operators.proof_files import find_or_prove
+from operators.proof_worker import process_backend
 from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Document, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
-from proving.errors import ProofError, ProofMalformed, RejectionReason
-from proving.kinds import registered_kinds, verifying_key
+from proving.errors import ProofError, ProofMalformed, ProofRejected, RejectionReason
+from proving.kinds import kind_named, registered_kinds, verifying_key
+from proving.ledger.air import LedgerAir
+from proving.ledger.trace import check_statement
+from proving.ledger.witness import decode_witness
 from proving.segment_proofs import (
-    LARGE_SEGMENT_KIND,
-    SEGMENT_KIND,
     SEGMENT_KINDS,
     boundary_state_root,
+    prove_segment,
     verify_segment,
 )
-from proving.stark.soundness import SoundnessReport, analyse, best_johnson, unique_decoding
-from proving.stark.transcript import TranscriptEvent
-from schemas.errors import ParameterError
+from proving.stark.encoding import read_header
+from proving.stark.explain import Hearing, explain, explain_both, first_difference, listen
+from proving.stark.key import VerifyingKey
+from proving.stark.soundness import analyse, best_johnson, unique_decoding
+from proving.stark.transcript import Label, TranscriptEvent
+from schemas.errors import ParameterError, WireError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM
+from schemas.statement import statement_of_publics
 from schemas.tables import JOBS
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.units import Array
 
 MAX_PROOF_BYTES = 2**26
 """No more of a file is read; a proof has a few hundred kilobytes."""
-
-SHOWN_VALUES = 8
-"""Values of a transcript event that `explain` prints in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +98,131 @@ def verify_proof(call: Call, *, files: Sequence[Path]) -> ProofReport | ProofRep
     return ProofReports(reports, sum(report.accepted for report in reports), code)
 
 
-def explain_proof(call: Call, *, file: Path) -> Document:
-    """Prints the transcript of a proof as the verifier hears it."""
-    _, verdict = verify_segment(_read(file), NumpyHasher())
-    events = [
+def explain_proof(call: Call, *, file: Path, against: Path | None) -> Document:
+    """Prints the transcripts of both sides of a proof and where they part.
+
+    The verifier's is heard from the file, as far as it goes. The prover's is made again from the job on the
+    log, or taken from a proof of the same statement that holds.
+
+    Raises:
+        ProofError: The file is no proof under a registered key, or `against` does not hold.
+    """
+    hasher = NumpyHasher()
+    data = _read(file)
+    key = _key_of(data, hasher)
+    heard = _heard(key, data, hasher)
+    said, source = _prover_side(call, heard, against, hasher)
+    difference = None if said is None else first_difference(said, heard.events)
+    lines = [] if said is None else explain_both(said, heard.events)
+    lines = lines or [f"verifier  {line.text()}" for line in explain(heard.events)]
+    verdict = "accepted" if heard.error is None else f"refused: {heard.error}"
+    lines += [f"prover: {source}", f"verifier: {verdict}, after {len(heard.events)} steps"]
+    if said is not None:
+        parting = "none" if difference is None else difference.text()
+        lines.append(f"first difference: {parting}")
+    document = {
+        "file": file,
+        "accepted": heard.error is None,
+        "error": "" if heard.error is None else str(heard.error),
+        "events": _events(heard.events),
+        "prover": None if said is None else _events(said),
+        "prover_source": source,
+        "first_difference": None
+        if difference is None
+        else {"step": difference.step, "element": difference.position, "text": difference.text()},
+    }
+    code = 0 if heard.error is None else heard.error.exit_code
+    return Document("\n".join(lines), document, exit_code=code)
+
+
+def _heard(key: VerifyingKey, data: bytes, hasher: NumpyHasher) -> Hearing:
+    """Verifies a proof and, of a segment, the rules on its statement that the circuit leaves to the verifier."""
+    heard = listen(key, data, hasher)
+    if heard.error is None and isinstance(key.air, LedgerAir):
+        stated = next(event for event in heard.events if event.label is Label.PUBLICS)
+        try:
+            check_statement(stated.values, hasher)
+        except ProofRejected as error:
+            return replace(heard, error=error)
+    return heard
+
+
+def _key_of(data: bytes, hasher: NumpyHasher) -> VerifyingKey:
+    """Returns the registered key that a proof names.
+
+    Raises:
+        ProofError: The bytes have no header of a proof, or it names another key.
+    """
+    digest = read_header(data).key_digest
+    keys = [verifying_key(kind.name, hasher) for kind in registered_kinds().kinds]
+    found = next((key for key in keys if key.digest == digest), None)
+    if found is None:
+        known = [key.digest_hex for key in keys]
+        raise ProofRejected(RejectionReason.UNKNOWN_KEY, "header", known, digest)
+    return found
+
+
+def _prover_side(
+    call: Call, heard: Hearing, against: Path | None, hasher: NumpyHasher
+) -> tuple[Sequence[TranscriptEvent] | None, str]:
+    """Returns the prover's transcript, or None, and where it comes from."""
+    if against is not None:
+        return verify_segment(_read(against), hasher)[1].events, str(against)
+    settings = call.settings()
+    stated = [event.values for event in heard.events if event.label is Label.PUBLICS]
+    if not stated:
+        return None, "the bytes state nothing that could be proven again"
+    try:
+        statement = statement_of_publics(list(stated[0]))
+        with closing(open_existing_log(settings.log_url)) as log:
+            jobs = _jobs_of(log, statement.shard, statement.window)
+            job = next((one for one in jobs if one.segment == statement.segment), None)
+    except (WireError, ParameterError) as error:
+        return None, f"cannot be proven again: {error}; name a proof of it with --against"
+    place = f"shard {statement.shard}, window {statement.window}, segment {statement.segment}"
+    if job is None:
+        return None, f"no job of {place} is on the log; name a proof of it with --against"
+    proof = prove_segment(decode_witness(job.witness), process_backend())
+    return proof.events, f"proven again from the job of {place}"
+
+
+def _events(events: Sequence[TranscriptEvent]) -> list[dict[str, Any]]:
+    return [
         {"step": step, "action": e.action, "label": e.label.name.lower(), "values": list(e.values)}
-        for step, e in enumerate(verdict.events)
+        for step, e in enumerate(events)
     ]
-    lines = [f"{step:4}  {_event_line(event)}" for step, event in enumerate(verdict.events)]
-    return Document("\n".join(lines), {"file": file, "events": events})
 
 
-def show_soundness(call: Call, *, kind: str) -> Rows:
-    """The soundness table: every round under both regimes; the proven one counts."""
-    name = {"S": SEGMENT_KIND, "L": LARGE_SEGMENT_KIND}[kind]
-    key = verifying_key(name, NumpyHasher())
-    unique = analyse(key.parameters, key.shape, unique_decoding(2.0**-key.parameters.log_blowup))
-    reports: list[SoundnessReport] = [unique, best_johnson(key.parameters, key.shape)]
-    rows = [
-        (kind, report.regime, entry.name, round(entry.bits, 2), entry.formula)
-        for report in reports
-        for entry in report.rounds
-    ]
+def show_soundness(call: Call, *, kind: str | None) -> Rows:
+    """The soundness table of one kind or of all: every round under both regimes; the better one counts.
+
+    Raises:
+        ParameterError: There is no such kind.
+    """
+    kinds = registered_kinds().kinds if kind is None else (kind_named(_kind_name(kind)),)
+    rows = []
+    for one in kinds:
+        key = verifying_key(one.name, NumpyHasher())
+        rate = 2.0**-key.parameters.log_blowup
+        unique = analyse(key.parameters, key.shape, unique_decoding(rate))
+        for report in (unique, best_johnson(key.parameters, key.shape)):
+            rows += [
+                (one.name, report.regime, entry.name, round(entry.bits, 2), entry.formula)
+                for entry in report.rounds
+            ]
+            weakest = round(min(entry.bits for entry in report.rounds), 2)
+            rows.append((one.name, report.regime, "weakest round", weakest, "minimum"))
     return Rows(("kind", "regime", "round", "bits", "formula"), rows)
 
 
+def _kind_name(text: str) -> str:
+    """Returns the name of a kind from its name or, of a segment, its last letter in either case."""
+    short = f"segment_{text.lower()}"
+    return short if short in registered_kinds().by_name else text
+
+
 def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> list[ProofReport]:
-    """Proves a closed window again from the jobs on the log."""
+    """Proves a closed window from the jobs on the log; what is on file and holds is not proven a second time."""
     settings = call.settings()
     minimum = settings.configuration.proving.minimum_proven_bits
     with closing(open_existing_log(settings.log_url)) as log:
@@ -136,9 +237,8 @@ def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> li
     for envelope in envelopes:
         if call.stop.is_requested:
             break
-        result = prove_job(envelope, process_backend())
         root = settings.data if out is None else out
-        path = write_proof(root, ProofLevel.SEGMENT, result.statement_digest, result.proof)
+        path = find_or_prove(root, envelope, process_backend(), minimum)
         reports.append(_report(path, minimum, NumpyHasher()))
         call.report.advance(1)
     return reports
@@ -222,10 +322,3 @@ def _read(file: Path) -> bytes:
             RejectionReason.TOO_LARGE, "proof", f"at most {MAX_PROOF_BYTES} bytes", "more"
         )
     return data
-
-
-def _event_line(event: TranscriptEvent) -> str:
-    shown = ", ".join(map(str, event.values[:SHOWN_VALUES]))
-    more = len(event.values) - SHOWN_VALUES
-    tail = f", ... {more} more" if more > 0 else ""
-    return f"{event.action:<10} {event.label.name.lower():<22} {shown}{tail}"

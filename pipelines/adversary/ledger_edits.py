@@ -6,34 +6,20 @@ import functools
 from collections.abc import Callable
 
 from operators.proof_worker import process_backend
-from proving.ledger.air import LedgerAir
-from proving.ledger.segments import cut_window
-from proving.ledger.state import Ledger, genesis_ledger
-from proving.ledger.trace import build_trace
-from proving.stark.air import FieldArray, Row
-from proving.stark.trace_check import TraceChecker, TraceReport
-from tests.proving.ledger_forgery import Forgery
-from tests.proving.ledger_traffic import (
+from pipelines.adversary.ledger_forgery import Forgery
+from pipelines.adversary.ledger_traffic import (
     HASHER,
     ISSUER_KEY,
     PARAMETERS,
     fresh_ledger,
     mixed_blocks,
 )
-
-
-class Weakened(LedgerAir):
-    """The ledger circuit of `AIR` without one constraint or message."""
-
-    def __init__(self, missing: str) -> None:
-        super().__init__(AIR.log_height, len(AIR.layout.nodes))
-        self._missing = missing
-
-    def constraints(self, row: Row) -> None:
-        super().constraints(row)
-        row.constraints[:] = [c for c in row.constraints if c.name != self._missing]
-        row.interactions[:] = [i for i in row.interactions if i.name != self._missing]
-
+from proving.ledger.air import LedgerAir
+from proving.ledger.segments import cut_window
+from proving.ledger.state import Ledger, genesis_ledger
+from proving.ledger.trace import build_trace
+from proving.stark.air import FieldArray
+from proving.stark.trace_check import TraceChecker, TraceReport
 
 AIR = LedgerAir(10, 1)
 SMALL = LedgerAir(5, 12)
@@ -41,7 +27,10 @@ SMALL = LedgerAir(5, 12)
 
 ISSUE, SPONSORED, KEY_ROW, ISSUE_TO_NEW = 12, 35, 36, 37
 BIG_FEE = 25
-DEBIT, CREDIT, SETTLE, PAD = 43, 44, 45, 46
+SEND, RECEIVE, RETURN = 44, 47, 50
+"""First rows of the honest trace's last send, of its arrival, and of what goes back."""
+
+DEBIT, CREDIT, SETTLE, PAD = 56, 57, 58, 59
 """Rows of the honest trace: last transfer, last closing entry, first padding."""
 
 Forge = Callable[[Forgery], None]
@@ -49,11 +38,13 @@ Forge = Callable[[Forgery], None]
 
 @functools.cache
 def checker(air: LedgerAir) -> TraceChecker:
-    return TraceChecker(air)
+    """Returns the direct check of a circuit, on compiled code."""
+    return TraceChecker(air, process_backend())
 
 
 @functools.cache
 def honest() -> tuple[FieldArray, list[int]]:
+    """Returns the trace and public inputs that every forgery starts from; not to be changed."""
     (segment,) = cut_window(fresh_ledger(), mixed_blocks(), 0, AIR.layout)
     return build_trace(AIR, segment, HASHER)
 
@@ -65,18 +56,23 @@ def start() -> Ledger:
 
 
 def forgery(air: LedgerAir = AIR, unchecked: str = "") -> Forgery:
+    """Starts a forgery of the honest trace; see `Forgery` for what `unchecked` does."""
     return Forgery(air, *honest(), start(), unchecked)
 
 
 def report(forged: Forgery) -> TraceReport:
+    """Returns what the whole circuit finds wrong."""
     return checker(forged.air).check(forged.trace, forged.publics)
 
 
 def edit(field: str, row: int, delta: int = 1, position: int = 0) -> Forge:
+    """Returns the edit that moves one cell of the lane."""
     return lambda f: f.add(field, row, delta, position)
 
 
 def both(*forges: Forge) -> Forge:
+    """Returns the edits one after the other."""
+
     def run(f: Forgery) -> None:
         for forge in forges:
             forge(f)
