@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -84,7 +85,7 @@ def segment(transactions: int, accounts: int, seed: int, report: Progress) -> di
     spans: list[PhaseSpan] = []
     proofs: list[bytes] = []
     for witness in segments:
-        made = times.run("prove", lambda one=witness: prove_segment(one, backend, spans.append))
+        made = times.run("prove", partial(prove_segment, witness, backend, spans.append))
         proofs.append(made.data)
         report.advance(1)
     report.phase("verify in another process", len(proofs))

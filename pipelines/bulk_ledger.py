@@ -76,7 +76,7 @@ def transfer_blocks(ledger: Ledger, transactions: int, seed: int) -> list[Block]
         ParameterError: There are fewer than two accounts.
     """
     accounts = ledger.num_keys - FIRST_ACCOUNT
-    if accounts < 2:  # noqa: PLR2004 - a transfer has two ends
+    if accounts < 2:
         raise ParameterError("transfers need two accounts")
     rng = np.random.default_rng(seed)
     senders = rng.integers(accounts, size=transactions)
@@ -92,9 +92,7 @@ def transfer_blocks(ledger: Ledger, transactions: int, seed: int) -> list[Block]
         ends = (FIRST_ACCOUNT + sender, FIRST_ACCOUNT + recipient)
         place = (PARAMETERS.chain, PARAMETERS.shard)
         listed.append(
-            Transaction(
-                TransactionKind.TRANSFER, *place, *ends, amount, PUBLIC_FEE, nonce, EXPIRY
-            )
+            Transaction(TransactionKind.TRANSFER, *place, *ends, amount, PUBLIC_FEE, nonce, EXPIRY)
         )
     return list(_blocks(listed, ledger.height))
 

@@ -73,9 +73,7 @@ def prove_segment(
     key = proving_key(kind.name, backend)
     air = _ledger_air(key.verifying_key.air, kind.name)
     started = time.perf_counter()
-    trace, publics = build_trace(
-        air, witness, backend, payee, columns_of=compiled_columns(backend)
-    )
+    trace, publics = build_trace(air, witness, backend, payee, columns_of=compiled_columns(backend))
     if on_phase is not None:
         on_phase(PhaseSpan("witness", time.perf_counter() - started, int(trace.size)))
     return prove_stark(key, publics, trace, backend, on_phase)

@@ -139,7 +139,9 @@ def limbs_of(value: int, count: int = AMOUNT_LIMBS) -> tuple[int, ...]:
     """
     if not 0 <= value < 1 << (LIMB_BITS * count):
         raise ParameterError(f"{value} does not fit {count} limbs of {LIMB_BITS} bits")
-    return tuple([(value >> shift) & (LIMB_LIMIT - 1) for shift in range(0, LIMB_BITS * count, LIMB_BITS)])
+    return tuple(
+        [(value >> shift) & (LIMB_LIMIT - 1) for shift in range(0, LIMB_BITS * count, LIMB_BITS)]
+    )
 
 
 def value_of(limbs: tuple[int, ...]) -> int:

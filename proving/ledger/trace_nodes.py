@@ -24,7 +24,6 @@ from proving.ledger.trees import TreeTrace
 from proving.stark.air import FieldArray
 from schemas.units import Array
 
-
 COMPRESSED_TOGETHER = 2**13
 """Compressions computed at a time, so that their columns, 5 MB, are still in a cache when they are copied."""
 

@@ -347,8 +347,7 @@ class SegmentRun:
         accounts = self._witness.accounts
         held = words_of_accounts([self.accounts[index] for index, _ in accounts])
         cells = [
-            (Array.ACC, index, word, new)
-            for (index, word), new in zip(accounts, held, strict=True)
+            (Array.ACC, index, word, new) for (index, word), new in zip(accounts, held, strict=True)
         ]
         cells += [
             (array, peer, word, self.links[array, peer])

@@ -114,7 +114,9 @@ def run_transfers(
     nonce_change = np.tile(np.array([1, 0], dtype=np.int64), count)
     new_balance, new_nonce = (
         _running(change, order, starts, np.array(first, dtype=np.int64)[group])
-        for change, first in zip((balance_change, nonce_change), zip(*known, strict=True), strict=True)
+        for change, first in zip(
+            (balance_change, nonce_change), zip(*known, strict=True), strict=True
+        )
     )
     old_nonce = new_nonce - nonce_change
     paid = old_nonce[::2]

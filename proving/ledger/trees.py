@@ -27,6 +27,7 @@ from proving.ledger.tree_levels import (
 from schemas.errors import InvariantError
 from schemas.units import ARRAY_DEPTH, ZERO_WORD
 
+
 @dataclass(frozen=True, slots=True)
 class TreeTrace:
     """Every inner node that an update touches, children beside each other, lowest level first.
@@ -269,7 +270,8 @@ def partial_tree(hasher: Hasher, cells: Mapping[int, bytes], siblings: Sequence[
 def _parents(index: Indices) -> Indices:
     """Returns the positions above ascending positions, each once."""
     above = index >> 1
-    return above[np.diff(above, prepend=-1) != 0]
+    parents: Indices = above[np.diff(above, prepend=-1) != 0]
+    return parents
 
 
 def _touched(index: Indices, parents: Indices) -> Mask:
@@ -283,6 +285,8 @@ def _lonely(index: Indices, parents: Indices) -> Indices:
     """Returns the children of the parents that are not among the positions, ascending."""
     row, side = np.nonzero(~_touched(index, parents))
     return 2 * parents[row] + side
+
+
 def untouched_trace(hasher: Hasher, top: Sequence[bytes]) -> TreeTrace:
     """Returns the one node that shows an array equal before and after, from what `WordTree.top` gives.
 
@@ -295,7 +299,6 @@ def untouched_trace(hasher: Hasher, top: Sequence[bytes]) -> TreeTrace:
     digest = compress(hasher, pair)
     level, index = np.array([ARRAY_DEPTH - 1]), np.zeros(1, dtype=np.int64)
     return TreeTrace(level, index, np.zeros((1, 2), dtype=np.bool_), pair, pair, digest, digest)
-
 
 
 def _concatenate(parts: Sequence[TreeTrace]) -> TreeTrace:

@@ -68,7 +68,6 @@ class SegmentWitness:
     siblings: tuple[tuple[bytes, ...], ...]
     kind: int = SMALL_KIND
 
-
     def encode(self) -> bytes:
         """Returns canonical bytes."""
         writer = Writer().u8(WITNESS_VERSION).u8(self.kind).sized(self.statement.preimage())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from operators.proof_worker import process_backend
+from pipelines.adversary.ledger_traffic import fresh_ledger, mixed_blocks, transfer
 from pipelines.bulk_ledger import BALANCE, bulk_ledger, transfer_blocks
 from proving.arithmetic.modulus import P
 from proving.errors import ProofMalformed, ProofRejected, ProvingError, RejectionReason
@@ -35,7 +37,6 @@ from proving.stark.trace_check import TraceChecker, TraceReport
 from proving.verifier import AcceptancePolicy, KeyRing, verify
 from schemas.statement import SegmentStatement
 from schemas.units import FIRST_ACCOUNT, SUPPLY_CAP, Array
-from pipelines.adversary.ledger_traffic import fresh_ledger, mixed_blocks, transfer
 
 BACKEND = process_backend()
 FEW = {"num_queries": 6, "query_pow_bits": 1}
@@ -92,7 +93,7 @@ def test_a_window_of_both_shapes_is_proven_and_its_segments_follow_each_other() 
     assert kinds == [2, 1]
     statements = [shown(proof(number), 1, 2) for number in range(len(kinds))]
     assert statements == [witness.statement for witness in window()]
-    for before, after in zip(statements, statements[1:], strict=False):
+    for before, after in pairwise(statements):
         assert (before.after, before.segment + 1) == (after.before, after.segment)
     ledger = fresh_ledger()
     for block in blocks():

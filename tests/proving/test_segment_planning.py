@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from pipelines.adversary.ledger_traffic import fresh_ledger, mixed_blocks
 from proving.errors import ProvingError
 from proving.kinds import registered_kinds
 from proving.ledger.layout import Layout, make_layout
@@ -16,7 +17,6 @@ from proving.segment_proofs import SEGMENT_KINDS, large_shape, segment_layout
 from schemas.job import MAX_WITNESS_BYTES
 from schemas.statement import TOUCHED_ARRAYS
 from schemas.units import ARRAY_DEPTH, Array
-from pipelines.adversary.ledger_traffic import fresh_ledger, mixed_blocks
 
 
 def naive_rows(loads: Sequence[Load]) -> tuple[int, int, int, int]:
@@ -68,7 +68,7 @@ def test_a_segment_takes_as_many_entries_as_fit_and_not_one_more(
 ) -> None:
     layout = make_layout(log_height, lanes)
     for seed in range(6):
-        rng = random.Random(f"{log_height} {lanes} {seed}")
+        rng = random.Random(f"{log_height} {lanes} {seed}")  # noqa: S311 - reproducible
         loads = random_loads(rng, 90, rng.choice((3, 40, 2**20, 2**29)))
         start = 0
         for cut in plan_cuts(loads, layout, None):
@@ -97,7 +97,9 @@ def test_the_planned_loads_are_those_of_the_executed_window() -> None:
         appended = [place for load in part for place in load.appends]
         assert touched == {index for index, _ in segment.accounts}
         assert linked == {(array, peer) for array, peer, _ in segment.links}
-        assert [i for a, i in appended if a is Array.TXS] == [*range(before.sequence, after.sequence)]
+        assert [i for a, i in appended if a is Array.TXS] == [
+            *range(before.sequence, after.sequence)
+        ]
         assert [i for a, i in appended if a is Array.KEY] == [*range(before.keys, after.keys)]
         cells = len(touched) + len(linked)
         assert naive_rows(part)[3] >= 32 * sum(map(len, segment.siblings)) + 36 * cells
@@ -153,7 +155,7 @@ def test_an_entry_that_no_segment_holds_is_named() -> None:
 
 def test_a_large_witness_always_finds_place_in_an_envelope() -> None:
     """Cells far apart: their siblings fill the envelope before their nodes fill the lanes."""
-    rng = random.Random(5)
+    rng = random.Random(5)  # noqa: S311 - reproducible
     spread = [rng.randrange(16, 2**29) for _ in range(60_000)]
     loads = [
         Load(2, 0, ((Array.ACC, a), (Array.ACC, b)), ((Array.TXS, number),))
