@@ -50,6 +50,7 @@ def build_trace(
     hasher: Hasher,
     payee: bytes = ZERO_WORD,
     vk_self: bytes = ZERO_WORD,
+    *,
     columns_of: ColumnsOf = compression_columns,
 ) -> tuple[FieldArray, list[int]]:
     """Builds the main trace and the public inputs of a segment.

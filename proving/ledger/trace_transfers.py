@@ -63,7 +63,7 @@ def transfer_rows(run: TransferRun, start: RunStart, last_time: Column) -> dict[
         "elapsed": limb_columns(now - previous - 1, 2),
         "old": account_words(run.old_balance, run.old_nonce).T,
         "new": account_words(run.new_balance, run.new_nonce).T,
-        "word": _on_debits(run.words.T),
+        "word": _on_debits(run.words.T.astype(np.int64)),
         "carry": _carries(run, amount, fee_limbs),
         "fee": _on_debits(fee_limbs),
         "time_left": _on_debits(run.expiry - start.slot),

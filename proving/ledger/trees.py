@@ -270,7 +270,8 @@ def partial_tree(hasher: Hasher, cells: Mapping[int, bytes], siblings: Sequence[
 def _parents(index: Indices) -> Indices:
     """Returns the positions above ascending positions, each once."""
     above = index >> 1
-    return above[np.diff(above, prepend=-1) != 0]
+    parents: Indices = above[np.diff(above, prepend=-1) != 0]
+    return parents
 
 
 def _touched(index: Indices, parents: Indices) -> Mask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_a_window_of_both_shapes_is_proven_and_its_segments_follow_each_other() 
     assert kinds == [2, 1]
     statements = [shown(proof(number), 1, 2) for number in range(len(kinds))]
     assert statements == [witness.statement for witness in window()]
-    for before, after in zip(statements, statements[1:], strict=False):
+    for before, after in pairwise(statements):
         assert (before.after, before.segment + 1) == (after.before, after.segment)
     ledger = fresh_ledger()
     for block in blocks():

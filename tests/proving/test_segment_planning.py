@@ -68,7 +68,7 @@ def test_a_segment_takes_as_many_entries_as_fit_and_not_one_more(
 ) -> None:
     layout = make_layout(log_height, lanes)
     for seed in range(6):
-        rng = random.Random(f"{log_height} {lanes} {seed}")
+        rng = random.Random(f"{log_height} {lanes} {seed}")  # noqa: S311 - reproducible
         loads = random_loads(rng, 90, rng.choice((3, 40, 2**20, 2**29)))
         start = 0
         for cut in plan_cuts(loads, layout, None):
@@ -155,7 +155,7 @@ def test_an_entry_that_no_segment_holds_is_named() -> None:
 
 def test_a_large_witness_always_finds_place_in_an_envelope() -> None:
     """Cells far apart: their siblings fill the envelope before their nodes fill the lanes."""
-    rng = random.Random(5)
+    rng = random.Random(5)  # noqa: S311 - reproducible
     spread = [rng.randrange(16, 2**29) for _ in range(60_000)]
     loads = [
         Load(2, 0, ((Array.ACC, a), (Array.ACC, b)), ((Array.TXS, number),))
