@@ -198,7 +198,7 @@ def permutations(work: BenchWork) -> dict[str, Any]:
         "parameters": {
             **proof_parameters(prover),
             "rows": rows,
-            "backend": backend.name,
+            "backend": backend.describe(),
             "threads": threads,
         },
     }
@@ -238,7 +238,7 @@ def scaling(work: BenchWork) -> dict[str, Any]:
         "proof_bytes": largest["proof_bytes"],
         "proven_bits": min(point["proven_bits"] for point in points),
         "verified": True,
-        "parameters": {"lanes": 1, "backend": backend.name, "threads": threads},
+        "parameters": {"lanes": 1, "backend": backend.describe(), "threads": threads},
     }
 
 

@@ -110,7 +110,11 @@ def reuse(work: BenchWork) -> dict[str, Any]:
         "proof_bytes": max(map(len, proofs)),
         "proven_bits": verified_apart(proofs),
         "verified": True,
-        "parameters": {"kind": SEGMENT_KIND, "threads": usable_cores(), "backend": backend.name},
+        "parameters": {
+            "kind": SEGMENT_KIND,
+            "threads": usable_cores(),
+            "backend": backend.describe(),
+        },
     }
 
 
