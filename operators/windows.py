@@ -23,6 +23,7 @@ from operators.stage import Input, Output, Stage
 from operators.transaction_store import StoredTransaction, TransactionStore
 from proving.backends.port import Hasher
 from proving.ledger.layout import Layout
+from proving.ledger.planning import LargeShape
 from proving.ledger.segments import cut_window
 from proving.ledger.state import Block as LedgerBlock
 from proving.ledger.state import Ledger, restore_ledger
@@ -103,6 +104,7 @@ class WindowsStage:
         genesis: Makes the ledger before block one.
         layout: Shape of the circuit that the segments are for.
         hasher: Where permutations run.
+        large: Circuit for much load; None makes small segments whatever the load.
     """
 
     committee: Committee
@@ -111,6 +113,7 @@ class WindowsStage:
     genesis: Callable[[], Ledger]
     layout: Layout
     hasher: Hasher
+    large: LargeShape | None = None
 
     @property
     def shard(self) -> int:
@@ -247,7 +250,7 @@ class WindowsStage:
         references = [one for block in blocks for one in decode_payload(block.payload)]
         executed = [self._ledger_block(state.store, block, window) for block in blocks]
         before = state.ledger.state_root()
-        segments = cut_window(state.ledger, executed, window, self.layout)
+        segments = cut_window(state.ledger, executed, window, self.layout, self.large)
         last = blocks[-1].header
         ends = (state.ledger.state_root(), state.ledger.root(Array.TXS))
         if ends != (last.post_state_root, last.transactions_root):

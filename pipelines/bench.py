@@ -18,6 +18,7 @@ from pipelines.bench_permutations import permutations, scaling
 from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
 from pipelines.bench_reuse import reuse
 from pipelines.bench_rival import rival
+from pipelines.bench_segment import DEFAULT_SEGMENT_TRANSACTIONS, segment
 from pipelines.bench_steps import steps
 from pipelines.bench_verdicts import verified_apart
 from pipelines.bench_work import BenchWork, environment
@@ -43,6 +44,7 @@ DEFAULT_TRANSACTIONS = {
     "steps": 64,
     "cold": 16,
     "reuse": 5000,
+    "segment": DEFAULT_SEGMENT_TRANSACTIONS,
 }
 KERNEL_STATES = 1 << 14
 NOT_BUILT = {
@@ -65,6 +67,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "batch": batch,
         "verify": verify,
         "signatures": signatures,
+        "segment": lambda one: segment(one.transactions, one.accounts, one.seed, one.report),
         "permutations": permutations,
         "scaling": scaling,
         "rival": rival,

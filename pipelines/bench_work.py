@@ -85,6 +85,7 @@ class BenchWork:
         out: Where a plot goes, or None.
         records: Files with records of earlier benches, to be drawn.
         aggregates: Whether `steps` measures aggregation, which takes many times as long as the rest.
+        accounts: Accounts of the state, for `segment`.
     """
 
     transactions: int
@@ -95,6 +96,7 @@ class BenchWork:
     out: Path | None = None
     records: Sequence[Path] = ()
     aggregates: bool = True
+    accounts: int = 0
 
     def timed(self, run: Callable[[], Any]) -> Timings:
         """Runs once to warm up and then `repeat` times."""

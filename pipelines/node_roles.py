@@ -28,7 +28,7 @@ from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles
 from proving.ledger.state import genesis_ledger
-from proving.segment_proofs import segment_layout
+from proving.segment_proofs import large_shape, segment_layout
 from schemas.errors import EclipticaError, EnvironmentMissing
 
 STAGES = "stages"
@@ -114,6 +114,7 @@ def chain(place: NodePlace) -> Role:
         lambda: genesis_ledger(shard.parameters(), shard.hasher, place.genesis.issuer_key),
         segment_layout(),
         shard.hasher,
+        large_shape(),
     )
     beacon_observer = BeaconObserver(beacon_place(place), directory, place.data)
     tips = beacon_observer.state.application

@@ -26,7 +26,7 @@ from proving.recursion.programs import program_about, recursion_air
 from proving.recursion.tape import Tape
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
-from proving.stark.parameters import RECURSION, SEGMENT_S, ProofParameters
+from proving.stark.parameters import RECURSION, SEGMENT_L, SEGMENT_S, ProofParameters
 from proving.stark.setup import ProvingKey, make_proving_key
 from schemas.errors import InvariantError, ParameterError
 
@@ -142,6 +142,14 @@ def registered_kinds() -> KindTable:
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
                 key_digest="fb63a834fe231472b28b4518b9151748f64e602112285a0e9e236d2552d2f054",
+            ),
+            ProofKind(
+                number=2,
+                name="segment_l",
+                level="window",
+                make_air=lambda: LedgerAir(17, 4),
+                parameters=SEGMENT_L,
+                key_digest="3f7d520421b8f6244ea89747f98a356606b6116c8d1a332c3ebcbe3477881e14",
             ),
             ProofKind(
                 number=16,

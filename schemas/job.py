@@ -11,8 +11,11 @@ from typing import Any
 from schemas.errors import WireError
 
 _MAGIC = b"ECLJ\x01"
-MAX_ENVELOPE_BYTES = 8 * 1024 * 1024
-"""Largest envelope, bytes: half of what one log record may hold."""
+MAX_ENVELOPE_BYTES = 15 * 1024 * 1024
+"""Largest envelope, bytes: it shares a log record of 16 MiB with a few small columns."""
+
+MAX_WITNESS_BYTES = MAX_ENVELOPE_BYTES - 2**16
+"""Bytes of a witness that always find place in an envelope; windows are cut accordingly."""
 
 
 class JobEvent(StrEnum):

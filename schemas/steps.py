@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from schemas.transactions import TransactionKind
 from schemas.units import Array
@@ -282,6 +283,7 @@ RETURN_STEPS = (RECEIVE_LINK, RETURN_LINK)
 """Steps of INBOUND when its recipient is no account here: the amount goes back to its sender's shard."""
 
 
+@cache
 def steps_of(kind: TransactionKind) -> tuple[Step, ...]:
     """Returns the steps of a kind in order, of INBOUND those that credit; empty for a reserved kind."""
     return tuple(step for step in STEPS if step.kind is kind and step is not RETURN_LINK)

@@ -7,6 +7,7 @@ Both are cut into 15-bit limbs, because in a field of 31 bits a sum of two 30-bi
 from __future__ import annotations
 
 from enum import IntEnum
+from struct import Struct
 
 from schemas.errors import ParameterError
 
@@ -138,12 +139,18 @@ def limbs_of(value: int, count: int = AMOUNT_LIMBS) -> tuple[int, ...]:
     """
     if not 0 <= value < 1 << (LIMB_BITS * count):
         raise ParameterError(f"{value} does not fit {count} limbs of {LIMB_BITS} bits")
-    return tuple((value >> (LIMB_BITS * j)) & (LIMB_LIMIT - 1) for j in range(count))
+    return tuple(
+        [(value >> shift) & (LIMB_LIMIT - 1) for shift in range(0, LIMB_BITS * count, LIMB_BITS)]
+    )
 
 
 def value_of(limbs: tuple[int, ...]) -> int:
     """Inverse of `limbs_of`."""
     return sum(limb << (LIMB_BITS * j) for j, limb in enumerate(limbs))
+
+
+_WORD = Struct(f"<{WORD_ELEMENTS}I")
+"""A word as bytes: eight little-endian residues."""
 
 
 def word_bytes(elements: tuple[int, ...]) -> bytes:
@@ -152,9 +159,9 @@ def word_bytes(elements: tuple[int, ...]) -> bytes:
     Raises:
         ParameterError: There are not eight elements, or one is not a canonical residue.
     """
-    if len(elements) != WORD_ELEMENTS or not all(0 <= e < MODULUS for e in elements):
+    if len(elements) != WORD_ELEMENTS or not 0 <= min(elements) <= max(elements) < MODULUS:
         raise ParameterError(f"{elements} is not a word of eight residues")
-    return b"".join(e.to_bytes(4, "little") for e in elements)
+    return _WORD.pack(*elements)
 
 
 def word_elements(data: bytes) -> tuple[int, ...]:
@@ -165,7 +172,7 @@ def word_elements(data: bytes) -> tuple[int, ...]:
     """
     if len(data) != WORD_BYTES:
         raise ParameterError(f"a word has {WORD_BYTES} bytes, got {len(data)}")
-    elements = tuple(int.from_bytes(data[4 * j : 4 * j + 4], "little") for j in range(8))
-    if not all(e < MODULUS for e in elements):
+    elements: tuple[int, ...] = _WORD.unpack(data)
+    if max(elements) >= MODULUS:
         raise ParameterError("a word holds a non-canonical residue")
     return elements

@@ -37,6 +37,7 @@ BenchName = Literal[
     "reuse",
     "cold",
     "plot",
+    "segment",
 ]
 
 
@@ -107,8 +108,13 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option(help="Whether steps measures aggregation; much longer than the rest."),
         ] = True,
+        accounts: Annotated[
+            int | None,
+            typer.Option(min=2, help="Accounts of the state, for segment.", show_default="2^20"),
+        ] = None,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
         size = {"transactions": transactions, "repeat": repeat, "rows": rows}
+        size["accounts"] = accounts
         rest = {"records": records, "out": out, "aggregates": aggregation}
         return Work("bench:run_bench", {"name": name, **size, **rest})

@@ -149,9 +149,9 @@ def account_of(word: bytes) -> Account:
     """
     elements = word_elements(word)
     limbs, rest = elements[:AMOUNT_LIMBS], elements[AMOUNT_LIMBS + 1 :]
-    if any(rest) or any(limb >= LIMB_LIMIT for limb in limbs):
+    if any(rest) or max(limbs) >= LIMB_LIMIT:
         raise ParameterError(f"{elements} is no account cell")
-    return Account(value_of(elements[:4]), elements[4])
+    return Account(value_of(limbs), elements[AMOUNT_LIMBS])
 
 
 EMPTY_ACCOUNT = Account(0, 0)

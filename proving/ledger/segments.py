@@ -1,105 +1,65 @@
 """Cuts a window's transactions into segments that fit a circuit, each with its witness.
 
-A cut may fall between any two transactions. Rows are counted exactly while transactions are added, and one
+A cut may fall between any two transactions. Rows are counted exactly beforehand (`planning.py`), and one
 transaction alone always fits, so every valid block is provable in as many segments as it needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice, takewhile
 
 from proving.errors import ProvingError
 from proving.ledger.layout import Layout
+from proving.ledger.planning import Cut, LargeShape, Load, plan_cuts
 from proving.ledger.rules import cell_index, steps_for
 from proving.ledger.state import Block, Ledger
-from proving.ledger.witness import Entry, SegmentWitness
+from proving.ledger.transfers import LEAST_RUN
+from proving.ledger.witness import SMALL_KIND, Entry, SegmentWitness
 from schemas.rejection import RejectionReason
 from schemas.statement import TOUCHED_ARRAYS, Boundary, SegmentStatement
-from schemas.steps import REGISTER_KEY, SETTLE, Step
-from schemas.transactions import Transaction
-from schemas.units import ARRAY_DEPTH, LINK_ARRAYS, Array, ReservedCell
+from schemas.transactions import Transaction, TransactionKind
+from schemas.units import LINK_ARRAYS, Array, ReservedCell
 
-Places = frozenset[tuple[Array, int]]
-"""Cells by array and index."""
-
-
-class _RowCount:
-    """Rows that the transactions of a segment fill so far."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._steps = 1  # the last row is padding
-        self._hashes = 0
-        self._cells: set[tuple[Array, int]] = set()
-        self._nodes: set[tuple[Array, int, int]] = set()
-        for array in TOUCHED_ARRAYS:
-            self._nodes.add((array, ARRAY_DEPTH, 0))  # an array that nothing touches shows this one
-
-    def add_path(self, array: Array, index: int, nodes: set[tuple[Array, int, int]]) -> None:
-        """Adds the nodes above a cell to `nodes` that are not counted yet."""
-        for level in range(1, ARRAY_DEPTH + 1):
-            node = (array, level, index >> level)
-            if node in self._nodes or node in nodes:
-                return
-            nodes.add(node)
-
-    def try_add(self, steps: Sequence[Step], cells: Places, keys: int, sequence: int) -> bool:
-        """Adds a transaction if it fits; says whether it did."""
-        registers = REGISTER_KEY in steps
-        nodes: set[tuple[Array, int, int]] = set()
-        for array, cell in cells:
-            self.add_path(array, cell, nodes)
-        self.add_path(Array.TXS, sequence, nodes)
-        if registers:
-            self.add_path(Array.KEY, keys, nodes)
-        rows = self._steps + len(steps)
-        links = sum(step.link is not None for step in steps)
-        hashes = self._hashes + int(registers) + links
-        node_rows = len(self._nodes) + len(nodes) + (hashes + 1) // 2
-        height, lanes = self._layout.height, len(self._layout.nodes)
-        memory_rows = len(self._cells | cells)
-        if max(rows, memory_rows) > height or node_rows > height * lanes:
-            return False
-        self._steps, self._hashes = rows, hashes
-        self._cells |= cells
-        self._nodes |= nodes
-        return True
+SETTLED = Load(1, 0, ((Array.ACC, int(ReservedCell.PROPOSER_POOL)),), ())
+"""What a closing entry asks of a circuit, its word left out."""
 
 
 class _Cutter:
     """Executes a window on its ledger and closes a segment whenever the next entry does not fit."""
 
-    def __init__(self, ledger: Ledger, window: int, layout: Layout) -> None:
+    def __init__(
+        self, ledger: Ledger, window: int, cuts: Sequence[Cut], large: LargeShape | None
+    ) -> None:
         self._ledger = ledger
         self._window = window
-        self._layout = layout
+        self._cuts = cuts
+        self._large = large
         self._entries: list[Entry] = []
         self._before: Boundary = ledger.boundary()
-        self._rows = _RowCount(layout)
         self.segments: list[SegmentWitness] = []
 
-    def make_room(self, steps: Sequence[Step], cells: Places) -> None:
-        """Closes the segment if an entry of these steps does not fit any more."""
-        place = (cells, self._ledger.num_keys, self._ledger.sequence)
-        if self._rows.try_add(steps, *place):
-            return
-        self.finish()
-        if not self._rows.try_add(steps, *place):
-            raise ProvingError("the circuit is too small for a single transaction")
+    def make_room(self) -> None:
+        """Closes the segment if it holds all that the plan gives it."""
+        if self.room == 0:
+            self.finish()
 
-    def add(self, entry: Entry) -> None:
-        """Records an entry that the ledger has executed."""
-        self._entries.append(entry)
+    @property
+    def room(self) -> int:
+        """Entries that the segment still takes by plan."""
+        return self._cuts[len(self.segments)].entries - len(self._entries)
+
+    def add(self, *entries: Entry) -> None:
+        """Records entries that the ledger has executed."""
+        self._entries.extend(entries)
 
     def finish(self) -> None:
-        """Closes the segment, if it holds anything, and begins the next."""
-        if not self._entries:
-            return
+        """Closes the segment and begins the next."""
         ledger, before = self._ledger, self._before
         cells = {array: sorted(ledger.pending[array]) for array in TOUCHED_ARRAYS}
-        acc = ledger.trees[Array.ACC]
-        accounts = tuple((index, acc.cell(index)) for index in cells[Array.ACC])
+        held = ledger.trees[Array.ACC].cells_at(cells[Array.ACC])
+        accounts = tuple(zip(cells[Array.ACC], held, strict=True))
         links = tuple(
             (array, peer, ledger.trees[array].cell(peer))
             for array in LINK_ARRAYS
@@ -120,14 +80,19 @@ class _Cutter:
             before,
             self._before,
         )
+        is_large = self._cuts[len(self.segments)].large
+        kind = SMALL_KIND if self._large is None or not is_large else self._large.kind
         entries = tuple(self._entries)
-        self.segments.append(SegmentWitness(statement, entries, accounts, links, siblings))
+        self.segments.append(SegmentWitness(statement, entries, accounts, links, siblings, kind))
         self._entries = []
-        self._rows = _RowCount(self._layout)
 
 
 def cut_window(
-    ledger: Ledger, blocks: Sequence[Block], window: int, layout: Layout
+    ledger: Ledger,
+    blocks: Sequence[Block],
+    window: int,
+    layout: Layout,
+    large: LargeShape | None = None,
 ) -> list[SegmentWitness]:
     """Executes a window's blocks and returns its segments in order; none for an empty window.
 
@@ -136,39 +101,79 @@ def cut_window(
         blocks: The window's final blocks in height order.
         window: Window number.
         layout: Shape of the circuit that will prove the segments.
+        large: Circuit for windows, or what is left of them, that need many segments of the first.
 
     Raises:
         ParameterError: A block's height, slot or window does not follow.
         ProvingError: A transaction is invalid where it stands, or the circuit is too small.
     """
     ledger.open_window(window)
-    cutter = _Cutter(ledger, window, layout)
+    cuts = plan_cuts(window_loads(blocks, ledger.num_keys, ledger.sequence), layout, large)
+    cutter = _Cutter(ledger, window, cuts, large)
     for block in blocks:
-        is_open = False
         ledger.prepare(block.transactions)
-        for transaction in block.transactions:
-            steps = steps_for(transaction, ledger.num_keys)
-            cutter.make_room(steps, _cells_of(transaction, steps))
-            if not is_open:
-                ledger.open_block(block.height, block.slot, block.window)
-                is_open = True
-            effects = ledger.execute(transaction)
-            if isinstance(effects, RejectionReason):
-                raise ProvingError(f"block {block.height} holds an invalid transaction: {effects}")
-            cutter.add(_entry_of(ledger, block.slot, transaction, effects.new_account))
-        cutter.make_room((SETTLE,), frozenset({(Array.ACC, int(ReservedCell.PROPOSER_POOL))}))
-        if not is_open:
-            ledger.open_block(block.height, block.slot, block.window)
+        waiting = block.transactions
+        cutter.make_room()
+        ledger.open_block(block.height, block.slot, block.window)
+        while waiting:
+            cutter.make_room()
+            waiting = waiting[_execute_some(ledger, cutter, block, waiting) :]
+        cutter.make_room()
         ledger.close_block()
         cutter.add(Entry(block.slot, None))
-    cutter.finish()
+    if cuts:
+        cutter.finish()
     return cutter.segments
 
 
-def _cells_of(transaction: Transaction, steps: Sequence[Step]) -> Places:
-    return frozenset(
+def _execute_some(
+    ledger: Ledger, cutter: _Cutter, block: Block, waiting: Sequence[Transaction]
+) -> int:
+    """Executes the next transactions of the open block that the segment has room for; returns how many."""
+    transfers = tuple(takewhile(_is_transfer, islice(waiting, cutter.room)))
+    if len(transfers) >= LEAST_RUN and ledger.execute_transfers(transfers):
+        cutter.add(*(Entry(block.slot, transfer) for transfer in transfers))
+        return len(transfers)
+    alone = waiting[: max(1, len(transfers))]
+    for transaction in alone:
+        effects = ledger.execute(transaction)
+        if isinstance(effects, RejectionReason):
+            raise ProvingError(f"block {block.height} holds an invalid transaction: {effects}")
+        cutter.add(_entry_of(ledger, block.slot, transaction, effects.new_account))
+    return len(alone)
+
+
+def _is_transfer(transaction: Transaction) -> bool:
+    return transaction.kind is TransactionKind.TRANSFER
+
+
+def window_loads(blocks: Iterable[Block], keys: int, sequence: int) -> list[Load]:
+    """Returns what each transaction and closing entry of a window asks of a circuit, in order.
+
+    Args:
+        blocks: Of the window.
+        keys: Accounts registered before it, the reserved ones included.
+        sequence: Words in TXS before it.
+    """
+    loads: list[Load] = []
+    for block in blocks:
+        for transaction in (*block.transactions, None):
+            load = SETTLED if transaction is None else _load_of(transaction, keys)
+            keys += sum(array is Array.KEY for array, _ in load.appends)
+            word = (Array.TXS, sequence + len(loads))
+            loads.append(load._replace(appends=(word, *load.appends)))
+    return loads
+
+
+def _load_of(transaction: Transaction, keys: int) -> Load:
+    """Returns what a transaction asks of a circuit, without its word of TXS."""
+    steps = steps_for(transaction, keys)
+    registers = transaction.kind is TransactionKind.REGISTER
+    cells = tuple(
         (step.array, cell_index(step, transaction)) for step in steps if step.array is not None
     )
+    hashes = registers + sum(step.link is not None for step in steps)
+    return Load(len(steps), hashes, cells, ((Array.KEY, keys),) if registers else ())
 
 
 def _entry_of(

@@ -25,6 +25,8 @@ from proving.ledger.rules import (
     receive,
     settle,
 )
+from proving.ledger.transfers import run_transfers
+from proving.ledger.tree_levels import bytes_of, words_of
 from proving.ledger.trees import WordTree, empty_digests
 from proving.ledger.words import Elements, Link, block_word
 from schemas.errors import InvariantError, ParameterError
@@ -35,6 +37,7 @@ from schemas.transactions import Transaction, TransactionKind
 from schemas.units import (
     ADDRESS_BYTES,
     BLOCK_TRANSACTIONS_LIMIT,
+    EXPIRY_SPAN,
     FIRST_ACCOUNT,
     INDEX_LIMIT,
     LINK_ARRAYS,
@@ -362,6 +365,34 @@ class Ledger:
         self.fee_sum += transaction.fee
         return effects
 
+    def execute_transfers(self, transfers: Sequence[Transaction]) -> bool:
+        """Executes transfers of the open block all at once, if all are valid; otherwise does nothing.
+
+        Returns:
+            Whether it did. If not, `execute` says which is not valid and why.
+        """
+        place = (self.parameters.chain, self.parameters.shard, 0, b"", b"")
+        if self.block_transactions + len(transfers) >= BLOCK_TRANSACTIONS_LIMIT or any(
+            (one.chain, one.shard, one.peer, one.address, one.public_key) != place
+            or one.fee < self.parameters.minimum_fee
+            for one in transfers
+        ):
+            return False
+        run = run_transfers(transfers, self.num_keys, self.account)
+        if run is None:
+            return False
+        if ((run.expiry < self.slot) | (run.expiry - self.slot >= EXPIRY_SPAN)).any():
+            return False
+        self.accounts.update(run.accounts())
+        words = bytes_of(run.account_words())
+        self.pending[Array.ACC].update(zip(run.touched.tolist(), words, strict=True))
+        places = range(self.sequence, self.sequence + len(transfers))
+        self.pending[Array.TXS].update(zip(places, bytes_of(run.words), strict=True))
+        self.sequence += len(transfers)
+        self.block_transactions += len(transfers)
+        self.fee_sum += int(run.fee.sum())
+        return True
+
     def close_block(self) -> Elements:
         """Settles the open block's fees and appends its word to TXS; returns the word."""
         touch = settle(self, SETTLE, self.fee_sum)
@@ -376,7 +407,9 @@ class Ledger:
     def update_trees(self) -> None:
         """Brings the trees up to date with everything executed so far."""
         for array, cells in self.pending.items():
-            self.trees[array].update(cells)
+            places = sorted(cells)
+            words = words_of([cells[place] for place in places])
+            self.trees[array].write(np.array(places, dtype=np.int64), words)
             cells.clear()
 
     def write_account(self, index: int, account: Account) -> None:

@@ -13,8 +13,9 @@ from proving.ledger.air import LedgerAir
 from proving.ledger.air_steps import MONEY_FIELDS, RANGED_FIELDS
 from proving.ledger.layout import Layout
 from proving.ledger.permutation import hash_bytes
-from proving.ledger.trace_nodes import fill_nodes
+from proving.ledger.trace_nodes import ColumnsOf, compression_columns, fill_nodes
 from proving.ledger.trace_steps import SegmentRun
+from proving.ledger.transfers import words_of_accounts
 from proving.ledger.trees import TreeTrace, empty_digests, partial_tree, untouched_trace
 from proving.ledger.witness import SegmentWitness
 from proving.stark.air import FieldArray
@@ -49,6 +50,8 @@ def build_trace(
     hasher: Hasher,
     payee: bytes = ZERO_WORD,
     vk_self: bytes = ZERO_WORD,
+    *,
+    columns_of: ColumnsOf = compression_columns,
 ) -> tuple[FieldArray, list[int]]:
     """Builds the main trace and the public inputs of a segment.
 
@@ -58,6 +61,7 @@ def build_trace(
         hasher: Where permutations run.
         payee: Word that binds prover, job and epoch.
         vk_self: Word passed through to recursion.
+        columns_of: Computes what the hash lanes store; `compiled_columns` does it faster.
 
     Returns:
         (num_main, height) canonical residues and `num_publics` public inputs.
@@ -71,7 +75,7 @@ def build_trace(
     run.run()
     trees = _update_trees(witness, run, hasher)
     pairs = np.frombuffer(b"".join(run.hashes), dtype="<u4").astype(np.uint32)
-    fill_nodes(trace, layout, trees, pairs.reshape(-1, PERMUTATION_WIDTH))
+    fill_nodes(trace, layout, trees, pairs.reshape(-1, PERMUTATION_WIDTH), columns_of)
     _fill_ranges(trace, layout)
     digest = statement_digest(witness.statement, hasher)
     return trace, publics_of(witness.statement, digest, vk_self, payee)
@@ -81,7 +85,8 @@ def _update_trees(
     witness: SegmentWitness, run: SegmentRun, hasher: Hasher
 ) -> list[tuple[Array, TreeTrace]]:
     old: dict[Array, dict[int, bytes]] = {Array.ACC: dict(witness.accounts)}
-    new = {Array.ACC: {index: account.word() for index, account in run.accounts.items()}}
+    held = words_of_accounts(run.accounts.values())
+    new = {Array.ACC: dict(zip(run.accounts, held, strict=True))}
     for array in LINK_ARRAYS:
         old[array] = {peer: word for kind, peer, word in witness.links if kind is array}
         new[array] = {peer: run.links[array, peer] for peer in old[array]}

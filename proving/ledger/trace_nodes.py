@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -14,12 +15,20 @@ from proving.arithmetic.poseidon2 import (
     external_layer,
     internal_layer,
 )
+from proving.arithmetic.program import Program, R, trace_program
 from proving.arithmetic.residues import Residues
+from proving.backends.port import Backend
 from proving.errors import ProvingError
-from proving.ledger.layout import COMPRESSION_COLUMNS, Layout
+from proving.ledger.layout import Layout
 from proving.ledger.trees import TreeTrace
 from proving.stark.air import FieldArray
 from schemas.units import Array
+
+COMPRESSED_TOGETHER = 2**13
+"""Compressions computed at a time, so that their columns, 5 MB, are still in a cache when they are copied."""
+
+ColumnsOf = Callable[[FieldArray], FieldArray]
+"""`compression_columns`, or what computes the same faster."""
 
 
 def compression_columns(pairs: FieldArray) -> FieldArray:
@@ -31,7 +40,27 @@ def compression_columns(pairs: FieldArray) -> FieldArray:
     Returns:
         (156, n): inputs, S-box outputs of seven full and twenty partial rounds, digest.
     """
-    given = [Residues(column.astype(np.uint64)) for column in pairs.T]
+    columns = _columns([Residues(column.astype(np.uint64)) for column in pairs.T])
+    return np.stack([column.residues for column in columns]).astype(np.uint32)
+
+
+def compiled_columns(backend: Backend) -> ColumnsOf:
+    """Returns `compression_columns` as a program of a backend."""
+
+    def run(pairs: FieldArray) -> FieldArray:
+        inputs = np.ascontiguousarray(pairs.T)
+        return backend.run(compression_program(), list(inputs), len(pairs))
+
+    return run
+
+
+@cache
+def compression_program() -> Program:
+    """Returns the field program of one compression: 16 inputs, 156 outputs."""
+    return trace_program("compression", PERMUTATION_WIDTH, _columns)
+
+
+def _columns(given: list[R]) -> list[R]:
     columns = list(given)
     state = external_layer(given)
     half = len(EXTERNAL_CONSTANTS) // 2
@@ -46,7 +75,7 @@ def compression_columns(pairs: FieldArray) -> FieldArray:
             columns += cubes
         state = external_layer(cubes)
     columns += [state[j] + given[j] for j in range(WORD)]
-    return np.stack([column.residues for column in columns]).astype(np.uint32)
+    return columns
 
 
 def fill_nodes(
@@ -54,6 +83,7 @@ def fill_nodes(
     layout: Layout,
     trees: Sequence[tuple[Array, TreeTrace]],
     hashes: FieldArray,
+    columns_of: ColumnsOf = compression_columns,
 ) -> None:
     """Writes all hash lanes.
 
@@ -62,6 +92,7 @@ def fill_nodes(
         layout: Where the lanes are.
         trees: Every touched node of every array.
         hashes: (n, 16) compressions offered once each on the hash bus.
+        columns_of: Computes what the lanes store.
 
     Raises:
         ProvingError: They do not fit.
@@ -93,12 +124,6 @@ def fill_nodes(
         pairs[version, place_of] = pair
         uses[version, place_of] = 1
     filled = start + (len(hashes) + 1) // 2
-    columns = np.zeros((2, COMPRESSION_COLUMNS, size), dtype=np.uint32)
-    # Padding rows all hold the same compression, of two zero words: one row stands for the rest.
-    sample = min(filled + 1, size)
-    done = compression_columns(pairs[:, :sample].reshape(-1, PERMUTATION_WIDTH))
-    columns[:, :, :sample] = done.reshape(COMPRESSION_COLUMNS, 2, sample).transpose(1, 0, 2)
-    columns[:, :, sample:] = columns[:, :, sample - 1 : sample]
     for number, lane in enumerate(layout.nodes):
         rows = slice(number * height, (number + 1) * height)
         for name, values in fields.items():
@@ -106,4 +131,20 @@ def fill_nodes(
         for version, name in enumerate(("old", "new")):
             trace[lane.column(f"uses_{name}")] = uses[version, rows]
             places = lane.places[name]
-            trace[places.start : places.stop] = columns[version, :, rows]
+            _fill_compressions(
+                trace[places.start : places.stop],
+                pairs[version, rows],
+                min(max(filled - rows.start, 0), height),
+                columns_of,
+            )
+
+
+def _fill_compressions(
+    target: FieldArray, pairs: FieldArray, filled: int, columns_of: ColumnsOf
+) -> None:
+    """Writes the compressions of one version of a lane; the rows past `filled` all hold that of two zero words."""
+    for start in range(0, filled, COMPRESSED_TOGETHER):
+        part = slice(start, min(start + COMPRESSED_TOGETHER, filled))
+        target[:, part] = columns_of(pairs[part])
+    if filled < len(pairs):
+        target[:, filled:] = columns_of(pairs[filled : filled + 1])

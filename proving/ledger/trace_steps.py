@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -13,11 +14,18 @@ from proving.ledger.layout import Layout, span_limbs
 from proving.ledger.rules import (
     Account,
     Touch,
-    account_of,
     execute_steps,
     settle,
 )
 from proving.ledger.state import compress_words
+from proving.ledger.trace_transfers import RunStart, transfer_rows
+from proving.ledger.transfers import (
+    LEAST_RUN,
+    accounts_of_words,
+    run_transfers,
+    words_of_accounts,
+)
+from proving.ledger.tree_levels import bytes_of, words_of
 from proving.ledger.witness import Entry, SegmentWitness
 from proving.ledger.words import Elements, block_word, link_word, transaction_word
 from proving.stark.air import FieldArray
@@ -67,7 +75,9 @@ class SegmentRun:
         self._witness = witness
         self._hasher = hasher
         before = witness.statement.before
-        self.accounts = {index: account_of(word) for index, word in witness.accounts}
+        places = [index for index, _ in witness.accounts]
+        cells = accounts_of_words([word for _, word in witness.accounts])
+        self.accounts = dict(zip(places, cells, strict=True))
         self.links = {(array, peer): word for array, peer, word in witness.links}
         self.appended: dict[Array, dict[int, bytes]] = {Array.KEY: {}, Array.TXS: {}}
         self.hashes: list[bytes] = []
@@ -107,11 +117,15 @@ class SegmentRun:
         Raises:
             ProvingError: An entry is invalid, the rows do not suffice, or the end is not the statement's.
         """
-        for entry in self._witness.entries:
-            if entry.transaction is None:
-                self._settle(entry.slot)
-            else:
-                self._transact(entry)
+        for (kind, slot), group in groupby(self._witness.entries, _kind_and_slot):
+            entries = list(group)
+            if kind is TransactionKind.TRANSFER and self._transfer_all(entries, slot):
+                continue
+            for entry in entries:
+                if entry.transaction is None:
+                    self._settle(entry.slot)
+                else:
+                    self._transact(entry)
         after = self._witness.statement.after
         reached = (self._height, self._slot, self._sequence, self._keys, self._count, self._fee_sum)
         stated = (
@@ -140,6 +154,42 @@ class SegmentRun:
             "block_transactions": (self._count,),
             "fee_sum": limbs_of(self._fee_sum, 3),
         }
+
+    def _transfer_all(self, entries: Sequence[Entry], slot: int) -> bool:
+        """Writes a run of transfers at once; says no, and does nothing, if one of them is not valid."""
+        transfers = [entry.transaction for entry in entries if entry.transaction is not None]
+        rows = slice(self._row, self._row + 2 * len(transfers))
+        if len(transfers) < LEAST_RUN or rows.stop >= self._layout.height:
+            return False
+        run = run_transfers(transfers, self._keys, self.accounts.get)
+        if run is None or ((run.expiry < slot) | (run.expiry - slot >= LIMB_LIMIT)).any():
+            return False
+        start = RunStart(
+            self._row,
+            self._height,
+            slot,
+            self._advance(slot),
+            self._sequence,
+            self._keys,
+            self._count,
+            self._fee_sum,
+        )
+        times = [self._last_time.get((Array.ACC, cell), 0) for cell in run.cells.tolist()]
+        fields = transfer_rows(run, start, np.array(times, dtype=np.int64))
+        for name, values in fields.items():
+            places = self._lane.places[name]
+            self._trace[places.start : places.stop, rows] = values
+        self.accounts.update(run.accounts())
+        ends = (rows.start + 1 + run.last).tolist()
+        touched = ((Array.ACC, cell) for cell in run.touched.tolist())
+        self._last_time.update(zip(touched, ends, strict=True))
+        for word in bytes_of(run.words):
+            self.appended[Array.TXS][self._sequence] = word
+            self._sequence += 1
+        self._count += len(transfers)
+        self._fee_sum += int(run.fee.sum())
+        self._row = rows.stop
+        return True
 
     def _transact(self, entry: Entry) -> None:
         transaction = entry.transaction
@@ -294,9 +344,10 @@ class SegmentRun:
 
     def _fill_memory(self) -> None:
         lane = self._layout.memory
+        accounts = self._witness.accounts
+        held = words_of_accounts([self.accounts[index] for index, _ in accounts])
         cells = [
-            (Array.ACC, index, word, self.accounts[index].word())
-            for index, word in self._witness.accounts
+            (Array.ACC, index, word, new) for (index, word), new in zip(accounts, held, strict=True)
         ]
         cells += [
             (array, peer, word, self.links[array, peer])
@@ -305,17 +356,23 @@ class SegmentRun:
         rows = [(*cell, self._last_time.get(cell[:2], 0)) for cell in cells]
         if len(rows) > self._layout.height:
             raise ProvingError(f"{len(rows)} cells do not fit {self._layout.height} rows")
-        for row, (array, index, old, new, last_time) in enumerate(rows):
-            for name, value in (
-                ("touched", 1),
-                ("tree", int(array)),
-                ("index", index),
-                ("last_time", last_time),
-            ):
-                self._trace[lane.column(name), row] = value
-            for name, word in (("old", old), ("new", new)):
-                places = lane.places[name]
-                self._trace[places.start : places.stop, row] = np.frombuffer(word, dtype="<u4")
+        arrays, indices, old, new, times = zip(*rows, strict=True) if rows else ((),) * 5
+        filled = slice(0, len(rows))
+        for name, values in (
+            ("touched", [1] * len(rows)),
+            ("tree", [int(array) for array in arrays]),
+            ("index", indices),
+            ("last_time", times),
+        ):
+            self._trace[lane.column(name), filled] = values
+        for name, words in (("old", old), ("new", new)):
+            places = lane.places[name]
+            self._trace[places.start : places.stop, filled] = words_of(list(words)).T
+
+
+def _kind_and_slot(entry: Entry) -> tuple[TransactionKind, int]:
+    kind = TransactionKind.SETTLE if entry.transaction is None else entry.transaction.kind
+    return kind, entry.slot
 
 
 def _carries(old: Elements, moved: Sequence[int], sign: int) -> list[int]:

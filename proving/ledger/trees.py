@@ -11,16 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proving.arithmetic.modulus import WORD
 from proving.backends.port import FieldArray, Hasher
 from proving.ledger.permutation import compress
+from proving.ledger.tree_levels import (
+    FixedLevel,
+    GrowingLevel,
+    Indices,
+    Level,
+    Mask,
+    bytes_of,
+    words_of,
+)
 from schemas.errors import InvariantError
-from schemas.units import ARRAY_DEPTH, WORD_BYTES, ZERO_WORD
-
-Indices = NDArray[np.int64]
-"""Node positions within a level, ascending and distinct."""
+from schemas.units import ARRAY_DEPTH, ZERO_WORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class TreeTrace:
 
     level: Indices
     index: Indices
-    takes: NDArray[np.bool_]
+    takes: Mask
     old: FieldArray
     new: FieldArray
     old_digest: FieldArray
@@ -62,7 +67,7 @@ class WordTree:
         hasher: Where permutations run.
         empty: `empty_digests(hasher)`, shared between trees.
         parent: Tree this one branches from; it must not change while the branch lives.
-        nodes: Known nodes of a partial tree, (level, index) -> digest; anything else is then unknown.
+        nodes: Known nodes of a partial tree, level by level; anything else is then unknown.
     """
 
     def __init__(
@@ -70,16 +75,16 @@ class WordTree:
         hasher: Hasher,
         empty: Sequence[bytes],
         parent: WordTree | None = None,
-        nodes: Mapping[tuple[int, int], bytes] | None = None,
+        nodes: Sequence[Level] | None = None,
     ) -> None:
         self._hasher = hasher
         self._empty = tuple(empty)
         self.parent: WordTree | None = parent
         self.partial = nodes is not None
         self.merged = False
-        self.levels: list[dict[int, bytes]] = [{} for _ in range(ARRAY_DEPTH + 1)]
-        for (level, index), digest in (nodes or {}).items():
-            self.levels[level][index] = digest
+        self.levels: list[Level] = [GrowingLevel() for _ in range(ARRAY_DEPTH + 1)]
+        if nodes is not None:
+            self.levels = list(nodes)
 
     @property
     def root(self) -> bytes:
@@ -106,6 +111,10 @@ class WordTree:
         """Returns a cell, a word."""
         return self.node(0, index)
 
+    def cells_at(self, indices: Sequence[int]) -> list[bytes]:
+        """Returns the cells at ascending positions, words."""
+        return bytes_of(self._gather(0, np.array(indices, dtype=np.int64)))
+
     def branch(self) -> WordTree:
         """Returns a tree that starts equal to this one and leaves it unchanged."""
         return WordTree(self._hasher, self._empty, self)
@@ -120,8 +129,8 @@ class WordTree:
         if self.parent is None:
             raise InvariantError("only a branch can be merged")
         for mine, theirs in zip(self.levels, self.parent.levels, strict=True):
-            theirs.update(mine)
-            mine.clear()
+            theirs.scatter(*mine.items())
+        self.levels = [GrowingLevel() for _ in range(ARRAY_DEPTH + 1)]
         self.merged = True
 
     def skip_merged(self) -> None:
@@ -129,8 +138,22 @@ class WordTree:
         while self.parent is not None and self.parent.merged:
             self.parent = self.parent.parent
 
+    def write(self, index: Indices, words: FieldArray) -> None:
+        """Writes (n, 8) cells and every node above them, each once.
+
+        Args:
+            index: Positions of the cells, ascending and distinct.
+            words: What they hold then.
+        """
+        for level in range(ARRAY_DEPTH if len(index) else 0):
+            self.levels[level].scatter(index, words)
+            parents, children = self._with_siblings(level, index, words)
+            index, words = parents, compress(self._hasher, children)
+        if len(index):
+            self.levels[ARRAY_DEPTH].scatter(index, words)
+
     def update(self, cells: Mapping[int, bytes]) -> TreeTrace:
-        """Writes cells and every node above them, each once.
+        """Like `write`, and tells what it did.
 
         Returns:
             All touched inner nodes before and after; with no cells, none.
@@ -138,49 +161,58 @@ class WordTree:
         parts: list[TreeTrace] = []
         index = np.array(sorted(cells), dtype=np.int64)
         old = self._gather(0, index)
-        new = _words([cells[i] for i in index.tolist()])
+        new = words_of([cells[i] for i in index.tolist()])
         for level in range(ARRAY_DEPTH if len(cells) else 0):
-            self._store(level, index, new)
-            part = self._climb(level, index, old, new)
-            parts.append(part)
-            index, old, new = part.index, part.old_digest, part.new_digest
+            _, before = self._with_siblings(level, index, old)
+            self.levels[level].scatter(index, new)
+            parents, after = self._with_siblings(level, index, new)
+            takes = _touched(index, parents)
+            digests = compress(self._hasher, np.concatenate([before, after]))
+            levels = np.full(len(parents), level, dtype=np.int64)
+            old, new = digests[: len(parents)], digests[len(parents) :]
+            parts.append(TreeTrace(levels, parents, takes, before, after, old, new))
+            index = parents
         if parts:
-            self._store(ARRAY_DEPTH, index, new)
+            self.levels[ARRAY_DEPTH].scatter(index, new)
         return _concatenate(parts)
 
-    def _climb(self, level: int, index: Indices, old: FieldArray, new: FieldArray) -> TreeTrace:
-        parents, position = np.unique(index >> 1, return_inverse=True)
-        takes = np.zeros((len(parents), 2), dtype=np.bool_)
-        takes[position, index & 1] = True
-        children = np.zeros((2, len(parents), 2, WORD), dtype=np.uint32)
-        children[0, position, index & 1] = old
-        children[1, position, index & 1] = new
-        where, side = np.nonzero(~takes)
-        siblings = self._gather(level, 2 * parents[where] + side)
-        children[:, where, side] = siblings
-        pairs = children.reshape(2 * len(parents), 2 * WORD)
-        digests = compress(self._hasher, pairs).reshape(2, len(parents), WORD)
-        before, after = children.reshape(2, len(parents), 2 * WORD)
-        levels = np.full(len(parents), level, dtype=np.int64)
-        return TreeTrace(levels, parents, takes, before, after, digests[0], digests[1])
+    def _with_siblings(
+        self, level: int, index: Indices, words: FieldArray
+    ) -> tuple[Indices, FieldArray]:
+        """Returns the parents of nodes that hold `words`, and (n, 16) pairs of their children."""
+        parents = _parents(index)
+        touched = _touched(index, parents).reshape(-1)
+        children = np.empty((2 * len(parents), WORD), dtype=np.uint32)
+        children[touched] = words
+        places = (2 * parents[:, None] + np.arange(2)).reshape(-1)
+        children[~touched] = self._gather(level, places[~touched])
+        return parents, children.reshape(len(parents), 2 * WORD)
 
     def _gather(self, level: int, index: Indices) -> FieldArray:
-        return _words([self.node(level, i) for i in index.tolist()])
-
-    def _store(self, level: int, index: Indices, words: FieldArray) -> None:
-        data = words.astype("<u4").tobytes()
-        nodes = self.levels[level]
-        for position, i in enumerate(index.tolist()):
-            nodes[i] = data[WORD_BYTES * position : WORD_BYTES * (position + 1)]
+        words = np.zeros((len(index), WORD), dtype=np.uint32)
+        missing = np.arange(len(index))
+        tree: WordTree | None = self
+        while tree is not None and len(missing):
+            found, known = tree.levels[level].gather(index[missing])
+            words[missing[known]] = found[known]
+            missing = missing[~known]
+            if tree.partial and len(missing):
+                raise InvariantError(
+                    f"a partial array does not hold node {index[missing[0]]} of level {level}"
+                )
+            tree = tree.parent
+        if len(missing):
+            words[missing] = words_of([self._empty[level]])
+        return words
 
     def multiproof(self, indices: Sequence[int]) -> list[bytes]:
         """Returns the siblings that the root needs beside the given cells, lowest level first."""
-        siblings = []
-        known = sorted(set(indices))
-        for level in range(ARRAY_DEPTH if known else 0):
-            present = set(known)
-            siblings += [self.node(level, i ^ 1) for i in known if i ^ 1 not in present]
-            known = sorted({i >> 1 for i in known})
+        siblings: list[bytes] = []
+        known = np.array(sorted(set(indices)), dtype=np.int64)
+        for level in range(ARRAY_DEPTH if len(known) else 0):
+            parents = _parents(known)
+            siblings += bytes_of(self._gather(level, _lonely(known, parents)))
+            known = parents
         return siblings
 
     def top(self) -> tuple[bytes, bytes]:
@@ -189,7 +221,8 @@ class WordTree:
 
     def cells(self) -> dict[int, bytes]:
         """Returns all written cells by index, of a tree without a parent."""
-        return dict(self.levels[0])
+        index, words = self.levels[0].items()
+        return dict(zip(index.tolist(), bytes_of(words), strict=True))
 
 
 def count_nodes(indices: Sequence[int]) -> int:
@@ -212,25 +245,46 @@ def partial_tree(hasher: Hasher, cells: Mapping[int, bytes], siblings: Sequence[
     """
     if not cells:
         raise InvariantError("a multiproof needs at least one cell")
-    nodes: dict[tuple[int, int], bytes] = {(0, i): word for i, word in cells.items()}
-    supply = iter(siblings)
-    known = sorted(cells)
-    for level in range(ARRAY_DEPTH):
-        present = set(known)
-        for i in known:
-            if i ^ 1 not in present:
-                sibling = next(supply, None)
-                if sibling is None:
-                    raise InvariantError("a multiproof has too few siblings")
-                nodes[level, i ^ 1] = sibling
-        known = sorted({i >> 1 for i in known})
-        pairs = _words([nodes[level, child] for i in known for child in (2 * i, 2 * i + 1)])
-        digests = compress(hasher, pairs.reshape(-1, 2 * WORD)).astype("<u4").tobytes()
-        for position, i in enumerate(known):
-            nodes[level + 1, i] = digests[WORD_BYTES * position : WORD_BYTES * (position + 1)]
-    if next(supply, None) is not None:
+    supply, used = words_of(list(siblings)), 0
+    index = np.array(sorted(cells), dtype=np.int64)
+    words = words_of([cells[i] for i in index.tolist()])
+    levels: list[Level] = []
+    for _ in range(ARRAY_DEPTH):
+        parents = _parents(index)
+        touched = _touched(index, parents).reshape(-1)
+        needed = len(touched) - len(index)
+        if used + needed > len(supply):
+            raise InvariantError("a multiproof has too few siblings")
+        children = np.empty((len(touched), WORD), dtype=np.uint32)
+        children[touched] = words
+        children[~touched] = supply[used : used + needed]
+        used += needed
+        places = (2 * parents[:, None] + np.arange(2)).reshape(-1)
+        levels.append(FixedLevel(places, children))
+        index, words = parents, compress(hasher, children.reshape(-1, 2 * WORD))
+    if used < len(supply):
         raise InvariantError("a multiproof has too many siblings")
-    return WordTree(hasher, (), nodes=nodes)
+    return WordTree(hasher, (), nodes=[*levels, FixedLevel(index, words)])
+
+
+def _parents(index: Indices) -> Indices:
+    """Returns the positions above ascending positions, each once."""
+    above = index >> 1
+    parents: Indices = above[np.diff(above, prepend=-1) != 0]
+    return parents
+
+
+def _touched(index: Indices, parents: Indices) -> Mask:
+    """Returns (n, 2): which children of the parents are among the positions."""
+    touched = np.zeros((len(parents), 2), dtype=np.bool_)
+    touched[np.searchsorted(parents, index >> 1), index & 1] = True
+    return touched
+
+
+def _lonely(index: Indices, parents: Indices) -> Indices:
+    """Returns the children of the parents that are not among the positions, ascending."""
+    row, side = np.nonzero(~_touched(index, parents))
+    return 2 * parents[row] + side
 
 
 def untouched_trace(hasher: Hasher, top: Sequence[bytes]) -> TreeTrace:
@@ -241,14 +295,10 @@ def untouched_trace(hasher: Hasher, top: Sequence[bytes]) -> TreeTrace:
     """
     if len(top) != 2:
         raise InvariantError("an untouched array is shown by two words")
-    pair = _words(top).reshape(1, 2 * WORD)
+    pair = words_of(list(top)).reshape(1, 2 * WORD)
     digest = compress(hasher, pair)
     level, index = np.array([ARRAY_DEPTH - 1]), np.zeros(1, dtype=np.int64)
     return TreeTrace(level, index, np.zeros((1, 2), dtype=np.bool_), pair, pair, digest, digest)
-
-
-def _words(words: Sequence[bytes]) -> FieldArray:
-    return np.frombuffer(b"".join(words), dtype="<u4").astype(np.uint32).reshape(-1, WORD)
 
 
 def _concatenate(parts: Sequence[TreeTrace]) -> TreeTrace:

@@ -20,8 +20,11 @@ from schemas.units import (
 )
 from schemas.wire import Reader, Writer
 
-WITNESS_VERSION = 2
+WITNESS_VERSION = 3
 """First byte of a witness."""
+
+SMALL_KIND = 1
+"""Number of the kind of proof for little load, `segment_s`."""
 
 STATEMENT_BYTES_LIMIT = 1 << 12
 """No statement preimage is longer."""
@@ -55,6 +58,7 @@ class SegmentWitness:
         links: (array, shard, word) of every link it touches, before it, ascending.
         siblings: Multiproof siblings of every array of `TOUCHED_ARRAYS`; of one that the segment does not
             touch, the two words below its root.
+        kind: Number of the kind of proof that it was cut for.
     """
 
     statement: SegmentStatement
@@ -62,10 +66,11 @@ class SegmentWitness:
     accounts: tuple[tuple[int, bytes], ...]
     links: tuple[tuple[Array, int, bytes], ...]
     siblings: tuple[tuple[bytes, ...], ...]
+    kind: int = SMALL_KIND
 
     def encode(self) -> bytes:
         """Returns canonical bytes."""
-        writer = Writer().u8(WITNESS_VERSION).sized(self.statement.preimage())
+        writer = Writer().u8(WITNESS_VERSION).u8(self.kind).sized(self.statement.preimage())
         writer.u32(len(self.entries))
         for entry in self.entries:
             _write_entry(writer, entry)
@@ -129,6 +134,7 @@ def decode_witness(data: bytes) -> SegmentWitness:
     version = reader.u8("version")
     if version != WITNESS_VERSION:
         raise reader.fail("version", f"expected {WITNESS_VERSION}, got {version}")
+    kind = reader.u8("kind")
     statement = decode_statement(reader.sized("statement", STATEMENT_BYTES_LIMIT))
     entries = tuple(
         _read_entry(reader, statement.chain, statement.shard)
@@ -144,7 +150,7 @@ def decode_witness(data: bytes) -> SegmentWitness:
         for _ in TOUCHED_ARRAYS
     )
     reader.finish()
-    return SegmentWitness(statement, entries, accounts, links, siblings)
+    return SegmentWitness(statement, entries, accounts, links, siblings, kind)
 
 
 def _read_link(reader: Reader) -> tuple[Array, int, bytes]:

@@ -66,7 +66,7 @@ def prove_lift(
     """
     if not 1 <= len(proofs) <= LIFT_SLOTS:
         raise ParameterError(f"a lift takes 1..{LIFT_SLOTS} segments, got {len(proofs)}")
-    verified = [verify_segment(proof, backend) for proof in proofs]
+    verified = [verify_segment(proof, backend, kinds=(SEGMENT_KIND,)) for proof in proofs]
     span = lift_spans([statement for statement, _ in verified])
     payee = _one_payee([verdict.publics[NUM_PUBLICS - WORD :] for _, verdict in verified])
     publics = span_publics(span, NO_KEY, payee, backend)

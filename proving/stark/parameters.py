@@ -83,6 +83,13 @@ class ProofParameters:
 SEGMENT_S = ProofParameters(log_blowup=3, num_queries=55, log_final_length=3, query_pow_bits=20)
 """Small ledger segments: 2^12 rows, blow-up 8. The calculator gives >= 100 proven bits."""
 
+SEGMENT_L = ProofParameters(
+    log_blowup=1, num_queries=168, log_cap=6, log_final_length=5, query_pow_bits=20
+)
+"""Large ledger segments: 2^17 rows, blow-up 2, the least that constraints of degree 3 allow. 168 queries are the fewest
+with >= 100 proven bits. Caps of 64 and 32 coefficients leave four folds by 8 and none by less, and the last layer needs no
+paths: 1.53 MB, of which larger caps or a longer polynomial would save 4 % at most and cost every verifier more."""
+
 RECURSION = ProofParameters(
     log_blowup=4, num_queries=41, log_cap=6, log_final_length=7, query_pow_bits=21
 )

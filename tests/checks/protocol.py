@@ -13,7 +13,7 @@ from proving.kinds import verifying_key
 from proving.ledger.air import LedgerAir
 from proving.ledger.buses import TREE
 from proving.ledger.layout import MEMORY_FIELDS, NODE_FIELDS, STEP_FIELDS, Layout
-from proving.segment_proofs import SEGMENT_KIND, segment_layout
+from proving.segment_proofs import SEGMENT_KIND, SEGMENT_KINDS, segment_layout
 from proving.stark.air import Interaction
 from proving.stark.encoding import HEADER_BYTES, proof_bytes, proof_sections
 from proving.stark.key import VerifyingKey
@@ -26,7 +26,7 @@ from schemas.units import WORD_ELEMENTS, Array
 
 @cache
 def shipped_key() -> VerifyingKey:
-    """Returns the pinned key of the one kind of proof there is."""
+    """Returns the pinned key of small segments, whose figures stand for the rest."""
     return verifying_key(SEGMENT_KIND, ReferenceBackend())
 
 
@@ -43,13 +43,22 @@ def soundness_table() -> str:
 
 
 def key_table() -> str:
-    """Returns the figures of the shipped key."""
-    key = shipped_key()
+    """Returns the figures of the keys of segments."""
+    names = [f"`{name}`" for name in SEGMENT_KINDS]
+    columns = [_key_figures(verifying_key(name, ReferenceBackend())) for name in SEGMENT_KINDS]
+    lines = [f"| figure | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    for figures in zip(*columns, strict=True):
+        values = " | ".join(value for _, value in figures)
+        lines.append(f"| {figures[0][0]} | {values} |")
+    return "\n".join(lines)
+
+
+def _key_figures(key: VerifyingKey) -> tuple[tuple[str, str], ...]:
     shape, system = key.shape, key.system
     widths = ", ".join(f"{name} {width}" for name, width in key.widths.items())
     folds = ", ".join(f"2^{layer.log_size} by {2**layer.log_arity}" for layer in key.schedule)
-    rows = (
-        ("kind", f"{key.kind}, `{SEGMENT_KIND}`, circuit `{system.name}`"),
+    return (
+        ("kind", f"{key.kind}, circuit `{system.name}`"),
         ("key digest", f"`{key.digest_hex}`"),
         ("rows, evaluation domain", f"2^{key.log_height}, 2^{key.log_size}"),
         ("committed columns", widths),
@@ -66,9 +75,9 @@ def key_table() -> str:
             "queries, query grinding",
             f"{key.parameters.num_queries}, {key.parameters.query_pow_bits} bits",
         ),
+        ("proven bits", str(key.proven_bits)),
         ("proof", f"{proof_bytes(key):,} bytes"),
     )
-    return "\n".join(["| figure | value |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
 
 
 def layout_table() -> str:

@@ -65,6 +65,15 @@ def test_scaling_has_a_point_per_size_and_says_what_does_not_fit(
     assert {point.line for point in points_of([found])} == {"one lane"}
 
 
+def test_a_window_between_many_accounts_is_proven_from_its_state(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = record(capsys, "segment", "--transactions", "60", "--accounts", "1000")
+    assert found["segments"] == {"segment_s": 1, "segment_l": 0}
+    assert set(found["phases"]) >= {"witness", "trace", "queries"}
+    assert found["transactions_per_second_without_witness"] > found["transactions_per_second"] > 0
+
+
 def test_the_slope_is_the_exponent_of_the_growth() -> None:
     points = [{"rows": 2**k, "seconds": 3e-6 * 2.0 ** (1.1 * k)} for k in range(10, 21)]
     assert slope(points, "seconds") == pytest.approx(1.1, abs=1e-4)

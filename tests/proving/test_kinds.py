@@ -15,6 +15,8 @@ from schemas.errors import InvariantError, ParameterError
 
 SEGMENT_DIGEST = "fb63a834fe231472b28b4518b9151748f64e602112285a0e9e236d2552d2f054"
 
+LARGE_DIGEST = "3f7d520421b8f6244ea89747f98a356606b6116c8d1a332c3ebcbe3477881e14"
+
 
 def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> None:
     kind = registered_kinds().by_number[1]
@@ -22,6 +24,17 @@ def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> 
     assert (kind.name, kind.level, kind.key_digest) == ("segment_s", "window", SEGMENT_DIGEST)
     assert (key.digest_hex, key.log_height) == (SEGMENT_DIGEST, 12)
     assert key.proven_bits >= 100
+
+
+def test_the_large_segment_is_kind_two_and_its_key_is_pinned() -> None:
+    kind, small = registered_kinds().by_number[2], registered_kinds().by_number[1]
+    key = verifying_key("segment_l", NumpyHasher())
+    assert (kind.name, kind.level, kind.key_digest) == ("segment_l", small.level, LARGE_DIGEST)
+    assert (key.digest_hex, key.log_height, key.log_size) == (LARGE_DIGEST, 17, 18)
+    assert key.shape == CircuitShape(17, 3, 1450, 1584, 51, 24)
+    assert key.proven_bits == 100
+    fewer = replace(kind.parameters, num_queries=kind.parameters.num_queries - 1)
+    assert proven_bits(fewer, key.shape) == 99
 
 
 @pytest.mark.parametrize("name", registered_kinds().by_name)
@@ -77,8 +90,8 @@ def test_changed_parameters_are_another_key() -> None:
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(ParameterError, match="'segment_l'"):
-        kind_named("segment_l")
+    with pytest.raises(ParameterError, match="'segment_m'"):
+        kind_named("segment_m")
 
 
 def test_a_key_file_has_one_digest_per_line() -> None:

@@ -18,7 +18,13 @@ from proving.ledger.segments import cut_window
 from proving.ledger.trace import build_trace
 from proving.ledger.witness import SegmentWitness
 from proving.prover import prove_stark
-from proving.segment_proofs import SEGMENT_KIND, prove_segment, segment_layout, verify_segment
+from proving.segment_proofs import (
+    LARGE_SEGMENT_KIND,
+    SEGMENT_KIND,
+    prove_segment,
+    segment_layout,
+    verify_segment,
+)
 from proving.stark.encoding import HEADER_BYTES
 from proving.verifier import AcceptancePolicy, KeyRing, verify
 from schemas.statement import (
@@ -132,3 +138,19 @@ def test_a_payee_is_bound_to_its_proof_and_changes_nothing_else() -> None:
     assert (statement, verdict.publics[place]) == (witness().statement, 5)
     start, _ = section_offsets(verifying_key(SEGMENT_KIND, BACKEND))["publics"]
     assert refusal(with_element(data, start + 4 * place, 6))
+
+
+def test_the_caller_says_which_kinds_are_accepted_and_no_header_makes_one_of_another() -> None:
+    statement, verdict = verify_segment(honest(), BACKEND)
+    assert verdict.kind == witness().kind
+    assert verify_segment(honest(), BACKEND, kinds=(SEGMENT_KIND,))[0] == statement
+    with pytest.raises(ProofRejected) as error:
+        verify_segment(honest(), BACKEND, kinds=(LARGE_SEGMENT_KIND,))
+    assert error.value.reason is RejectionReason.UNKNOWN_KEY
+    other = verifying_key(LARGE_SEGMENT_KIND, BACKEND)
+    number = other.kind.to_bytes(4, "little")
+    digest = np.array(other.digest, dtype="<u4").tobytes()
+    assert refusal(honest()[:8] + number + honest()[12:]) is RejectionReason.UNKNOWN_KEY
+    assert refusal(honest()[:12] + digest + honest()[44:]) is RejectionReason.UNKNOWN_KEY
+    presented = honest()[:8] + number + digest + honest()[44:]
+    assert refusal(presented) is RejectionReason.TRUNCATED

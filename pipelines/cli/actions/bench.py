@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.bench import DEFAULT_TRANSACTIONS
 from pipelines.bench import run_bench as run_named_bench
+from pipelines.bench_segment import DEFAULT_ACCOUNTS
 from pipelines.bench_work import BenchWork
 from pipelines.cli.contract import Call, Document
 from schemas.errors import ParameterError
@@ -26,6 +27,7 @@ def run_bench(
     records: Sequence[Path] | None,
     out: Path | None,
     aggregates: bool,
+    accounts: int | None,
 ) -> dict[str, Any] | Document:
     """Runs a bench.
 
@@ -40,9 +42,9 @@ def run_bench(
     if min(size, repeat) < 1:
         raise ParameterError("--transactions and --repeat are at least 1")
     seed = call.settings().configuration.demo.seed
-    work = BenchWork(
-        size, repeat, seed, call.report, rows or 0, out, tuple(records or ()), aggregates
-    )
+    drawn = (out, tuple(records or ()))
+    many = DEFAULT_ACCOUNTS if accounts is None else accounts
+    work = BenchWork(size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many)
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record
 

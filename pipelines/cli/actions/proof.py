@@ -22,7 +22,7 @@ from proving.ledger.air import LedgerAir
 from proving.ledger.trace import check_statement
 from proving.ledger.witness import decode_witness
 from proving.segment_proofs import (
-    SEGMENT_KIND,
+    SEGMENT_KINDS,
     boundary_state_root,
     prove_segment,
     verify_segment,
@@ -56,7 +56,7 @@ class ProofReport:
         error: Why not, or empty.
         proven_bits: Proven soundness.
         verify_ms: Time of the check alone.
-        shown: The statement: level, chain, shard, window, segment, heights, slots, accounts, roots.
+        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots.
     """
 
     file: Path
@@ -82,7 +82,8 @@ def verify_proof(call: Call, *, files: Sequence[Path]) -> ProofReport | ProofRep
     """Verifies proof files; a single one that does not hold ends the command with its error."""
     minimum = call.settings().configuration.proving.minimum_proven_bits
     hasher = NumpyHasher()
-    verifying_key(SEGMENT_KIND, hasher)  # so that the first file's time is its own
+    for name in SEGMENT_KINDS:
+        verifying_key(name, hasher)  # so that the first file's time is its own
     if len(files) == 1:
         return _report(files[0], minimum, hasher)
     reports, code = [], 0
@@ -268,6 +269,7 @@ def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
         "shard": statement.shard,
         "window": statement.window,
         "segment": statement.segment,
+        "kind": registered_kinds().by_number[verdict.kind].name,
         "blocks": [before.height, after.height],
         "slots": [before.slot, after.slot],
         "accounts": [before.keys, after.keys],
