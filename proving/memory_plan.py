@@ -63,8 +63,9 @@ def plan_memory(key: VerifyingKey) -> MemoryPlan:
     digests = 2 * points * len(key.widths) + 2 * sum(2**layer.log_leaves for layer in key.schedule)
     trees = ELEMENT_BYTES * (WORD * digests + EXTENSION_DEGREE * layers)
     degree = EXTENSION_DEGREE
-    # Fractions, their two halves as contiguous rows, inverses, products: seven extension elements a group.
-    lookups = 7 * degree * groups * rows * ELEMENT_BYTES
+    # Helpers, their sum and the norms as the program leaves them, beside the columns made of them; wide sums.
+    lookups = (degree * (groups + 1) + 1) * rows * ELEMENT_BYTES + 4 * degree * rows * WIDE_BYTES
+    lookups *= groups > 0
     # The columns of the next row on the whole domain and on the quotient's points, and the combined sums.
     following = layout.main_next + layout.lookup_next
     quotient = (following * points + (following + 4 * degree) * 2 * rows) * ELEMENT_BYTES

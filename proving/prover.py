@@ -144,7 +144,7 @@ def _check_inputs(key: VerifyingKey, publics: Sequence[int], trace: FieldArray) 
     if len(publics) != layout.publics or any(not 0 <= value < P for value in publics):
         raise ParameterError(f"{key.system.name} takes {layout.publics} canonical public inputs")
     shape = (layout.main, 2**key.log_height)
-    if trace.shape != shape or trace.dtype != np.uint32 or (trace >= P).any():
+    if trace.shape != shape or trace.dtype != np.uint32 or trace.max(initial=0) >= P:
         raise ParameterError(f"the trace must be {shape} canonical uint32, got {trace.shape}")
 
 

@@ -20,8 +20,8 @@ from proving.backends.lanes import I32, I64, Lanes, Loop
 LARGEST_REPEATED = 4
 """Multiples up to this are sums."""
 
-VECTORS_TOGETHER = 4
-"""Vectors of rows hashed together."""
+VECTORS_TOGETHER = 16
+"""Vectors of rows hashed together: 1 KiB of a column, and states of 16 KiB, a third of a first-level cache."""
 
 PERMUTE_COLUMNS = "permute_columns"
 HASH_ROWS = "hash_rows"

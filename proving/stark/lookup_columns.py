@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, P
 from proving.arithmetic.program import Program, Symbol, trace_program
+from proving.backends.inversion import inverse_program
 from proving.backends.port import Backend, FieldArray
 from proving.errors import ProvingError
-from proving.stark.coordinates import multiply
+from proving.stark.coordinates import add, multiply
 from proving.stark.protocol import LookupValues
 from proving.stark.system import ConstraintSystem
 from schemas.errors import InvariantError
+
+HELPER_PROGRAMS = 8
+"""Circuits whose programs are kept."""
 
 
 @cache
@@ -25,6 +29,31 @@ def product_program() -> Program:
         return multiply(inputs[:EXTENSION_DEGREE], inputs[EXTENSION_DEGREE:])
 
     return trace_program("extension product", 2 * EXTENSION_DEGREE, body)
+
+
+@lru_cache(maxsize=HELPER_PROGRAMS)
+def helper_program(fractions: Program) -> Program:
+    """Traces the helper columns of a row, from a system's `fractions`, and what a prover needs with them.
+
+    Outputs: the sum of all helpers, five coordinates; the helpers; the product of the denominators' norms, which is
+    zero where a denominator is. Numerators, denominators and inverses are never written to memory.
+    """
+    degree = EXTENSION_DEGREE
+
+    def body(inputs: list[Symbol]) -> list[Symbol]:
+        zero = inputs[0] * 0
+        coordinates = fractions.evaluate(inputs, lambda value: zero + value)
+        total, norms, helpers = [zero] * degree, zero + 1, list[Symbol]()
+        for start in range(0, len(coordinates), 2 * degree):
+            numerator = coordinates[start : start + degree]
+            bottom = coordinates[start + degree : start + 2 * degree]
+            *inverse, norm = inverse_program().evaluate(bottom, lambda value: zero + value)
+            helper = multiply(numerator, inverse)
+            total, norms = add(total, helper), norms * norm
+            helpers += helper
+        return [*total, *helpers, norms]
+
+    return trace_program(f"{fractions.name} summed", fractions.num_inputs, body)
 
 
 def build_lookup_columns(
@@ -51,24 +80,16 @@ def build_lookup_columns(
         *(coordinate for power in lookup.beta_powers for coordinate in power.coordinates),
     ]
     columns = [*fixed, *trace, *_following(system.fractions, len(fixed), trace), *scalars]
-    fractions = backend.run(system.fractions, columns, height)
-    split = fractions.reshape(system.num_groups, 2, EXTENSION_DEGREE, height)
-    numerators, bottoms = split.transpose(1, 2, 0, 3).reshape(2, EXTENSION_DEGREE, -1)
-    try:
-        inverses = backend.batch_inverse(bottoms)
-    except ZeroDivisionError as error:
-        raise ProvingError("a lookup denominator vanished; change any input") from error
-    values = backend.run(product_program(), [*numerators, *inverses], numerators.shape[1])
-    columns_made = np.empty((system.num_groups + 1, EXTENSION_DEGREE, height), dtype=np.uint32)
-    columns_made[1:] = values.reshape(EXTENSION_DEGREE, -1, height).transpose(1, 0, 2)
-    total = columns_made[1:].sum(axis=0, dtype=np.uint64)
+    made = backend.run(helper_program(system.fractions), columns, height)
+    if not np.asarray(made[-1]).all():
+        raise ProvingError("a lookup denominator vanished; change any input")
+    total = made[:EXTENSION_DEGREE].astype(np.uint64)
     share = np.array(lookup.share.coordinates, dtype=np.uint64)[:, None]
-    steps = (total + share) % np.uint64(P)
-    running = np.cumsum(steps, axis=1) % np.uint64(P)
+    running = np.cumsum((total + share) % np.uint64(P), axis=1) % np.uint64(P)
     if require_balance and running[:, -1].any():
         raise ProvingError("the buses do not balance: the trace does not satisfy the circuit")
-    columns_made[0] = np.roll(running, 1, axis=1)
-    return columns_made.reshape(-1, height)
+    turned = np.roll(running, 1, axis=1).astype(np.uint32)
+    return np.concatenate([turned, made[EXTENSION_DEGREE:-1]])
 
 
 def _following(program: Program, first: int, trace: FieldArray) -> list[FieldArray | int]:

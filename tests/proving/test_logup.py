@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
-from proving.arithmetic.modulus import P
+from proving.arithmetic.modulus import EXTENSION_DEGREE, P
+from proving.arithmetic.program import trace_program
 from proving.stark.air import Bus, Interaction, PublicMessage, Row
 from proving.stark.challenge_field import Extension, powers
 from proving.stark.logup import check_buses, check_public_messages, helper_groups
+from proving.stark.lookup_columns import helper_program
 from proving.stark.protocol import public_sum
 from proving.stark.soundness import MAX_PUBLIC_MESSAGES
 from proving.stark.system import compile_air
@@ -108,3 +111,21 @@ def test_helper_columns_and_degrees_of_a_circuit_are_measured() -> None:
     assert system.layout.lookup_next == 8
     assert len(system.names) == 11 + 5 * (3 + 1)
     assert system.layout.lookup == 5 * 4
+
+
+def test_helpers_are_numerators_over_denominators_and_a_zero_denominator_shows() -> None:
+    """Two groups whose fractions are the inputs: what a proof's lookup columns are made with."""
+    rng, degree = random.Random(5), EXTENSION_DEGREE  # noqa: S311 - reproducible draws, not secrets
+    program = helper_program(trace_program("given", 4 * degree, list))
+    given = [rng.randrange(1, P) for _ in range(program.num_inputs)]
+    shown = program.evaluate_integers(given)
+    parts = [Extension(tuple(given[i : i + degree])) for i in range(0, len(given), degree)]
+    helpers = [parts[k] * parts[k + 1].inverse() for k in (0, 2)]
+    expected = [*(helpers[0] + helpers[1]).coordinates]
+    expected += [*helpers[0].coordinates, *helpers[1].coordinates]
+    assert shown[:-1] == expected
+    assert shown[-1]
+    for bottom in (1, 3):
+        broken = list(given)
+        broken[bottom * degree : (bottom + 1) * degree] = [0] * degree
+        assert program.evaluate_integers(broken)[-1] == 0
