@@ -9,6 +9,7 @@ from proving.backends.port import Backend, Hasher
 from proving.errors import ProvingError
 from proving.kinds import kind_named, proving_key, registered_kinds, verifying_key
 from proving.ledger.air import LedgerAir
+from proving.ledger.blame import name_failure
 from proving.ledger.layout import Layout
 from proving.ledger.permutation import hash_bytes
 from proving.ledger.planning import LargeShape
@@ -76,7 +77,13 @@ def prove_segment(
     trace, publics = build_trace(air, witness, backend, payee, columns_of=compiled_columns(backend))
     if on_phase is not None:
         on_phase(PhaseSpan("witness", time.perf_counter() - started, int(trace.size)))
-    return prove_stark(key, publics, trace, backend, on_phase)
+    try:
+        return prove_stark(key, publics, trace, backend, on_phase)
+    except ProvingError as error:
+        failure = name_failure(air, trace, publics, backend)
+        if failure is None:
+            raise
+        raise ProvingError(f"the witness does not satisfy the circuit: {failure}") from error
 
 
 def verify_segment(

@@ -32,17 +32,17 @@ from schemas.statement import TOUCHED_ARRAYS
 from schemas.transactions import Transaction
 from schemas.units import FEE_UNIT, FIRST_ACCOUNT
 
-AIR = LedgerAir(7, 1)
-"""So low that many windows are cut into segments; the claims are those of every height."""
+AIR = LedgerAir(8, 1)
+"""So low that long windows are cut into segments; the claims are those of every height."""
 
 WINDOW = 1
 RANDOM_ACCOUNTS = 6
 FUNDING = 10**12
 FEE = 1000
 MAX_BLOCKS, MAX_TRANSACTIONS = 3, 10
-LONG_BLOCKS, LONG_TRANSACTIONS = 6, 16
-LONG = 0.1
-"""Share of long windows."""
+LONG_BLOCKS, LONG_TRANSACTIONS = 8, 24
+LONG_RANDOM, LONG_REAL = 0.04, 0.3
+"""Share of long windows; real ones touch so many accounts that they are cut into segments."""
 
 FAULTY = 0.2
 """Share of real transfers that are spoiled."""
@@ -178,7 +178,7 @@ class Traffic:
         start = rng.randrange(len(rows))
         nonces: dict[int, int] = {}
         slot = ledger.slot
-        for count in _block_sizes(rng):
+        for count in _block_sizes(rng, LONG_REAL):
             slot += rng.randrange(1, 4)
             chosen = [rows[(start + i) % len(rows)] for i in range(count)]
             start += count
@@ -267,15 +267,15 @@ def _spoiled(rng: random.Random, body: Transaction) -> Transaction:
 
 def _random_blocks(rng: random.Random, ledger: Ledger) -> Iterable[PlannedBlock]:
     slot = ledger.slot
-    for count in _block_sizes(rng):
+    for count in _block_sizes(rng, LONG_RANDOM):
         slot += rng.randrange(4)
         bodies = [random_transaction(rng, ledger) for _ in range(count)]
         later = slot - ledger.slot  # what they were made for
         yield PlannedBlock(slot, tuple(replace(b, expiry=b.expiry + later) for b in bodies))
 
 
-def _block_sizes(rng: random.Random) -> list[int]:
-    is_long = rng.random() < LONG
+def _block_sizes(rng: random.Random, share_of_long: float) -> list[int]:
+    is_long = rng.random() < share_of_long
     blocks, size = (LONG_BLOCKS, LONG_TRANSACTIONS) if is_long else (MAX_BLOCKS, MAX_TRANSACTIONS)
     return [
         rng.randrange(size + 1) for _ in range(blocks if is_long else 1 + rng.randrange(blocks))
