@@ -30,7 +30,8 @@ RESTART_SECONDS = 20.0
 call until it is there again."""
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""Ray's shared memory, bytes: two in-flight envelopes and results of 8 MiB per actor fit many times."""
+"""Ray's shared memory, bytes: two in-flight envelopes of 15 MiB for each of eight actors; what is more is spilled to
+disk. Envelopes of small segments have about 130 kB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ a reader refuses bytes that are left over, so that two encodings of one record d
 
 from __future__ import annotations
 
+from struct import unpack
+
 from schemas.errors import ParameterError, WireError
 from schemas.units import MODULUS, WORD_BYTES, WORD_ELEMENTS
 
@@ -126,11 +128,21 @@ class Reader:
         Raises:
             WireError: Fewer bytes are left, or a residue is not below the modulus.
         """
-        data = self.fixed(field, WORD_BYTES)
-        for j in range(WORD_ELEMENTS):
-            if int.from_bytes(data[4 * j : 4 * j + 4], "little") >= MODULUS:
-                raise self.fail(field, f"element {j} is not a canonical residue")
-        return data
+        return self.words(field, 1)[0]
+
+    def words(self, field: str, count: int) -> tuple[bytes, ...]:
+        """Reads words one after the other, as `word` each.
+
+        Raises:
+            WireError: Fewer bytes are left, or a residue is not below the modulus.
+        """
+        data = self.fixed(field, WORD_BYTES * count)
+        elements = unpack(f"<{WORD_ELEMENTS * count}I", data)
+        if elements and max(elements) >= MODULUS:
+            place = next(j for j, element in enumerate(elements) if element >= MODULUS)
+            raise self.fail(field, f"element {place % WORD_ELEMENTS} is not a canonical residue")
+        starts = range(0, len(data), WORD_BYTES)
+        return tuple([data[start : start + WORD_BYTES] for start in starts])
 
     def sized(self, field: str, limit: int) -> bytes:
         """Reads a 32-bit length and that many bytes.

@@ -8,7 +8,7 @@ every block an honest validator notarises is provable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -353,17 +353,20 @@ def _check_existence(view: LedgerView, step: Step, index: int) -> RejectionReaso
     return None if index < view.num_keys else RejectionReason.UNKNOWN_ACCOUNT
 
 
+_INDEX_OF: dict[Cell, Callable[[Transaction], int]] = {
+    Cell.NONE: lambda _: 0,
+    Cell.SENDER: lambda transaction: transaction.sender,
+    Cell.RECIPIENT: lambda transaction: transaction.recipient,
+    Cell.PEER: lambda transaction: transaction.peer,
+    Cell.TRANSIT: lambda _: int(ReservedCell.TRANSIT),
+    Cell.RESERVE: lambda _: int(ReservedCell.RESERVE),
+    Cell.PROPOSER_POOL: lambda _: int(ReservedCell.PROPOSER_POOL),
+}
+
+
 def cell_index(step: Step, transaction: Transaction) -> int:
     """Returns the index of the cell that a step touches; 0 for a step that touches none."""
-    return {
-        Cell.NONE: 0,
-        Cell.SENDER: transaction.sender,
-        Cell.RECIPIENT: transaction.recipient,
-        Cell.PEER: transaction.peer,
-        Cell.TRANSIT: int(ReservedCell.TRANSIT),
-        Cell.RESERVE: int(ReservedCell.RESERVE),
-        Cell.PROPOSER_POOL: int(ReservedCell.PROPOSER_POOL),
-    }[step.cell]
+    return _INDEX_OF[step.cell](transaction)
 
 
 def _execute(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice, takewhile
 
 from proving.errors import ProvingError
@@ -19,11 +20,12 @@ from proving.ledger.transfers import LEAST_RUN
 from proving.ledger.witness import SMALL_KIND, Entry, SegmentWitness
 from schemas.rejection import RejectionReason
 from schemas.statement import TOUCHED_ARRAYS, Boundary, SegmentStatement
+from schemas.steps import RETURN_STEPS, Step, steps_of
 from schemas.transactions import Transaction, TransactionKind
 from schemas.units import LINK_ARRAYS, Array, ReservedCell
 
-SETTLED = Load(1, 0, ((Array.ACC, int(ReservedCell.PROPOSER_POOL)),), ())
-"""What a closing entry asks of a circuit, its word left out."""
+SETTLED_CELLS = ((Array.ACC, int(ReservedCell.PROPOSER_POOL)),)
+"""What a closing entry touches."""
 
 
 class _Cutter:
@@ -157,23 +159,31 @@ def window_loads(blocks: Iterable[Block], keys: int, sequence: int) -> list[Load
     """
     loads: list[Load] = []
     for block in blocks:
-        for transaction in (*block.transactions, None):
-            load = SETTLED if transaction is None else _load_of(transaction, keys)
-            keys += sum(array is Array.KEY for array, _ in load.appends)
-            word = (Array.TXS, sequence + len(loads))
-            loads.append(load._replace(appends=(word, *load.appends)))
+        for transaction in block.transactions:
+            load = _load_of(transaction, keys, sequence + len(loads))
+            keys += len(load.appends) - 1
+            loads.append(load)
+        loads.append(Load(1, 0, SETTLED_CELLS, ((Array.TXS, sequence + len(loads)),)))
     return loads
 
 
-def _load_of(transaction: Transaction, keys: int) -> Load:
-    """Returns what a transaction asks of a circuit, without its word of TXS."""
+def _load_of(transaction: Transaction, keys: int, place: int) -> Load:
     steps = steps_for(transaction, keys)
-    registers = transaction.kind is TransactionKind.REGISTER
-    cells = tuple(
-        (step.array, cell_index(step, transaction)) for step in steps if step.array is not None
-    )
-    hashes = registers + sum(step.link is not None for step in steps)
-    return Load(len(steps), hashes, cells, ((Array.KEY, keys),) if registers else ())
+    num_links, touching = _touching(transaction.kind, is_returned=steps is RETURN_STEPS)
+    cells = tuple([(array, cell_index(step, transaction)) for array, step in touching])
+    if transaction.kind is TransactionKind.REGISTER:
+        return Load(len(steps), 1, cells, ((Array.TXS, place), (Array.KEY, keys)))
+    return Load(len(steps), num_links, cells, ((Array.TXS, place),))
+
+
+@cache
+def _touching(
+    kind: TransactionKind, *, is_returned: bool
+) -> tuple[int, tuple[tuple[Array, Step], ...]]:
+    """Returns how many links a kind's steps extend, and those that touch a cell, each with its array."""
+    steps = RETURN_STEPS if is_returned else steps_of(kind)
+    links = sum(step.link is not None for step in steps)
+    return links, tuple((step.array, step) for step in steps if step.array is not None)
 
 
 def _entry_of(

@@ -146,8 +146,7 @@ def decode_witness(data: bytes) -> SegmentWitness:
     )
     links = tuple(_read_link(reader) for _ in range(reader.u32("links", INDEX_LIMIT)))
     siblings = tuple(
-        tuple(reader.word("sibling") for _ in range(reader.u32("siblings", INDEX_LIMIT)))
-        for _ in TOUCHED_ARRAYS
+        reader.words("sibling", reader.u32("siblings", INDEX_LIMIT)) for _ in TOUCHED_ARRAYS
     )
     reader.finish()
     return SegmentWitness(statement, entries, accounts, links, siblings, kind)

@@ -11,6 +11,7 @@ import pytest
 from operators.stage import Input, Output
 from operators.windows import WindowsStage, WindowsState
 from proving.ledger.layout import Layout, make_layout
+from proving.ledger.planning import LargeShape
 from proving.ledger.witness import decode_witness
 from proving.signatures import KeyPair
 from schemas.block import Phase
@@ -111,6 +112,21 @@ def test_every_job_carries_the_witness_of_its_statement() -> None:
             witness = decode_witness(envelope.witness)
             assert witness.statement.preimage() == envelope.statement
             assert output.rows[0]["job_id"] == envelope.job_id == output.key
+
+
+def test_much_load_becomes_a_job_whose_witness_names_the_large_kind() -> None:
+    """With a large circuit that is worth more than no small segment, and with one worth more than a hundred."""
+    for above, kind in ((0, 2), (100, 1)):
+        made = replace(stage(), large=LargeShape(2, make_layout(9, 4), above))
+        _, outputs = made.step(made.initial(), everything(), 0)
+        envelopes = [
+            JobEnvelope.from_bytes(output.rows[0]["envelope"])
+            for output in outputs
+            if output.topic == "jobs"
+        ]
+        assert {decode_witness(envelope.witness).kind for envelope in envelopes} == {kind}
+        ends = [statement.after for statement in statements(outputs)]
+        assert ends[-1] == statements(whole()[1])[-1].after
 
 
 @pytest.mark.parametrize("seed", range(3))

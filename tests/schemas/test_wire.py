@@ -94,3 +94,15 @@ def test_a_word_holds_canonical_residues_only(position: int, value: int) -> None
     wrong = b"".join(element.to_bytes(4, "little") for element in elements)
     with pytest.raises(WireError, match=f"element {position} is not a canonical residue"):
         Reader(wrong, "record").word("root")
+
+
+def test_words_in_a_row_are_read_as_one_by_one() -> None:
+    data = bytes(32) + (MODULUS - 1).to_bytes(4, "little") * 8 + bytes(31) + b"\x01"
+    alone = Reader(data, "words")
+    assert Reader(data, "words").words("w", 3) == tuple(alone.word("w") for _ in range(3))
+    assert Reader(b"", "words").words("w", 0) == ()
+    wrong = data[:44] + MODULUS.to_bytes(4, "little") + data[48:]
+    with pytest.raises(WireError, match="element 3 is not a canonical residue"):
+        Reader(wrong, "words").words("w", 3)
+    with pytest.raises(WireError, match="needs 96 bytes, 95 are left"):
+        Reader(data[:95], "words").words("w", 3)
