@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+GPU_STAMP = $(VENV)/.installed-gpu
 SOURCES = pipelines operators schemas proving deploy tests
 DEFAULT_TIER = not slow and not gpu and not kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check lint types docs docs-check keys bench campaigns lock clean
+.PHONY: help install install-gpu demo test test-slow check lint types docs docs-check keys bench campaigns lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -22,13 +23,20 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+install-gpu: $(GPU_STAMP) ## Add what the GPU backend and its tests need; a GPU is not required
+
+$(GPU_STAMP): $(STAMP) requirements-gpu.lock
+	@echo "adding CuPy and NVRTC to $(VENV) (about 230 MB to download, 510 MB on disk)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r requirements-gpu.lock
+	@touch $@
+
 demo: $(STAMP) ## Run the whole system once on this machine
 	@$(BIN)/ecliptica demo
 
-test: $(STAMP) ## Run the default tier of the tests
+test: $(GPU_STAMP) ## Run the default tier of the tests
 	@$(BIN)/python -m pytest -q -m "$(DEFAULT_TIER)" --durations=15 $(TESTS)
 
-test-slow: $(STAMP) ## Run the tests that take minutes
+test-slow: $(GPU_STAMP) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -q -m "slow and not gpu and not kafka" --durations=15 $(TESTS)
 
 check: $(STAMP) lint types docs-check ## Lint, types, layers, spelling, dead code, lock, documents
@@ -60,9 +68,13 @@ campaigns: $(STAMP) ## Run the adversarial and fault campaigns
 	@for name in $(or $(CAMPAIGN),mutate-constraints mutate-proofs differential inflate theft double-spend byzantine chaos); do \
 		$(BIN)/ecliptica campaign $$name --json || exit $$?; done
 
-lock: ## Write requirements.lock again (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements.lock
+LOCKING = uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+lock: $(STAMP) ## Write the locks again (needs uv)
+	$(LOCKING) --output-file requirements.lock
+	$(LOCKING) --quiet --extra gpu --constraints requirements.lock --output-file $(VENV)/whole.lock
+	$(BIN)/python -m tests.checks.lock --beyond < $(VENV)/whole.lock > requirements-gpu.lock
 
 clean: ## Remove the virtual environment and caches; data is kept
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

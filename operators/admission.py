@@ -87,7 +87,7 @@ class Admission:
 
     def initial(self) -> AdmissionView:
         """See `Stage`."""
-        return genesis_view(self.genesis.issuer_key)
+        return genesis_view(self.genesis.issuer_key, self.genesis.shards)
 
     def snapshot(self, state: AdmissionView) -> bytes:
         """See `Stage`."""
@@ -186,7 +186,10 @@ class Admission:
             is_signed = key is None or self._verify_rows([row], [key])[0]
         if not is_signed:
             return RejectionReason.BAD_SIGNATURE, f"not signed by account {transaction.sender}"
-        parameters = LedgerParameters(self.genesis.chain, self.shard, self.limits.min_fee_micros)
+        genesis = self.genesis
+        parameters = LedgerParameters(
+            genesis.chain, self.shard, self.limits.min_fee_micros, genesis.shards
+        )
         effects = apply(state, transaction, slot, parameters)
         if isinstance(effects, RejectionReason):
             return effects, _detail(effects, state, transaction, slot)
@@ -307,6 +310,7 @@ def _detail(
         RejectionReason.UNKNOWN_ACCOUNT: f"{transaction.sender} or {transaction.recipient}",
         RejectionReason.WRONG_CHAIN: f"signed for chain {transaction.chain}",
         RejectionReason.WRONG_SHARD: f"signed for shard {transaction.shard}",
+        RejectionReason.UNKNOWN_SHARD: f"to shard {transaction.peer}",
         RejectionReason.FEE_TOO_LOW: f"fee {transaction.fee}",
     }
     return texts.get(reason, reason.value.replace("_", " "))

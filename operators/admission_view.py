@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from proving.ledger.rules import EMPTY_ACCOUNT, Account, Effects
-from schemas.steps import Cell
+from proving.ledger.rules import EMPTY_ACCOUNT, Account, Effects, genesis_accounts
 from schemas.transactions import Transaction
 from schemas.units import (
     ADDRESS_BYTES,
@@ -71,7 +70,7 @@ class AdmissionView:
     def execute(self, transaction: Transaction, effects: Effects) -> None:
         """Takes in a valid transaction."""
         for touch in effects.touches:
-            if touch.step.cell is not Cell.NONE:
+            if touch.step.moves:
                 self.accounts[touch.cell] = touch.new
         if effects.new_account is not None:
             self.register(transaction.address, transaction.public_key)
@@ -95,9 +94,9 @@ class AdmissionView:
         return writer.finish()
 
 
-def genesis_view(issuer_key: bytes) -> AdmissionView:
-    """Returns the state before the first transaction: the reserve holds everything."""
-    return AdmissionView(issuer_key, {int(ReservedCell.RESERVE): Account(SUPPLY_CAP, 0)})
+def genesis_view(issuer_key: bytes, shards: int = 1) -> AdmissionView:
+    """Returns the state before the first transaction on a shard of a chain with `shards` of them."""
+    return AdmissionView(issuer_key, genesis_accounts(shards))
 
 
 def decode_view(data: bytes) -> AdmissionView:

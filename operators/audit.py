@@ -105,7 +105,7 @@ def audit_export(
 def _audit_shard(
     root: Path, genesis: Genesis, shard: int, fee: int, hasher: Hasher
 ) -> Iterator[EpochAudit]:
-    parameters = LedgerParameters(genesis.chain, shard, fee)
+    parameters = LedgerParameters(genesis.chain, shard, fee, genesis.shards)
     ledger = genesis_ledger(parameters, hasher, genesis.issuer_key)
     blocks = BlockAuditor(genesis, identity_of(genesis, shard, None, None), ledger)
     proven_at = ledger.boundary()

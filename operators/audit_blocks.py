@@ -257,6 +257,7 @@ SUPPLY_PARTS = (
     "private_pool",
     "max_private_pool",
     "burned",
+    "departed",
 )
 """Columns that add up to what is issued."""
 

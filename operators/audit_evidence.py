@@ -82,7 +82,8 @@ def check_proofs(
             if statement is None:
                 continue
             committee = blocks.identity.committee
-            if (statement.chain, statement.shard) != (committee.chain, committee.shard):
+            chain = (committee.chain, committee.shard, blocks.genesis.shards)
+            if (statement.chain, statement.shard, statement.shards) != chain:
                 audit.findings.append(Finding("proofs", _name(row), "is of another chain or shard"))
             if not follows(statement, audit.at):
                 audit.findings.append(

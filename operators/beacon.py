@@ -233,6 +233,8 @@ class BeaconApplication:
         shard = self.headers.get(statement.shard)
         if shard is None or shard.committee.chain != statement.chain:
             return False
+        if statement.shards != len(self.headers):
+            return False
         if (statement.shard, statement.window, statement.segment) != place:
             return False
         return statement.window > tip.window and follows(statement, at)

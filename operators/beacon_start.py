@@ -105,7 +105,7 @@ def open_beacon(place: BeaconPlace, snapshot: Path) -> BeaconState:
     fee = place.configuration.admission.min_fee_micros
     tips = {}
     for shard in range(genesis.shards):
-        parameters = LedgerParameters(genesis.chain, shard, fee)
+        parameters = LedgerParameters(genesis.chain, shard, fee, genesis.shards)
         ledger = genesis_ledger(parameters, place.hasher, genesis.issuer_key)
         tips[shard] = ShardTip(0, genesis_hash(genesis.chain, shard), -1, ledger.boundary())
     tip = genesis_tip(genesis.chain, BEACON_SHARD)

@@ -106,7 +106,7 @@ def export_epochs(
     genesis_bytes = source.genesis_path.read_bytes()
     done = []
     for shard in shards:
-        parameters = LedgerParameters(genesis.chain, shard, source.fee)
+        parameters = LedgerParameters(genesis.chain, shard, source.fee, genesis.shards)
         identity = identity_of(genesis, shard, None, None)
         sorter = EpochSorter(TopicView(source.log), genesis, shard, identity)
         epochs = sorter.read(genesis_ledger(parameters, source.hasher, genesis.issuer_key))

@@ -43,7 +43,7 @@ from schemas.topics import RECEIPTS as RECEIPTS_TOPIC
 from schemas.topics import REJECTED as REJECTED_TOPIC
 from schemas.topics import shard_topic
 from schemas.transactions import Transaction, TransactionKind, decode_body
-from schemas.units import FIRST_ACCOUNT, SUPPLY_CAP, ReservedCell
+from schemas.units import FIRST_ACCOUNT, SUPPLY_CAP, ReservedCell, issuable
 
 Row = Mapping[str, Any]
 
@@ -346,19 +346,21 @@ def proof_row(row: Row, *, is_accepted: bool) -> Row:
 
 def supply_row(ledger: Ledger) -> Row:
     """Returns where every unit is, as the ledger of a shard stands."""
+    cap = issuable(ledger.parameters.shards)
     cells = {cell: ledger.account(cell).balance for cell in ReservedCell}
     users = sum(
         account.balance for index, account in ledger.accounts.items() if index >= FIRST_ACCOUNT
     )
     return {
         "height": ledger.height,
-        "cap": SUPPLY_CAP,
+        "cap": cap,
         "reserve": cells[ReservedCell.RESERVE],
-        "issued": SUPPLY_CAP - cells[ReservedCell.RESERVE],
+        "issued": ledger.issued(),
         "accounts": users,
         "proposer_pool": cells[ReservedCell.PROPOSER_POOL],
         "escrow": cells[ReservedCell.ESCROW],
         "private_pool": cells[ReservedCell.PRIVATE_POOL],
         "max_private_pool": cells[ReservedCell.MAX_POOL],
         "burned": cells[ReservedCell.BURNED],
+        "departed": cells[ReservedCell.TRANSIT] - (SUPPLY_CAP - cap),
     }

@@ -7,8 +7,15 @@ import os
 from pathlib import Path
 
 from operators.event_log import LogFull
+from operators.proof_worker import PROOF_LIMIT, prove_job
+from proving.backends.port import Backend, Hasher
+from proving.errors import ProofError
+from proving.ledger.trace import statement_digest
+from proving.segment_proofs import verify_segment
+from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from schemas.errors import ParameterError
-from schemas.job import ProofLevel
+from schemas.job import JobEnvelope, ProofLevel
+from schemas.statement import SegmentStatement, decode_statement
 from schemas.units import WORD_BYTES
 
 SUFFIX = ".proof"
@@ -60,6 +67,50 @@ def write_proof(data: Path, level: ProofLevel, statement_digest: bytes, proof: b
             f"{path} cannot be written: {error.strerror}", "free disk space or check permissions"
         ) from error
     return path
+
+
+def find_proof(
+    data: Path,
+    statement: SegmentStatement,
+    hasher: Hasher,
+    minimum_bits: int = MINIMUM_PROVEN_BITS,
+) -> bytes | None:
+    """Returns a proof on file that shows exactly this statement under the accepted key, so that none is made twice.
+
+    A file of another key, of another statement or of something that does not hold counts as none and stays.
+
+    Args:
+        data: The data directory.
+        statement: What is to be shown.
+        hasher: Poseidon2.
+        minimum_bits: Proven bits that the proof must have.
+    """
+    path = proof_path(data, ProofLevel.SEGMENT, statement_digest(statement, hasher))
+    try:
+        with path.open("rb") as file:
+            proof = file.read(PROOF_LIMIT + 1)
+    except FileNotFoundError:
+        return None
+    try:
+        shown, _ = verify_segment(proof, hasher, minimum_bits)
+    except ProofError:
+        return None
+    return proof if shown == statement else None
+
+
+def find_or_prove(data: Path, job: JobEnvelope, backend: Backend, minimum_bits: int) -> Path:
+    """Returns the file of a segment's proof: the one that is there and holds, or else one that is made now.
+
+    Raises:
+        WireError: Statement or witness are not canonical.
+        ProvingError: The witness does not show the statement.
+        LogFull: The proof cannot be written.
+    """
+    statement = decode_statement(job.statement)
+    if find_proof(data, statement, backend, minimum_bits) is not None:
+        return proof_path(data, ProofLevel.SEGMENT, statement_digest(statement, backend))
+    result = prove_job(job, backend)
+    return write_proof(data, ProofLevel.SEGMENT, result.statement_digest, result.proof)
 
 
 def proof_files(data: Path, level: ProofLevel) -> list[Path]:

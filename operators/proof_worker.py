@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 
+from proving.backends.freed_memory import keep_freed_memory
 from proving.backends.port import Backend
 from proving.errors import ProvingError
 from proving.ledger.trace import statement_digest
@@ -25,9 +26,12 @@ from schemas.units import WORD_BYTES
 from schemas.wire import Reader, Writer
 
 BACKEND_VARIABLE = "ECLIPTICA_BACKEND"
-"""Names the backend: `auto`, `cpu` or `reference`."""
+"""Names the backend: `auto`, `cpu`, `cuda` or `reference`."""
 
 DEFAULT_BACKEND = "auto"
+
+GPU_MEMORY_VARIABLE = "ECLIPTICA_GPU_MEMORY_PERCENT"
+"""Share of the GPU's memory that a worker may take, percent; 90 without it."""
 
 RESULT_VERSION = 1
 """First byte of a result."""
@@ -86,10 +90,11 @@ def open_backend(name: str, threads: int = 1) -> Backend:
     """Returns a backend by name.
 
     Args:
-        name: `auto`, `cpu` or `reference`.
+        name: `auto`, `cpu`, `cuda` or `reference`; `auto` is `cpu`.
         threads: Of the compiled backend; a worker has one core.
 
     Raises:
+        EnvironmentMissing: It is `cuda`, and there is no GPU that can be used.
         ParameterError: There is no backend of that name.
     """
     if name == "reference":
@@ -99,8 +104,37 @@ def open_backend(name: str, threads: int = 1) -> Backend:
     if name in ("auto", "cpu"):
         from proving.backends.cpu import CpuBackend  # noqa: PLC0415  - loads LLVM
 
+        keep_freed_memory()
         return CpuBackend(threads)
-    raise ParameterError(f"there is no backend {name!r}", "say auto, cpu or reference")
+    if name == "cuda":
+        from proving.backends.cupy_device import open_cuda  # noqa: PLC0415  - loads CuPy
+
+        return open_cuda(_gpu_memory_percent())
+    raise ParameterError(f"there is no backend {name!r}", "say auto, cpu, cuda or reference")
+
+
+def _gpu_memory_percent() -> int:
+    text = os.environ.get(GPU_MEMORY_VARIABLE, "90")
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise ParameterError(f"{GPU_MEMORY_VARIABLE} is {text!r}", "say a number from 1 to 100")
+    return int(text)
+
+
+def check_backend(name: str) -> None:
+    """Checks that workers will find a backend's device, without opening it.
+
+    Raises:
+        EnvironmentMissing: It is `cuda`, and there is no GPU that can be used.
+    """
+    if name == "cuda":
+        from proving.backends.cupy_device import require_gpu  # noqa: PLC0415  - loads CuPy
+
+        require_gpu()
+
+
+def host_backend(name: str) -> str:
+    """Returns the backend for hashes a few at a time beside proofs: a GPU is for proofs alone."""
+    return "cpu" if name == "cuda" else name
 
 
 @cache

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from proving.errors import DeviceFailed
 from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
 
 Work = Callable[[bytes], bytes]
@@ -98,7 +99,8 @@ class DirectPool:
             try:
                 done.append(Outcome(ticket, self.work(envelope)))
             except EclipticaError as error:
-                done.append(Outcome(ticket, None, f"{type(error).__name__}: {error}"))
+                is_lost = isinstance(error, DeviceFailed)
+                done.append(Outcome(ticket, None, f"{type(error).__name__}: {error}", is_lost))
         return done
 
     def close(self) -> None:
@@ -109,7 +111,7 @@ class DirectPool:
 class RayPool:
     """Named, restartable Ray actors with two calls in flight each.
 
-    A killed actor is restarted by Ray; its calls come back as lost. A cluster that is gone, or that loses call
+    A killed actor is restarted by Ray, and one whose device failed is killed; their calls come back as lost. A cluster that is gone, or that loses call
     after call, raises EnvironmentMissing from `collect`, and the caller opens a new pool.
     """
 
@@ -179,7 +181,11 @@ class RayPool:
         except self._ray.exceptions.RayTaskError as error:
             self._losses = 0
             cause = error.cause if error.cause is not None else error
-            return Outcome(ticket, None, f"{type(cause).__name__}: {cause}".splitlines()[0])
+            is_lost = isinstance(cause, DeviceFailed)
+            if is_lost:  # a process whose device failed cannot open it again
+                self._ray.kill(self._actors[index], no_restart=False)
+            told = f"{type(cause).__name__}: {cause}".splitlines()[0]
+            return Outcome(ticket, None, told, is_lost)
         except self._ray.exceptions.RayError as error:
             now = time.monotonic()
             self._lost_since = self._lost_since if self._losses else now

@@ -58,7 +58,10 @@ class ShardPlace:
     def parameters(self) -> LedgerParameters:
         """Returns the constants of the shard's ledger."""
         return LedgerParameters(
-            self.genesis.chain, self.shard, self.configuration.admission.min_fee_micros
+            self.genesis.chain,
+            self.shard,
+            self.configuration.admission.min_fee_micros,
+            self.genesis.shards,
         )
 
     def fetch(self, offset: int) -> Input | None:

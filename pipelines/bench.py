@@ -1,26 +1,27 @@
 """`ecliptica bench`: what this machine does per second, each figure from a median of repeats after a warm-up.
 
-A bench that makes proofs verifies every one of them; with a proof that does not hold it reports no figure.
+A bench that makes proofs has every one verified by another process; with a proof that does not hold it reports no
+figure.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import resource
 import statistics
-import subprocess
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from operators.proof_worker import process_backend
+from pipelines.bench_cold import cold
+from pipelines.bench_permutations import permutations, scaling
+from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
+from pipelines.bench_reuse import reuse
+from pipelines.bench_rival import rival
+from pipelines.bench_steps import steps
+from pipelines.bench_verdicts import verified_apart
+from pipelines.bench_work import BenchWork, environment
 from pipelines.forge import usable_cores
-from pipelines.progress import Progress
 from pipelines.sample_window import sample_window
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import FieldArray
@@ -34,41 +35,21 @@ from schemas.errors import EnvironmentMissing, InvariantError
 from schemas.transactions import SIGNATURE_CONTEXT
 from schemas.units import MODULUS, ZERO_WORD
 
-DEFAULT_TRANSACTIONS = {"batch": 64, "verify": 64, "witness": 64, "signatures": 2000}
+DEFAULT_TRANSACTIONS = {
+    "batch": 64,
+    "verify": 64,
+    "witness": 64,
+    "signatures": 2000,
+    "steps": 64,
+    "cold": 16,
+    "reuse": 5000,
+}
 KERNEL_STATES = 1 << 14
 NOT_BUILT = {
     "compress": "the recursive proofs",
     "stream": "the stream runners beside the loop; `ecliptica demo` reports the whole chain",
     "finality": "a bench of its own; `ecliptica demo --json` reports finality under traffic",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class BenchWork:
-    """What a bench is asked for.
-
-    Attributes:
-        transactions: Size of the work.
-        repeat: Measured runs after the warm-up.
-        seed: Of whatever is random.
-        report: Progress, one step per run.
-    """
-
-    transactions: int
-    repeat: int
-    seed: int
-    report: Progress
-
-    def timed(self, run: Callable[[], Any]) -> list[float]:
-        """Runs once to warm up and then `repeat` times; returns the seconds of each."""
-        run()
-        found = []
-        for _ in range(self.repeat):
-            started = time.perf_counter()
-            run()
-            found.append(time.perf_counter() - started)
-            self.report.advance(1)
-        return found
 
 
 def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
@@ -84,14 +65,25 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "batch": batch,
         "verify": verify,
         "signatures": signatures,
+        "permutations": permutations,
+        "scaling": scaling,
+        "rival": rival,
+        "steps": steps,
+        "cold": cold,
+        "reuse": reuse,
+        "plot": draw_records,
     }
     if name not in benches:
         raise EnvironmentMissing(
             f"not built yet: bench {name} needs {NOT_BUILT[name]}",
             f"benches: {', '.join(sorted(benches))}",
         )
+    check_plot(work, name)
     work.report.phase(name, None)
-    return {**benches[name](work), **environment()}
+    record = {**benches[name](work), **environment()}
+    if name in DRAWN and work.out is not None:
+        draw([record], work.out)
+    return record
 
 
 def kernels(work: BenchWork) -> dict[str, Any]:
@@ -101,19 +93,28 @@ def kernels(work: BenchWork) -> dict[str, Any]:
     states: FieldArray = rng.integers(0, MODULUS, (KERNEL_STATES, 16), dtype=np.uint32)
     seconds = work.timed(lambda: backend.permute(states))
     columns: FieldArray = rng.integers(0, MODULUS, (64, KERNEL_STATES), dtype=np.uint32)
-    rows = work.timed(lambda: backend.hash_rows(columns))
-    extended = work.timed(lambda: backend.evaluate_on_coset(columns, 16, 3))
+    held = backend.hold(columns)
+
+    def finished(call: Callable[[], FieldArray]) -> Callable[[], None]:
+        def run() -> None:
+            call()
+            backend.finish()
+
+        return run
+
+    rows = work.timed(finished(lambda: backend.hash_rows(held)))
+    extended = work.timed(finished(lambda: backend.evaluate_on_coset(held, 16, 3)))
     return {
         "name": "kernels",
         "permutations": KERNEL_STATES,
-        **_seconds(seconds),
+        **seconds.fields(),
         "permutations_per_second": round(KERNEL_STATES / statistics.median(seconds)),
         "hashed_cells_per_second": round(columns.size / statistics.median(rows)),
         "evaluated_cells_per_second": round(64 * 2**16 / statistics.median(extended)),
         "proof_bytes": None,
         "proven_bits": None,
         "verified": None,
-        "parameters": {"backend": backend.name, "columns": 64},
+        "parameters": {"backend": backend.describe(), "columns": 64},
     }
 
 
@@ -126,17 +127,19 @@ def witness(work: BenchWork) -> dict[str, Any]:
     cut = work.timed(lambda: sample_window(work.transactions, work.seed))
     segments = sample_window(work.transactions, work.seed)
     built = work.timed(lambda: [build_trace(air, one, backend, ZERO_WORD) for one in segments])
+    whole = [a + b for a, b in zip(cut, built, strict=True)]
     return {
         "name": "witness",
         "transactions": work.transactions,
-        **_seconds([a + b for a, b in zip(cut, built, strict=True)]),
+        "seconds_median": round(statistics.median(whole), 6),
+        "seconds_min": round(min(whole), 6),
         "execute_and_cut_seconds": round(statistics.median(cut), 4),
         "trace_seconds": round(statistics.median(built), 4),
         "segments": len(segments),
         "proof_bytes": None,
         "proven_bits": None,
         "verified": None,
-        "parameters": {"backend": backend.name, "kind": SEGMENT_KIND},
+        "parameters": {"backend": backend.describe(), "kind": SEGMENT_KIND},
     }
 
 
@@ -154,7 +157,7 @@ def batch(work: BenchWork) -> dict[str, Any]:
         proofs.extend(prove_segment(one, backend, spans.append).data for one in segments)
 
     seconds = work.timed(prove)
-    verdicts = [verify_segment(proof, hasher)[1] for proof in proofs]
+    bits = verified_apart(proofs)
     phases: dict[str, dict[str, float]] = {}
     for span in spans:
         entry = phases.setdefault(span.name, {"seconds": 0.0, "cells": 0})
@@ -167,15 +170,15 @@ def batch(work: BenchWork) -> dict[str, Any]:
     return {
         "name": "batch",
         "transactions": work.transactions,
-        **_seconds(seconds),
+        **seconds.fields(),
         "transactions_per_second": round(work.transactions / statistics.median(seconds), 2),
         "segments": len(segments),
         "phases": phases,
         "proof_bytes": max(map(len, proofs)),
-        "proven_bits": min(verdict.proven_bits for verdict in verdicts),
-        "verified": len(verdicts) == len(segments),
+        "proven_bits": bits,
+        "verified": True,
         "parameters": {
-            "backend": backend.name,
+            "backend": backend.describe(),
             "threads": threads,
             "kind": SEGMENT_KIND,
             "rows": 1 << key.log_height,
@@ -186,17 +189,19 @@ def batch(work: BenchWork) -> dict[str, Any]:
 
 
 def verify(work: BenchWork) -> dict[str, Any]:
-    """Verifying one segment proof, the verifying key at hand."""
+    """Verifying one segment proof, the verifying key at hand: as an auditor does, and with compiled hashing."""
     backend, hasher = process_backend(), NumpyHasher()
     proof = prove_segment(sample_window(work.transactions, work.seed)[0], backend).data
-    seconds = work.timed(lambda: verify_segment(proof, hasher))
-    _, verdict = verify_segment(proof, hasher)
+    seconds, compiled = work.interleaved(
+        [lambda: verify_segment(proof, hasher), lambda: verify_segment(proof, backend)]
+    )
     return {
         "name": "verify",
         "transactions": work.transactions,
-        **_seconds(seconds),
+        **seconds.fields(),
         "proof_bytes": len(proof),
-        "proven_bits": verdict.proven_bits,
+        "compiled_hasher": compiled.fields(),
+        "proven_bits": verified_apart([proof]),
         "verified": True,
         "parameters": {"hasher": "numpy", "kind": SEGMENT_KIND},
     }
@@ -218,54 +223,10 @@ def signatures(work: BenchWork) -> dict[str, Any]:
     return {
         "name": "signatures",
         "transactions": work.transactions,
-        **_seconds(seconds),
+        **seconds.fields(),
         "verifications_per_second": round(work.transactions / statistics.median(seconds)),
         "proof_bytes": None,
         "proven_bits": None,
         "verified": all(good),
         "parameters": {"backend": default_backend().name, "threads": usable_cores()},
-    }
-
-
-def environment() -> dict[str, Any]:
-    """Returns machine, commit and peak memory of this process."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {
-        "peak_memory_bytes": peak,
-        "machine": {
-            "cpu": _cpu_name(),
-            "cores": usable_cores(),
-            "load_1min": round(os.getloadavg()[0], 2),
-            "system": platform.system(),
-            "python": platform.python_version(),
-        },
-        "commit": commit(),
-    }
-
-
-def commit() -> str | None:
-    """Returns the commit that the code runs from, or None outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
-    found = subprocess.run(  # noqa: S603 - constant arguments
-        ["git", "-C", str(root), "rev-parse", "HEAD"],  # noqa: S607 - the user's own git
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    return found.stdout.strip() or None if found.returncode == 0 else None
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _seconds(found: list[float]) -> dict[str, float]:
-    return {
-        "seconds_median": round(statistics.median(found), 6),
-        "seconds_min": round(min(found), 6),
     }

@@ -68,7 +68,9 @@ def judge_naively(
 @cache
 def _opened(traffic: Traffic, is_real: bool) -> NaiveBooks:
     p = PARAMETERS
-    books = NaiveBooks(p.chain, p.shard, p.minimum_fee, ISSUER_KEY, process_backend())
+    books = NaiveBooks(
+        p.chain, p.shard, p.minimum_fee, ISSUER_KEY, process_backend(), shards=p.shards
+    )
     for block in traffic.opening(is_real=is_real):
         books.execute_block(block.transactions, block.slot)
     return books
@@ -168,7 +170,7 @@ def run_differential(
             "windows": dict(sorted(tally.windows.items())),
             "real_traffic": source.name,
             "verdicts": dict(sorted(tally.verdicts.items())),
-            "compared": "every verdict, balance, nonce, the roots of ACC, KEY and TXS, the state root",
+            "compared": "every verdict, balance, nonce, the roots of all arrays that steps write, the state root",
             "circuit": f"{AIR.name}: every row and bus of {tally.segments} segments",
             "proven_and_verified": tally.proven,
             "disagreements": tally.differences[:20],

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.event_log import EventLog, open_log
+from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
 from pipelines.chain_setup import check_history, check_log, create_topics, prepare_chain
 from pipelines.chain_view import ChainView
@@ -103,6 +104,7 @@ class Day:
         configuration = settings.configuration
         seed = configuration.demo.seed
         check_log(settings.log_url)
+        check_backend(configuration.proving.backend)
         timer = PhaseTimer()
         supervisor = Supervisor(self.processes(), settings.data / "run")
         with timer.phase("prepare"):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from operators.event_log import EventLog, open_log
-from operators.proof_worker import open_backend
+from operators.proof_worker import host_backend, open_backend
 from operators.shard_start import ShardPlace
 from pipelines.chain_setup import genesis_path
 from pipelines.node_plan import ROLES, read_node_configuration
@@ -81,8 +81,8 @@ class NodePlace:
         return ShardPlace(self.log, self.genesis, SHARD, self.configuration, self.hasher())
 
     def hasher(self) -> Hasher:
-        """Returns the permutation of the configured backend."""
-        return open_backend(self.configuration.proving.backend)
+        """Returns the permutation of the configured backend, on this machine's processor."""
+        return open_backend(host_backend(self.configuration.proving.backend))
 
 
 @dataclass(slots=True)

@@ -13,7 +13,12 @@ from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
 from operators.chain_observer import ShardObserver
 from operators.jobs import RetryPolicy
-from operators.proof_worker import BACKEND_VARIABLE, prove_envelope
+from operators.proof_worker import (
+    BACKEND_VARIABLE,
+    GPU_MEMORY_VARIABLE,
+    check_backend,
+    prove_envelope,
+)
 from operators.prover_pool import DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole
 from operators.stage_driver import StageDriver, open_driver
@@ -168,8 +173,10 @@ def prover(place: NodePlace) -> Role:
         heartbeat_millis=proving.heartbeat_seconds * 1000,
         max_attempts=proving.max_attempts,
     )
-    workers = proving.workers or usable_cores()
+    check_backend(proving.backend)
+    workers = proving.workers or (1 if proving.backend == "cuda" else usable_cores())
     os.environ[BACKEND_VARIABLE] = proving.backend  # workers inherit it
+    os.environ[GPU_MEMORY_VARIABLE] = str(proving.gpu_memory_percent)
     pool: ProverPool
     if proving.pool == "process":
         pool = DirectPool(prove_envelope)

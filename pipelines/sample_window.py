@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.layout import Layout
@@ -31,7 +32,11 @@ def sample_window(
         seed: Of amounts, senders and recipients.
         layout: Circuit that segments are cut for; the smaller it is, the more there are. None: the shipped one.
     """
-    ledger = funded_ledger()
+    return window_of(sample_transfers(transactions, seed), layout)
+
+
+def sample_transfers(transactions: int, seed: int) -> list[Transaction]:
+    """Returns as many transfers; any of them may be a unit larger and all are still covered."""
     rng = random.Random(seed)  # noqa: S311 - reproducible draws, not secrets
     nonces = [0] * ACCOUNTS
     transfers = []
@@ -49,6 +54,14 @@ def sample_window(
             )
         )
         nonces[sender] += 1
+    return transfers
+
+
+def window_of(
+    transfers: Sequence[Transaction], layout: Layout | None = None
+) -> list[SegmentWitness]:
+    """Returns the segments, cut for a circuit, of a window whose one block holds the transfers."""
+    ledger = funded_ledger()
     block = Block(ledger.height + 1, 64, 1, tuple(transfers))
     return cut_window(ledger, [block], 1, layout or segment_layout())
 

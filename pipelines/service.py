@@ -10,6 +10,7 @@ from typing import Any
 
 from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
+from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
 from pipelines.chain_setup import (
     check_history,
@@ -94,6 +95,8 @@ class Service:
         settings = self.settings
         plans = self.plan()
         check_log(settings.log_url)
+        if "prover" in {plan.name for plan in plans}:
+            check_backend(settings.configuration.proving.backend)
         genesis = prepare_chain(
             settings.data, settings.configuration, settings.configuration.demo.seed, _now_millis
         )

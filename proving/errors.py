@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from schemas.errors import EclipticaError
+from schemas.errors import EclipticaError, EnvironmentMissing
 
 
 class RejectionReason(StrEnum):
@@ -35,6 +35,10 @@ class RejectionReason(StrEnum):
 
 class ProvingError(EclipticaError, RuntimeError):
     """The prover cannot make the proof: the witness does not satisfy the statement, or does not fit."""
+
+
+class DeviceFailed(EnvironmentMissing):
+    """An accelerator refused work or was lost in the middle of it; a fresh process may do the work again."""
 
 
 class ProofError(EclipticaError, ValueError):

@@ -141,7 +141,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=LedgerAir,
                 parameters=SEGMENT_S,
-                key_digest="3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521",
+                key_digest="fb63a834fe231472b28b4518b9151748f64e602112285a0e9e236d2552d2f054",
             ),
             ProofKind(
                 number=16,
@@ -149,7 +149,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s", lift_tape, "segment_s"),
                 parameters=RECURSION,
-                key_digest="2ee67a6992a67854f52ff2631c55f473d0d0c61e3f03212179e7a652ca325265",
+                key_digest="51fb561d0f8efa1110703b37aaa59e207afd4b04abd2c60b7e6066700ec74616",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
@@ -157,7 +157,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join", join_tape, "lift_s"),
                 parameters=RECURSION,
-                key_digest="745f9d5b7595865704060d49310dd822d7f3fd0bbb15eb27a90c3f76993fd21e",
+                key_digest="b5149b778ceb8361cd8a036611e02b238490114f39a24b301f357a51aa87901a",
             ),
         ]
     )

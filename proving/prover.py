@@ -12,28 +12,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
-from proving.arithmetic.ntt import geometric, root_of_unity
+from proving.arithmetic.modulus import P
 from proving.backends.port import Backend, FieldArray
-from proving.commitments.domains import coset_points
 from proving.commitments.fri import commit_layers, open_layers
 from proving.errors import ProvingError
 from proving.kinds import proving_key, registered_kinds
 from proving.ledger.air import LedgerAir
 from proving.ledger.trace import build_trace
 from proving.ledger.witness import SegmentWitness
-from proving.stark.challenge_field import Extension, Residues, lifted, rejoin, stack
+from proving.memory_plan import require_memory
+from proving.openings import batch_openings, open_columns
+from proving.stark.challenge_field import Extension, stack
 from proving.stark.claim import claimed_constraints
-from proving.stark.coordinates import multiply
 from proving.stark.encoding import encode_proof, proof_sections
 from proving.stark.key import VerifyingKey
 from proving.stark.logup import check_public_messages
-from proving.stark.lookup_columns import build_lookup_columns, product_program
+from proving.stark.lookup_columns import build_lookup_columns
 from proving.stark.parameters import ProofParameters
 from proving.stark.protocol import (
     LookupValues,
     OpenedValues,
-    batching_weights,
     draw_lookup_values,
     open_transcript,
     opened_values,
@@ -133,10 +131,12 @@ def prove_stark(
 
     Raises:
         ParameterError: Publics or trace have the wrong shape or are not canonical.
-        ProvingError: The trace does not satisfy the circuit.
+        ProvingError: The trace does not satisfy the circuit, or there is not enough memory.
     """
     _check_inputs(key.verifying_key, publics, trace)
-    return _Run(key, publics, trace, backend, on_phase, check_witness).prove()
+    if backend.name != "cuda":  # whose columns lie on the device, in a pool with a limit of its own
+        require_memory(key.verifying_key)
+    return _Run(key, publics, backend.hold(trace), backend, on_phase, check_witness).prove()
 
 
 def _check_inputs(key: VerifyingKey, publics: Sequence[int], trace: FieldArray) -> None:
@@ -210,10 +210,10 @@ class _Run:
         return StarkProof(data, tuple(transcript.events))
 
     def _span(self, name: str, cells: int) -> None:
-        now = time.perf_counter()
         if self.on_phase is not None:
-            self.on_phase(PhaseSpan(name, now - self.started, cells))
-        self.started = now
+            self.backend.finish()
+            self.on_phase(PhaseSpan(name, time.perf_counter() - self.started, cells))
+        self.started = time.perf_counter()
 
     def _cells(self, name: str) -> int:
         return self.committed[name].extension.size if name in self.committed else 0
@@ -286,30 +286,10 @@ class _Run:
         return point
 
     def _open_at(self, point: Extension, transcript: Transcript) -> OpenedValues:
-        key = self.key.verifying_key
-        height = 2**key.log_height
-        weights = _power_columns(point, height)
-        step = geometric(1, root_of_unity(key.log_height), height).astype(np.uint64)
-        next_weights = (weights.astype(np.uint64) * step % np.uint64(P)).astype(np.uint32)
-        for name, columns in self.committed.items():
-            opened = self.backend.inner_products(columns.coefficients, weights)
-            self.sections[f"{name}_openings"] = opened
-        successor = self._next_coefficients()
-        following = self.backend.inner_products(successor, next_weights)
-        split = key.system.layout.main_next
-        self.sections["main_next_openings"] = following[:split]
-        self.sections["lookup_next_openings"] = following[split:]
+        self.sections |= open_columns(self.backend, self.key.verifying_key, self.committed, point)
         values = opened_values(self.sections)
         transcript.absorb(Label.OPENINGS, stack([*values.at_point(), *values.at_next()]))
         return values
-
-    def _next_coefficients(self) -> FieldArray:
-        layout = self.key.verifying_key.system.layout
-        main = self.committed["main"].coefficients[: layout.main_next]
-        if not layout.lookup_next:
-            return main
-        running = self.committed["lookup"].coefficients[: layout.lookup_next]
-        return np.concatenate([main, running])
 
     def _refuse_false_claim(
         self,
@@ -332,70 +312,10 @@ class _Run:
             raise ProvingError("the trace does not satisfy the circuit's constraints")
 
     def _batch(self, opened: OpenedValues, point: Extension, transcript: Transcript) -> FieldArray:
-        """Returns the (5, n) codeword of all opening quotients, batched by powers of one challenge."""
         key = self.key.verifying_key
         bits = key.parameters.batching_pow_bits
         self._work("batching_nonce", Label.BATCHING_GRINDING, bits, transcript)
         challenge = Extension(transcript.challenge(Label.BATCHING_CHALLENGE))
-        here, following = opened.at_point(), opened.at_next()
-        weights, next_weights = batching_weights(key, challenge)
-        ordered = [
-            self.committed[name].coefficients
-            for name in ("fixed", "main", "lookup", "quotient")
-            if name in self.committed
-        ]
-        combined = self._combine(ordered, weights)
-        codeword = self._divide(combined, weights, here, point)
-        if following:
-            combined = self._combine([self._next_coefficients()], next_weights)
-            successor = point * root_of_unity(key.log_height)
-            second = self._divide(combined, next_weights, following, successor)
-            total = codeword.astype(np.uint64) + second
-            codeword = (total % np.uint64(P)).astype(np.uint32)
-        return codeword
-
-    def _combine(self, matrices: list[FieldArray], weights: list[Extension]) -> FieldArray:
-        """Sums weighted coefficient columns; on coefficients there are blow-up times fewer of them."""
-        rows = stack(weights)
-        total = np.zeros((EXTENSION_DEGREE, matrices[0].shape[1]), dtype=np.uint64)
-        start = 0
-        for matrix in matrices:
-            total += self.backend.combine(matrix, rows[start : start + len(matrix)])
-            start += len(matrix)
-        return (total % np.uint64(P)).astype(np.uint32)
-
-    def _divide(
-        self,
-        combined: FieldArray,
-        weights: list[Extension],
-        values: list[Extension],
-        point: Extension,
-    ) -> FieldArray:
-        """Returns (combined(x) - combined(point)) / (x - point) on the evaluation coset."""
-        key = self.key.verifying_key
-        value = Extension.of(0)
-        for weight, opened in zip(weights, values, strict=True):
-            value = value + weight * opened
-        size = 2**key.log_size
-        numerator = self.backend.evaluate_on_coset(combined, key.log_size, GENERATOR)
-        shifted = _minus(numerator, value)
-        points = np.zeros((EXTENSION_DEGREE, size), dtype=np.uint32)
-        points[0] = coset_points(key.log_size, key.log_size)
-        inverse = self.backend.batch_inverse(_minus(points, point))
-        return self.backend.run(product_program(), [*shifted, *inverse], size)
-
-
-def _minus(columns: FieldArray, value: Extension) -> FieldArray:
-    offsets = np.array(value.coordinates, dtype=np.uint64)[:, None]
-    return ((columns.astype(np.uint64) + np.uint64(P) - offsets) % np.uint64(P)).astype(np.uint32)
-
-
-def _power_columns(point: Extension, count: int) -> FieldArray:
-    """Returns point^i for i < count as (5, count); doubling keeps it vectorised."""
-    rows = stack([Extension.of(1)])
-    factor = point
-    while len(rows) < count:
-        known = [Residues.of(rows[:, k]) for k in range(EXTENSION_DEGREE)]
-        rows = np.concatenate([rows, rejoin(multiply(known, lifted(factor)))])
-        factor = factor * factor
-    return np.ascontiguousarray(rows[:count].T)
+        return batch_openings(
+            self.backend, key, self.committed, opened, point=point, challenge=challenge
+        )

@@ -132,10 +132,13 @@ class ProvingConfig(Section):
     """Where proofs run: Ray actors, or the calling process."""
 
     workers: int = Field(default=0, ge=0, le=4_096)
-    """Prover workers; 0 for one per usable core."""
+    """Prover workers; 0 for one per usable core, or a single one on a GPU."""
 
-    backend: Literal["auto", "cpu", "reference"] = "auto"
-    """What runs field programs: compiled SIMD code, or readable Python that is far slower."""
+    backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
+    """What runs field programs: compiled SIMD code, a GPU, or readable Python that is far slower."""
+
+    gpu_memory_percent: int = Field(default=90, ge=1, le=100)
+    """Share of the GPU's memory that one worker may take, percent."""
 
     lease_seconds: int = Field(default=300, ge=1, le=86_400)
     """How long a worker owns a job without a heartbeat, seconds."""

@@ -13,8 +13,14 @@ from schemas.tables import BLOCKS, JOBS, RECEIPTS, REJECTED, WINDOWS, Table
 _DIGEST = pa.binary(32)
 
 
-def _table(name: str, columns: list[tuple[str, pa.DataType]]) -> Table:
-    return Table(name, pa.schema([pa.field(n, kind, nullable=False) for n, kind in columns]))
+def _table(
+    name: str,
+    columns: list[tuple[str, pa.DataType]],
+    nullable: tuple[tuple[str, pa.DataType], ...] = (),
+) -> Table:
+    fields = [pa.field(n, kind, nullable=False) for n, kind in columns]
+    fields += [pa.field(n, kind, nullable=True) for n, kind in nullable]
+    return Table(name, pa.schema(fields))
 
 
 TRANSACTIONS_EXPORT = _table(
@@ -108,8 +114,12 @@ SUPPLY_EXPORT = _table(
         ("max_private_pool", pa.uint64()),
         ("burned", pa.uint64()),
     ],
+    nullable=(("departed", pa.int64()),),
 )
-"""One row: where every issued unit is at the epoch's last block."""
+"""One row: where every unit that the shard issued is at the epoch's last block.
+
+`cap` is the shard's part of the chain's cap, `departed` what went to other shards less what came from them.
+"""
 
 EXPORTS = (
     TRANSACTIONS_EXPORT,

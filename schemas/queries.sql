@@ -8,7 +8,7 @@ from votes where phase = 'notarize' group by all having count(distinct block_has
 
 -- name: supply | where every issued unit is, per shard and epoch; holds must be true
 select shard, epoch, height, issued, accounts, proposer_pool, escrow, private_pool, max_private_pool,
-       burned, holds
+       burned, departed, holds
 from supply order by shard, epoch;
 
 -- name: unproven-windows | closed windows with a segment whose proof the beacon has not accepted

@@ -30,6 +30,7 @@ class RejectionReason(StrEnum):
     FEE_TOO_LARGE = "fee_too_large"
     FEE_TOO_LOW = "fee_too_low"
     NOT_ISSUER = "not_issuer"
+    UNKNOWN_SHARD = "unknown_shard"
     RESERVED_ACCOUNT = "reserved_account"
     BAD_SIGNATURE = "bad_signature"
 

@@ -14,6 +14,7 @@ from schemas.units import (
     BLOCK_TRANSACTIONS_LIMIT,
     INDEX_LIMIT,
     LIMB_LIMIT,
+    SHARD_LIMIT,
     WORD_BYTES,
     ZERO_WORD,
     Array,
@@ -23,7 +24,7 @@ from schemas.units import (
 )
 from schemas.wire import Reader, Writer
 
-STATEMENT_VERSION = 1
+STATEMENT_VERSION = 2
 """First byte of the preimage."""
 
 FEE_SUM_LIMBS = 3
@@ -81,7 +82,8 @@ class SegmentStatement:
 
     Attributes:
         chain: Chain number, < 2^30.
-        shard: Shard, < 2^16.
+        shard: Shard, < `shards`.
+        shards: Number of the chain's shards, < 2^16.
         window: Window number, < 2^30.
         segment: Position in the window's chain of segments, from 0.
         before: Where the segment begins.
@@ -90,6 +92,7 @@ class SegmentStatement:
 
     chain: int
     shard: int
+    shards: int
     window: int
     segment: int
     before: Boundary
@@ -98,7 +101,7 @@ class SegmentStatement:
     def preimage(self) -> bytes:
         """Returns the canonical bytes whose hash is the statement digest."""
         writer = Writer().u8(STATEMENT_VERSION)
-        for number in (self.chain, self.shard, self.window, self.segment):
+        for number in (self.chain, self.shard, self.shards, self.window, self.segment):
             writer.u32(number)
         self.before.write(writer)
         self.after.write(writer)
@@ -111,8 +114,14 @@ NUM_COUNTERS = 5 + FEE_SUM_LIMBS
 BOUNDARY_ELEMENTS = NUM_COUNTERS + 8 * len(Array)
 """Public elements of a boundary."""
 
-BEFORE_OFFSET = 4
-"""Public inputs start with chain, shard, window, segment; then the boundary before."""
+SHARD_OFFSET = 1
+"""Place of the shard's number among the public inputs."""
+
+SHARDS_OFFSET = 2
+"""Place of the number of shards."""
+
+BEFORE_OFFSET = 5
+"""Public inputs start with chain, shard, shards, window, segment; then the boundary before."""
 
 AFTER_OFFSET = BEFORE_OFFSET + BOUNDARY_ELEMENTS
 """Where the boundary after begins."""
@@ -138,7 +147,8 @@ def publics_of(
     Raises:
         ParameterError: One of the words is not canonical.
     """
-    elements = [statement.chain, statement.shard, statement.window, statement.segment]
+    elements = [statement.chain, statement.shard, statement.shards]
+    elements += [statement.window, statement.segment]
     for boundary in (statement.before, statement.after):
         elements.extend(boundary.counters())
         for root in boundary.roots:
@@ -175,13 +185,14 @@ def decode_statement(data: bytes) -> SegmentStatement:
     if version != STATEMENT_VERSION:
         raise reader.fail("version", f"expected {STATEMENT_VERSION}, got {version}")
     chain = reader.u32("chain", INDEX_LIMIT)
-    shard = reader.u32("shard", 1 << 16)
+    shard = reader.u32("shard", SHARD_LIMIT)
+    shards = reader.u32("shards", SHARD_LIMIT)
     window = reader.u32("window", INDEX_LIMIT)
     segment = reader.u32("segment", INDEX_LIMIT)
     before = read_boundary(reader, "before")
     after = read_boundary(reader, "after")
     reader.finish()
-    return SegmentStatement(chain, shard, window, segment, before, after)
+    return SegmentStatement(chain, shard, shards, window, segment, before, after)
 
 
 def statement_of_publics(publics: list[int]) -> SegmentStatement:
@@ -205,10 +216,13 @@ def statement_of_publics(publics: list[int]) -> SegmentStatement:
 def boundary_rules(statement: SegmentStatement) -> str | None:
     """Returns which rule between the two boundaries fails, or None.
 
-    Lists only grow, time does not run back, and arrays that no step touches keep their roots. (The circuit
-    shows the first two as well; they are checked here so that a bad statement is named early.)
+    The shard is one of the chain's, lists only grow, time does not run back, and arrays that no step
+    touches keep their roots. (The circuit shows the second and third as well; they are checked here so that
+    a bad statement is named early.)
     """
     before, after = statement.before, statement.after
+    if statement.shard >= statement.shards:
+        return "there is no such shard"
     for name in ("height", "slot", "keys"):
         if getattr(after, name) < getattr(before, name):
             return f"{name} falls"
@@ -220,7 +234,7 @@ def boundary_rules(statement: SegmentStatement) -> str | None:
     return None
 
 
-TOUCHED_ARRAYS = (Array.ACC, Array.KEY, Array.TXS)
+TOUCHED_ARRAYS = (Array.ACC, Array.KEY, Array.OUT, Array.INB, Array.TXS)
 """Arrays that today's steps write."""
 
 UNTOUCHED_ARRAYS = tuple(array for array in Array if array not in TOUCHED_ARRAYS)

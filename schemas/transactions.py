@@ -30,8 +30,9 @@ SIGNATURE_CONTEXT = b"ecliptica/transaction/v1"
 class TransactionKind(IntEnum):
     """What a transaction does; the numbers are fixed for good and stand in the proven list.
 
-    SETTLE is a block's own closing entry: never signed, never on the wire. Kinds from SHIELD on are
-    reserved: their numbers are taken, admission answers `kind_not_supported`.
+    SETTLE is a block's own closing entry, INBOUND what another shard sent: neither is signed by anybody
+    or read off the wire. Kinds from SHIELD to STAKE are reserved: their numbers are taken, admission
+    answers `kind_not_supported`.
     """
 
     TRANSFER = 1
@@ -47,11 +48,22 @@ class TransactionKind(IntEnum):
     INBOUND = 11
 
 
-SUPPORTED_KINDS = (TransactionKind.TRANSFER, TransactionKind.REGISTER, TransactionKind.ISSUE)
+SUPPORTED_KINDS = (
+    TransactionKind.TRANSFER,
+    TransactionKind.REGISTER,
+    TransactionKind.ISSUE,
+    TransactionKind.OUTBOUND,
+)
 """Kinds that a user may sign today."""
 
+LINKED_KINDS = (TransactionKind.OUTBOUND, TransactionKind.INBOUND)
+"""Kinds that name another shard."""
+
 BODY_BYTES = 36
-"""Length of a body without a registration."""
+"""Length of a body that names neither a key nor another shard."""
+
+PEER_BYTES = 2
+"""Bytes of another shard's number at the end of a body."""
 
 REGISTER_BODY_BYTES = BODY_BYTES + ADDRESS_BYTES + PUBLIC_KEY_BYTES
 """Length of a registration's body."""
@@ -62,8 +74,9 @@ SIGNED_BYTES_LIMIT = REGISTER_BODY_BYTES + SIGNATURE_BYTES
 
 def signed_bytes(kind: int) -> int:
     """Returns the length of a signed transaction of a supported kind."""
-    body = REGISTER_BODY_BYTES if kind == TransactionKind.REGISTER else BODY_BYTES
-    return body + SIGNATURE_BYTES
+    if kind == TransactionKind.REGISTER:
+        return REGISTER_BODY_BYTES + SIGNATURE_BYTES
+    return BODY_BYTES + (PEER_BYTES if kind == TransactionKind.OUTBOUND else 0) + SIGNATURE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +87,16 @@ class Transaction:
         kind: What it does.
         chain: Chain number, against replay on another chain.
         shard: Shard whose ledger executes it.
-        sender: Account index that pays and signs; the reserve cell 0 for ISSUE.
+        sender: Account index that pays and signs; the reserve cell 0 for ISSUE. INBOUND: on shard `peer`.
         recipient: Account index that receives; 0 in REGISTER, where the ledger assigns the next index.
+            OUTBOUND: on shard `peer`.
         amount: Units of 1e-9 ECLIPT, < 2^60; 0 in REGISTER.
         fee: Units of 1e-6 ECLIPT, < 2^30, paid by the sender on top of the amount.
         nonce: Number of transactions the sender has sent before this one.
         expiry: Last slot in which it is valid.
         address: REGISTER: 20 bytes of the new account; otherwise empty.
         public_key: REGISTER: 1312 bytes of its ML-DSA-44 key; otherwise empty.
+        peer: The other shard: OUTBOUND goes to it, INBOUND comes from it; otherwise 0.
     """
 
     kind: TransactionKind
@@ -95,6 +110,7 @@ class Transaction:
     expiry: int
     address: bytes = b""
     public_key: bytes = b""
+    peer: int = 0
 
     def body(self) -> bytes:
         """Returns the canonical bytes that are signed.
@@ -108,6 +124,8 @@ class Transaction:
         registers = self.kind is TransactionKind.REGISTER
         writer.fixed(self.address, ADDRESS_BYTES if registers else 0)
         writer.fixed(self.public_key, PUBLIC_KEY_BYTES if registers else 0)
+        if self.kind in LINKED_KINDS:
+            writer.u16(self.peer)
         return writer.finish()
 
     def digest(self) -> bytes:
@@ -157,6 +175,7 @@ def _read_body(reader: Reader) -> Transaction:
     nonce = reader.u32("nonce", INDEX_LIMIT)
     expiry = reader.u32("expiry", INDEX_LIMIT)
     address = public_key = b""
+    peer = reader.u16("peer") if kind is TransactionKind.OUTBOUND else 0
     if kind is TransactionKind.REGISTER:
         if recipient:
             raise reader.fail("registration", "a registration names no recipient")
@@ -165,7 +184,7 @@ def _read_body(reader: Reader) -> Transaction:
         address = reader.fixed("address", ADDRESS_BYTES)
         public_key = reader.fixed("public_key", PUBLIC_KEY_BYTES)
     return Transaction(
-        kind, chain, shard, sender, recipient, amount, fee, nonce, expiry, address, public_key
+        kind, chain, shard, sender, recipient, amount, fee, nonce, expiry, address, public_key, peer
     )
 
 

@@ -58,8 +58,11 @@ EXPIRY_SPAN = 2**15
 BLOCK_TRANSACTIONS_LIMIT = 2**15
 """A block holds fewer user transactions than this, so that its fee sum stays below 2^45."""
 
+SHARD_LIMIT = 2**16
+"""Numbers of shards are below this."""
+
 SUPPLY_CAP = AMOUNT_LIMIT - 1
-"""What the reserve cell holds before anything is issued: the largest amount there is."""
+"""What may be issued on a chain, and what all cells of each shard hold together: the largest amount."""
 
 ADDRESS_BYTES = 20
 """Bytes of an address."""
@@ -99,6 +102,10 @@ STATE_ARRAYS = (
 """Arrays whose roots make the state root; TXS and CLM are lists of one window."""
 
 
+LINK_ARRAYS = (Array.OUT, Array.INB)
+"""Arrays of links: one cell per other shard, the head of a chain of words."""
+
+
 class ReservedCell(IntEnum):
     """Account cells that belong to the ledger itself."""
 
@@ -108,10 +115,19 @@ class ReservedCell(IntEnum):
     BURNED = 3
     PRIVATE_POOL = 4
     MAX_POOL = 5
+    TRANSIT = 6
 
 
 FIRST_ACCOUNT = 16
 """Lowest index of a user's account; cells below it are reserved."""
+
+
+def issuable(shards: int) -> int:
+    """Returns what a shard's reserve holds before anything is issued: its part of the cap.
+
+    The rest of the cap lies in the shard's TRANSIT cell, so that it covers all that can ever arrive.
+    """
+    return SUPPLY_CAP // shards
 
 
 def limbs_of(value: int, count: int = AMOUNT_LIMBS) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ create or replace view rejected as
 create or replace view supply as
     select *,
            issued = accounts::hugeint + proposer_pool + escrow + private_pool + max_private_pool + burned
+                    + coalesce(departed, 0)
            and cap = reserve::hugeint + issued as holds
     from read_parquet('$epochs/shard=*/epoch=*/supply.parquet', hive_partitioning = true);
 -- Empty until the prover market and the fraud proofs exist; the columns are those they will fill.

@@ -23,7 +23,12 @@ from proving.ledger.trace import build_trace, check_statement
 from proving.ledger.witness import SegmentWitness
 from proving.signatures import KeyPair, verify_many
 from schemas.statement import DIGEST_OFFSET
-from schemas.transactions import SIGNATURE_CONTEXT, Transaction, TransactionKind
+from schemas.transactions import (
+    SIGNATURE_CONTEXT,
+    SUPPORTED_KINDS,
+    Transaction,
+    TransactionKind,
+)
 from schemas.units import (
     AMOUNT_LIMIT,
     FEE_LIMIT,
@@ -97,8 +102,8 @@ def issue_of_too_much(given: Base, rng: random.Random) -> str | None:
 
 
 def kind_of_the_block(given: Base, rng: random.Random) -> str | None:
-    """A user sends a closing entry, or a kind that is not built."""
-    kinds = [kind for kind in TransactionKind if kind >= TransactionKind.SETTLE]
+    """A user sends a closing entry, what only another shard may send, or a kind that is not built."""
+    kinds = [kind for kind in TransactionKind if kind not in SUPPORTED_KINDS]
     return _judge(given, replace(_body(given, rng), kind=rng.choice(kinds)))
 
 

@@ -12,9 +12,11 @@ from pipelines.adversary.ledger_forgery import Forgery
 from pipelines.adversary.ledger_traffic import (
     ISSUER_KEY,
     PARAMETERS,
+    arrival,
     issue,
     random_transaction,
     register,
+    send,
     transfer,
 )
 from proving.ledger.segments import cut_window
@@ -71,6 +73,8 @@ def base(seed: str) -> Base:
         sender, recipient = rng.sample(users, 2)
         nonce = ledger.account(sender).nonce
         bodies = [transfer(sender, recipient, rng.randrange(2**39), nonce)]
+        bodies.append(send(sender, recipient, rng.randrange(2**39), nonce + 1, peer=2))
+        bodies.append(arrival(40, rng.choice((recipient, 99)), rng.randrange(2**39), nonce, 0))
         bodies += [random_transaction(rng, ledger) for _ in range(rng.randrange(EXTRA // 2 + 1))]
         blocks.append(_block(ledger, bodies))
     (witness,) = cut_window(fresh(), blocks, 0, AIR.layout)

@@ -1,4 +1,4 @@
-"""A forgery for every constraint of the ledger circuit that breaks it alone, and why three have none.
+"""A forgery for every constraint of the ledger circuit that breaks it alone, and why two have none.
 
 A trace that breaks exactly one constraint is accepted by the circuit that lacks this one.
 """
@@ -13,6 +13,9 @@ from pipelines.adversary.ledger_edits import (
     ISSUE_TO_NEW,
     KEY_ROW,
     PAD,
+    RECEIVE,
+    RETURN,
+    SEND,
     SETTLE,
     SPONSORED,
     Forge,
@@ -30,9 +33,10 @@ from proving.arithmetic.poseidon2 import (
 )
 from proving.arithmetic.residues import Residues
 from proving.ledger.layout import COMPRESSION_COLUMNS, COUNTER_NAMES, SPAN_WEIGHT
+from proving.ledger.words import PEER_WEIGHT
 from proving.stark.air import FieldArray
 from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET
-from schemas.units import AMOUNT_LIMBS, LIMB_LIMIT, Array
+from schemas.units import AMOUNT_LIMBS, FIRST_ACCOUNT, LIMB_LIMIT, Array, ReservedCell
 
 
 def jump(field: str, position: int = 0) -> Forge:
@@ -41,13 +45,14 @@ def jump(field: str, position: int = 0) -> Forge:
 
 
 def lost_credit(row: int) -> Forge:
-    """The transaction ends after its debit."""
+    """The transaction ends before it is done."""
 
     def run(f: Forgery) -> None:
-        cell, amount = f.get("cell", row), f.word("amount", row)
+        cell, amount, word = f.get("cell", row), f.word("amount", row), f.word("word", row)
         f.truncate(row)
         f.put("cell", row, cell)
         f.put_word("amount", row, amount)
+        f.put_word("word", row, word)
 
     return run
 
@@ -104,13 +109,37 @@ def _key_undone(f: Forgery) -> None:
     f.add_from("keys", SETTLE, -1)
 
 
-def _debits_that_cancel(f: Forgery) -> None:
-    last = f.height - 1
-    for name, value in (("register_debit", -2), ("transfer_debit", 1), ("issue_debit", 1)):
-        f.put(name, last, value)
-    f.put("word", last, f.get("keys", last), 1)
-    f.put("above_first", last, -16)
-    f.put("below_last", last, f.get("keys", last) - 1)
+def cancelling(*, number: int = 0, **selectors: int) -> Forge:
+    """The last row, which is padding, takes steps that undo one another.
+
+    Args:
+        number: The kind that its word names.
+        selectors: Step -> how often it is taken.
+    """
+
+    def run(f: Forgery) -> None:
+        last = f.height - 1
+        for name, value in selectors.items():
+            f.put(name, last, value)
+        f.put("word", last, f.get("keys", last), 1)
+        f.put("word", last, number, 7)
+        f.put("above_first", last, -FIRST_ACCOUNT)
+        f.put("below_last", last, f.get("keys", last) - 1)
+
+    return run
+
+
+def links_that_cancel(name: str, other: str) -> Forge:
+    """The last row puts a word on a link and takes it off again; the row before holds its mirror image."""
+
+    def run(f: Forgery) -> None:
+        last = f.height - 1
+        f.put(name, last, -1)
+        f.put(other, last, 1)
+        f.put_word("word", last, (f.get("keys", last), FIRST_ACCOUNT))
+        f.put_word("word", last - 1, (FIRST_ACCOUNT, f.get("keys", last)))
+
+    return run
 
 
 def carry_of_nothing(position: int) -> Forge:
@@ -158,7 +187,86 @@ def idle_advance(position: int) -> Forge:
     return run
 
 
+def instead_of_credit(name: str, value: int) -> Forge:
+    """A step of the transit cell that does nothing, or undoes nothing, beside a credit that makes up for it."""
+
+    def run(f: Forgery) -> None:
+        f.put(name, KEY_ROW, value)
+        f.put("transfer_credit", KEY_ROW, -value)
+        f.put("cell", KEY_ROW, ReservedCell.TRANSIT)
+        f.put("above_first", KEY_ROW, ReservedCell.TRANSIT - FIRST_ACCOUNT)
+        f.put("below_last", KEY_ROW, f.get("keys", KEY_ROW) - 1 - ReservedCell.TRANSIT)
+
+    return run
+
+
+def reroute(peer: int) -> Forge:
+    """What came from shard 0 and goes back is said to come from another and to go back there."""
+
+    def run(f: Forgery) -> None:
+        arrival = RETURN + 2
+        for row, element in ((arrival, 5), (arrival + 1, 6)):
+            f.put("cell", row, peer)
+            f.put("word", row, peer, element)
+            f.put("carry", row, pow(peer - 1, -1, P) if peer != 1 else 0)
+            f.put_word("below_last", row, (max(0, 2 - peer), 0))
+        f.relink()
+
+    return run
+
+
+def _sent_to_reserved(f: Forgery) -> None:
+    f.put("word", SEND, 3, 1)
+    f.put("word", SEND + 1, 3, 1)
+    f.put_word("above_first", SEND + 1, (0, 0))
+    f.relink()
+
+
+def _returned_though_known(f: Forgery) -> None:
+    f.put("word", RETURN, 17, 1)
+    f.put("word", RETURN + 1, 17, 0)
+    f.put_word("above_first", RETURN + 1, (0, 0))
+    f.relink()
+
+
+def sent_otherwise(position: int) -> Forge:
+    """The word on the link is not that of the transaction."""
+
+    def run(f: Forgery) -> None:
+        f.add("word", SEND + 1, 1, position)
+        if position == 1:
+            f.add("above_first", SEND + 1, 1)
+        f.relink()
+
+    return run
+
+
+def _returned_elsewhere(f: Forgery) -> None:
+    row = RETURN + 3
+    f.put("cell", row, 2)
+    f.put("word", row, 2, 6)
+    f.put("carry", row, 1)
+    f.put_word("below_last", row, (0, 0))
+    f.relink()
+
+
 STEP_FORGERIES: dict[str, Forge] = {
+    "step.send_transit.boolean": instead_of_credit("send_transit", -1),
+    "step.receive_transit.boolean": instead_of_credit("receive_transit", -1),
+    "step.send_debit.next": lost_credit(SEND + 1),
+    "step.send_link.next": lost_credit(SEND + 2),
+    "step.receive_link.next": lost_credit(RECEIVE + 1),
+    "step.receive_credit.next": lost_credit(RECEIVE + 2),
+    "step.send_transit.next": key_after(SEND + 3),
+    "step.receive_transit.next": key_after(RECEIVE + 3),
+    "step.return_link.next": key_after(RETURN + 2),
+    "step.transit.cell": lambda f: f.retouch(RECEIVE + 2, 20),
+    "step.link.shard": reroute(77),
+    "step.link.other": reroute(1),
+    "step.send.recipient": _sent_to_reserved,
+    "step.send.destination": lambda f: f.add("word", SEND, 2 * PEER_WEIGHT, 7),
+    "step.return.unknown": _returned_though_known,
+    "step.return.cell": _returned_elsewhere,
     "step.transfer_credit.boolean": both(
         edit("transfer_credit", KEY_ROW, -1), edit("issue_credit", KEY_ROW)
     ),
@@ -166,7 +274,13 @@ STEP_FORGERIES: dict[str, Forge] = {
         edit("transfer_credit", KEY_ROW), edit("issue_credit", KEY_ROW, -1)
     ),
     "step.register_key.boolean": _key_undone,
-    "step.register_debit.boolean": _debits_that_cancel,
+    "step.transfer_debit.boolean": cancelling(transfer_debit=-1, send_debit=1, number=1),
+    "step.issue_debit.boolean": cancelling(issue_debit=-1, send_debit=1, number=3),
+    "step.send_debit.boolean": cancelling(send_debit=-1, transfer_debit=1, number=1),
+    "step.register_debit.boolean": cancelling(register_debit=-2, transfer_debit=1, issue_debit=1),
+    "step.receive_credit.boolean": cancelling(receive_credit=-1, transfer_credit=1),
+    "step.send_link.boolean": links_that_cancel("send_link", "return_link"),
+    "step.return_link.boolean": links_that_cancel("return_link", "send_link"),
     "step.padding.boolean": _two_steps_and_less_padding,
     "step.one": _two_steps,
     "step.transfer_debit.next": lost_credit(CREDIT),
@@ -194,6 +308,7 @@ STEP_FORGERIES: dict[str, Forge] = {
     "step.settle.fee[2]": settled_fee("amount", 3),
 }
 STEP_FORGERIES |= {f"step.balance[{j}]": edit("new", CREDIT, 1, j) for j in range(4)}
+STEP_FORGERIES |= {f"step.link.word[{j}]": sent_otherwise(j) for j in range(5)}
 STEP_FORGERIES |= {f"step.rest[{j}]": edit("new", CREDIT, 1, j) for j in range(5, 8)}
 STEP_FORGERIES |= {
     f"step.flow[{j}]": both(edit("amount", CREDIT, 1, j), edit("new", CREDIT, 1, j))
@@ -217,10 +332,9 @@ _ENUMERATED = (
     "the memory bus what nobody sends"
 )
 IMPLIED = {
-    "step.transfer_debit.boolean": _ENUMERATED,
-    "step.issue_debit.boolean": _ENUMERATED,
     "step.settle.boolean": f"{_ENUMERATED}, or from the tree bus a leaf of an array without a root, or needs a "
-    "key word that is a given block's word",
+    "key word that is a given block's word, or would have one cell be two",
+    "step.receive_link.boolean": f"{_ENUMERATED}, or would have one distance be two",
 }
 """Claims that the others imply, so that no trace breaks them alone; `ledger_implied` enumerates the rows."""
 

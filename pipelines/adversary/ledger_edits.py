@@ -27,7 +27,10 @@ SMALL = LedgerAir(5, 12)
 
 ISSUE, SPONSORED, KEY_ROW, ISSUE_TO_NEW = 12, 35, 36, 37
 BIG_FEE = 25
-DEBIT, CREDIT, SETTLE, PAD = 43, 44, 45, 46
+SEND, RECEIVE, RETURN = 44, 47, 50
+"""First rows of the honest trace's last send, of its arrival, and of what goes back."""
+
+DEBIT, CREDIT, SETTLE, PAD = 56, 57, 58, 59
 """Rows of the honest trace: last transfer, last closing entry, first padding."""
 
 Forge = Callable[[Forgery], None]

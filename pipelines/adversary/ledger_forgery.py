@@ -14,20 +14,21 @@ import numpy as np
 from pipelines.adversary.ledger_traffic import HASHER
 from proving.arithmetic.modulus import P
 from proving.ledger.air import LedgerAir
-from proving.ledger.air_steps import RANGED_FIELDS
+from proving.ledger.air_steps import MONEY_FIELDS, RANGED_FIELDS
 from proving.ledger.layout import COUNTER_NAMES, SPAN_WEIGHT
 from proving.ledger.state import Ledger, compress_words
 from proving.ledger.trace_nodes import compression_columns, fill_nodes
-from proving.ledger.trees import TreeTrace
+from proving.ledger.trees import TreeTrace, untouched_trace
 from proving.stark.air import FieldArray
 from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET, NUM_COUNTERS, TOUCHED_ARRAYS
-from schemas.steps import STEPS, Cell, Step
+from schemas.steps import STEPS, Step
 from schemas.units import (
     AMOUNT_LIMBS,
     ARRAY_DEPTH,
     FEE_UNIT,
     FIRST_ACCOUNT,
     LIMB_LIMIT,
+    LINK_ARRAYS,
     Array,
     limbs_of,
     word_bytes,
@@ -51,6 +52,7 @@ class Forgery:
         spare: First free memory row after `finish`.
         lost_writes: Rows whose cell keeps its old word in the tree.
         lost_appends: Rows whose word is not in its list.
+        unhashed: Rows whose compression no hash lane offers.
         given: Account cells that change without a step: index -> old and new word.
     """
 
@@ -71,6 +73,7 @@ class Forgery:
         self.spare = 0
         self.lost_writes: set[int] = set()
         self.lost_appends: set[int] = set()
+        self.unhashed: set[int] = set()
         self.given: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._ledger = ledger
         self._unchecked = unchecked
@@ -109,7 +112,19 @@ class Forgery:
 
     def touches(self, row: int) -> int:
         """Returns how often a row touches its cell."""
-        return self.weigh(row, lambda step: int(step.cell is not Cell.NONE))
+        return self.weigh(row, lambda step: int(step.array is not None))
+
+    def moves(self, row: int) -> int:
+        """Returns how often a row touches an account."""
+        return self.weigh(row, lambda step: int(step.moves))
+
+    def links(self, row: int) -> int:
+        """Returns how often a row touches a link."""
+        return self.weigh(row, lambda step: int(step.link is not None))
+
+    def place(self, row: int) -> tuple[int, int]:
+        """Returns array and index of the cell that a row touches."""
+        return self.weigh(row, lambda step: int(step.array or 0)), self.get("cell", row)
 
     def truncate(self, row: int) -> None:
         """Pads the lane from a row on; the counters stay as they are before it."""
@@ -135,7 +150,7 @@ class Forgery:
 
     def retouch(self, row: int, cell: int, old: Sequence[int] | None = None) -> None:
         """Makes a row touch a cell that later rows leave alone, with amount and fee as they stand."""
-        before = [r for r in range(row) if self.touches(r) and self.get("cell", r) == cell]
+        before = [r for r in range(row) if self.moves(r) and self.get("cell", r) == cell]
         previous = before[-1] + 1 if before else 0
         held = self.word("new", before[-1]) if before else self._cell(cell)
         self.put("cell", row, cell)
@@ -152,7 +167,7 @@ class Forgery:
     def move(self, row: int) -> None:
         """Computes what a row leaves in its cell, borrowing and carrying as an honest prover does."""
         step = next(step for step in STEPS if self.get(step.name, row) == 1)
-        sign = -1 if step.pays else 1
+        sign = -1 if step.takes else 1
         fees = [*self.word("fee", row), self.get("amount", row, 3) if step.fee_sign > 0 else 0, 0]
         carry = 0
         for j in range(AMOUNT_LIMBS):
@@ -166,6 +181,19 @@ class Forgery:
         for j in range(5, 8):
             self.put("new", row, self.get("old", row, j), j)
 
+    def relink(self) -> None:
+        """Lets every row put its word on the link that it names, after all that is on it then."""
+        last: dict[tuple[int, int], int] = {}
+        for row in self.active_rows():
+            if self.links(row) != 1:
+                continue
+            before = last.get(self.place(row))
+            self.put("previous_time", row, 0 if before is None else before + 1)
+            self.put_word("elapsed", row, limbs_of(row - self.get("previous_time", row), 2))
+            self.put_word("old", row, [0] * 8 if before is None else self.word("new", before))
+            self.put_word("new", row, _digest([*self.word("old", row), *self.word("word", row)]))
+            last[self.place(row)] = row
+
     def active_rows(self) -> list[int]:
         """Returns the rows that some step selects; the others touch and append nothing."""
         columns = [self.lane.column(step.name) for step in STEPS]
@@ -175,7 +203,7 @@ class Forgery:
         """Lets every row read what the last row of its cell left, and moves it from there."""
         held: dict[int, tuple[int, ...]] = {}
         for row in self.active_rows():
-            if self.touches(row):
+            if self.moves(row):
                 cell = self.get("cell", row)
                 self.put_word("old", row, held.get(cell, self._cell(cell)))
                 self.move(row)
@@ -185,7 +213,7 @@ class Forgery:
         """Lets the later rows of a row's cell go on from what it leaves there."""
         cell, held = self.get("cell", row), self.word("new", row)
         for later in self.active_rows():
-            if later > row and self.touches(later) and self.get("cell", later) == cell:
+            if later > row and self.moves(later) and self.get("cell", later) == cell:
                 self.put_word("old", later, held)
                 self.move(later)
                 held = self.word("new", later)
@@ -198,13 +226,21 @@ class Forgery:
         hashes: list[int] = []
         for array in TOUCHED_ARRAYS:
             tree = self._ledger.trees[array].branch()
+            if not cells[array]:
+                trees.append((array, untouched_trace(HASHER, tree.top())))
+                self._put_root(BEFORE_OFFSET, array, tree.root)
+                self._put_root(AFTER_OFFSET, array, tree.root)
+                continue
             tree.update({index: old for index, (old, _) in cells[array].items()})
             self._put_root(BEFORE_OFFSET, array, tree.root)
             trees.append((array, tree.update({i: new for i, (_, new) in cells[array].items()})))
             self._put_root(AFTER_OFFSET, array, tree.root)
-        for row in self.active_rows():
+        for row in sorted(set(self.active_rows()) - self.unhashed):
             pair = [*self.word("old", row), *self.word("new", row)]
             if self.get("register_key", row) == 1 and self.word("word", row) == _digest(pair):
+                hashes += pair
+            pair[8:] = self.word("word", row)
+            if self.links(row) == 1 and self.word("new", row) == _digest(pair):
                 hashes += pair
         fill_nodes(self.trace, self.air.layout, trees, np.array(hashes, np.uint32).reshape(-1, 16))
         self._fill_ranges()
@@ -283,11 +319,12 @@ class Forgery:
     def _cells(self) -> dict[Array, dict[int, tuple[bytes, bytes]]]:
         cells: dict[Array, dict[int, tuple[bytes, bytes]]] = {a: {} for a in TOUCHED_ARRAYS}
         for row in self.active_rows():
-            if self.touches(row):
+            touched, index = self.place(row)
+            if self.touches(row) and touched in cells:
                 old, new = (word_bytes(self.word(field, row)) for field in ("old", "new"))
-                first = cells[Array.ACC].get(self.get("cell", row), (old, new))[0]
+                first = cells[Array(touched)].get(index, (old, new))[0]
                 left = old if row in self.lost_writes else new
-                cells[Array.ACC][self.get("cell", row)] = (first, left)
+                cells[Array(touched)][index] = (first, left)
             appends = self.weigh(row, lambda step: int(step.append is not None)) == 1
             if appends and row not in self.lost_appends:
                 array = Array(self.weigh(row, lambda step: int(step.append or 0)))
@@ -300,7 +337,7 @@ class Forgery:
     def _fill_memory(self, cells: dict[Array, dict[int, tuple[bytes, bytes]]]) -> None:
         lane = self.air.layout.memory
         times = {
-            self.get("cell", row): row + 1
+            self.place(row): row + 1
             for row in self.active_rows()
             if self.touches(row) and row not in self.lost_writes
         }
@@ -308,14 +345,10 @@ class Forgery:
             index: (word_bytes(old), word_bytes(new)) for index, (old, new) in self.given.items()
         }
         rows = [
-            (Array.ACC, index, *words, times.get(index, 0))
-            for index, words in cells[Array.ACC].items()
+            (array, index, *words, times.get((array, index), 0))
+            for array in (Array.ACC, *LINK_ARRAYS)
+            for index, words in cells[array].items()
         ]
-        for array in TOUCHED_ARRAYS:
-            if not cells[array]:
-                word = self._ledger.trees[array].cell(0)
-                cells[array][0] = (word, word)
-                rows.append((array, 0, word, word, 0))
         self.spare = len(rows)
         for row, (array, index, old, new, time) in enumerate(rows):
             values = (1, int(array), index, *word_elements(old), *word_elements(new), time)
@@ -323,13 +356,13 @@ class Forgery:
 
     def _fill_ranges(self) -> None:
         counts = np.zeros(len(self.air.layout.ranges) * self.height, dtype=np.int64)
-        fields = [("new", "new", AMOUNT_LIMBS)]
-        fields += [(name, name, len(self.lane.places[name])) for name in RANGED_FIELDS]
+        widths = {name: len(self.lane.places[name]) for name in (*MONEY_FIELDS, *RANGED_FIELDS)}
+        widths["new"] = AMOUNT_LIMBS
         for row in self.active_rows():
-            times = self.touches(row)
-            for name, field, width in fields:
+            for name, width in widths.items():
+                times = self.touches(row) if name in RANGED_FIELDS else self.moves(row)
                 for j in range(width):
-                    value = self.get(field, row, j)
+                    value = self.get(name, row, j)
                     if value < LIMB_LIMIT and f"step.{name}.range[{j}]" != self._unchecked:
                         counts[value] += times
         columns = self.air.layout.ranges

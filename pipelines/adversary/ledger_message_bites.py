@@ -1,7 +1,7 @@
 """A forgery for every message of the ledger circuit in which it alone meets nothing.
 
 A value outside the range table is all that is wrong in the first half: without its lookup the forgery is
-accepted. In the second half one tuple, or the two versions of one, does not balance; without three of its
+accepted. In the second half one tuple, or the two versions of one, does not balance; without four of its
 messages something false is accepted, without the others only when their whole bus is deleted.
 """
 
@@ -15,6 +15,7 @@ from pipelines.adversary.ledger_edits import (
     ISSUE,
     ISSUE_TO_NEW,
     KEY_ROW,
+    RETURN,
     SETTLE,
     Forge,
     both,
@@ -23,7 +24,7 @@ from pipelines.adversary.ledger_edits import (
 from pipelines.adversary.ledger_forgery import Forgery
 from proving.arithmetic.modulus import P
 from proving.ledger.layout import SPAN_WEIGHT
-from schemas.units import LIMB_LIMIT, Array, ReservedCell
+from schemas.units import LIMB_LIMIT, LINK_ARRAYS, Array, ReservedCell
 
 
 def out_of_range(field: str, row: int, position: int, weight: int = LIMB_LIMIT) -> Forge:
@@ -202,6 +203,7 @@ LANE_MESSAGES: dict[str, tuple[str, int, Forge]] = {
     "step.write": ("memory", 2, lambda f: f.lost_writes.add(SETTLE)),
     "step.append": ("tree", 1, lambda f: f.lost_appends.add(SETTLE)),
     "step.hash": ("hash", 1, _false_key),
+    "step.link": ("hash", 1, edit("new", RETURN + 3)),
     "memory.first": ("memory", 2, _free_money),
     "memory.last": ("memory", 2, _free_money),
 }
@@ -219,12 +221,16 @@ FINISHED_MESSAGES |= {
 """Bus, number of tuples that do not balance, and the forgery."""
 
 
-def _no_hash_is_asked(f: Forgery) -> None:
+def _no_key_is_hashed(f: Forgery) -> None:
     f.add("word", KEY_ROW, 1)
+    f.unhashed |= {row for row in f.active_rows() if f.get("register_key", row)}
     f.finish()
-    for row in range(f.height):
-        for version in ("old", "new"):
-            f.put_node(f"uses_{version}", row, 0)
+
+
+def _no_link_is_hashed(f: Forgery) -> None:
+    f.add("new", RETURN + 3, 1)
+    f.unhashed |= {row for row in f.active_rows() if f.links(row)}
+    f.finish()
 
 
 def _lists_stay_empty(f: Forgery) -> None:
@@ -234,11 +240,13 @@ def _lists_stay_empty(f: Forgery) -> None:
 
 def _balances_move_below_an_old_root(f: Forgery) -> None:
     f.finish()
-    f.seal(Array.ACC)
+    for array in (Array.ACC, *LINK_ARRAYS):
+        f.seal(array)
 
 
 ACCEPTED_WITHOUT: dict[str, Forge] = {
-    "step.hash": _no_hash_is_asked,
+    "step.hash": _no_key_is_hashed,
+    "step.link": _no_link_is_hashed,
     "step.append": _lists_stay_empty,
     "memory.leaf": _balances_move_below_an_old_root,
 }

@@ -12,7 +12,7 @@ from schemas.transactions import Transaction, TransactionKind
 from schemas.units import PUBLIC_KEY_BYTES, ReservedCell
 
 HASHER = NumpyHasher()
-PARAMETERS = LedgerParameters(chain=7, shard=1)
+PARAMETERS = LedgerParameters(chain=7, shard=1, shards=3)
 ISSUER_KEY = bytes([1]) * PUBLIC_KEY_BYTES
 
 
@@ -71,10 +71,40 @@ def transfer(
     )
 
 
+def send(
+    sender: int, recipient: int, amount: int, nonce: int, *, peer: int, fee: int = 1000
+) -> Transaction:
+    """Returns a transfer to another shard."""
+    return transaction(
+        TransactionKind.OUTBOUND,
+        sender=sender,
+        recipient=recipient,
+        amount=amount,
+        nonce=nonce,
+        fee=fee,
+        peer=peer,
+    )
+
+
+def arrival(sender: int, recipient: int, amount: int, nonce: int, peer: int) -> Transaction:
+    """Returns what another shard sent here."""
+    return transaction(
+        TransactionKind.INBOUND,
+        sender=sender,
+        recipient=recipient,
+        amount=amount,
+        nonce=nonce,
+        peer=peer,
+        expiry=0,
+    )
+
+
 def random_transaction(rng: random.Random, ledger: Ledger) -> Transaction:
     """Mostly valid on the given ledger; now and then anything."""
     kind = rng.choice(
-        [TransactionKind.TRANSFER] * 6 + [TransactionKind.ISSUE, TransactionKind.REGISTER]
+        [TransactionKind.TRANSFER] * 4
+        + [TransactionKind.OUTBOUND, TransactionKind.INBOUND]
+        + [TransactionKind.ISSUE, TransactionKind.REGISTER]
     )
     users = range(16, max(17, ledger.num_keys))
     sender, recipient = rng.choice(users), rng.choice(users)
@@ -92,6 +122,10 @@ def random_transaction(rng: random.Random, ledger: Ledger) -> Transaction:
         "nonce": nonce,
         "expiry": ledger.slot + rng.choice([0, 5, 32767]),
     }
+    if kind in (TransactionKind.OUTBOUND, TransactionKind.INBOUND):
+        fields["peer"] = rng.choice([0, 2])
+    if kind is TransactionKind.INBOUND:
+        fields |= {"fee": 0, "expiry": 0, "nonce": rng.randrange(9)}
     if kind is TransactionKind.REGISTER:
         name = rng.randrange(2, 400)
         fields |= {
@@ -116,6 +150,7 @@ def random_transaction(rng: random.Random, ledger: Ledger) -> Transaction:
                 ("chain", 8),
                 ("shard", 2),
                 ("kind", TransactionKind.SHIELD),
+                ("peer", rng.choice([1, 3])),
             ]
         )
         if kind is not TransactionKind.REGISTER or field not in ("recipient", "amount", "kind"):
@@ -125,7 +160,10 @@ def random_transaction(rng: random.Random, ledger: Ledger) -> Transaction:
 
 @functools.cache
 def mixed_blocks() -> tuple[Block, ...]:
-    """Registrations, issues, hot and self transfers, zero amounts, fee carries, an empty block."""
+    """Registrations, issues, hot and self transfers, zero amounts, fee carries, an empty block.
+
+    Sends to two shards, what came from them, and two amounts that go back.
+    """
     users = list(range(16, 22))
     first = [register(2 + i, i) for i in range(6)]
     first += [issue(user, 2**58 // 8 - 7 * user, 6 + i) for i, user in enumerate(users)]
@@ -138,6 +176,11 @@ def mixed_blocks() -> tuple[Block, ...]:
         register(50, 1, sender=17, fee=2000),
         issue(22, 2**40, 12, fee=7),
         transfer(16, 22, 32768, 2, expiry=5 + 32767),
+        send(18, 40, 2**31 + 5, 1, peer=2),
+        send(18, 41, 2**45 + 7, 2, peer=0, fee=32767),
+        arrival(30, 20, 2**40 - 1, 5, 0),
+        arrival(31, 2**30 - 1, 2**46 + 1, 6, 2),
+        arrival(30, 23, 9, 6, 0),
     ]
     return (
         Block(1, 3, 0, tuple(first)),

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.adversary.naive_ledger import NaiveLedger
+from pipelines.adversary.naive_ledger import Message, NaiveLedger
 from proving.backends.port import Hasher
 from schemas.transactions import Transaction
 
 MODULUS = 2**31 - 2**24 + 1
 DEPTH = 30
 STATE_ARRAYS = 8
-"""Arrays whose roots name the state: ACC and KEY, then six that are empty."""
+"""Arrays whose roots name the state: ACC and KEY, four that are empty, then OUT and INB."""
 
 Word = tuple[int, ...]
 ZERO: Word = (0,) * 8
@@ -33,12 +33,20 @@ class NaiveBooks(NaiveLedger):
         minimum_fee: In fee units.
         issuer_key: Public key of the reserve.
         hasher: Runs the permutation.
+        shards: Number of shards.
     """
 
     def __init__(
-        self, chain: int, shard: int, minimum_fee: int, issuer_key: bytes, hasher: Hasher
+        self,
+        chain: int,
+        shard: int,
+        minimum_fee: int,
+        issuer_key: bytes,
+        hasher: Hasher,
+        *,
+        shards: int,
     ) -> None:
-        super().__init__(chain, shard, minimum_fee)
+        super().__init__(chain, shard, minimum_fee, shards=shards)
         self._hasher = hasher
         self.key_words: dict[int, Word] = {0: self._key_word(bytes(20), issuer_key)}
         self.listed: dict[int, Word] = {}
@@ -71,6 +79,10 @@ class NaiveBooks(NaiveLedger):
                 self.key_words[index] = self._key_word(body.address, body.public_key)
             high, low = divmod(body.amount, 2**30)
             numbers = (body.nonce, body.fee, body.expiry, int(body.kind))
+            if body.kind.name == "OUTBOUND":
+                numbers = (body.nonce, body.fee, body.expiry, 10 + 256 * body.peer)
+            elif body.kind.name == "INBOUND":
+                numbers = (body.nonce, body.peer, self.shard, 11)
             self._list((body.sender, recipient, low, high, *numbers))
             fees, count = fees + body.fee, count + 1
         self.height += 1
@@ -78,17 +90,31 @@ class NaiveBooks(NaiveLedger):
         return verdicts
 
     def roots(self) -> dict[str, str]:
-        """Returns the roots of ACC, KEY and TXS, and the word of the state, hex."""
+        """Returns the roots of ACC, KEY, OUT, INB and TXS, and the word of the state, hex."""
         accounts = {
             index: _account_word(self.balance.get(index, 0), self.nonce.get(index, 0))
             for index in self.balance.keys() | self.nonce.keys()
         }
-        roots = [self._root(cells) for cells in (accounts, self.key_words, self.listed)]
-        state = [*roots[:2], *[self._root({})] * (STATE_ARRAYS - 2)]
+        links = (self._links(self.sent, goes=True), self._links(self.arrived, goes=False))
+        arrays = (accounts, self.key_words, *links, self.listed)
+        roots = [self._root(cells) for cells in arrays]
+        state = [*roots[:2], *[self._root({})] * (STATE_ARRAYS - 4), *roots[2:4]]
         counter = self.next_index.to_bytes(4, "little")
         name = self._hash("state", b"".join(map(_bytes, state)) + counter)
-        named = zip(("ACC", "KEY", "TXS", "state"), (*roots, name), strict=True)
+        names = ("ACC", "KEY", "OUT", "INB", "TXS", "state")
+        named = zip(names, (*roots, name), strict=True)
         return {key: _bytes(word).hex() for key, word in named}
+
+    def _links(self, lists: Mapping[int, Sequence[Message]], *, goes: bool) -> dict[int, Word]:
+        """Returns the word of each link: all its messages, folded one after the other."""
+        heads = dict.fromkeys(lists, ZERO)
+        for peer, messages in lists.items():
+            ends = (self.shard, peer) if goes else (peer, self.shard)
+            for sender, recipient, amount, nonce in messages:
+                high, low = divmod(amount, 2**30)
+                word = (sender, recipient, low, high, nonce, *ends, 11)
+                heads[peer] = self._compress([(*heads[peer], *word)])[0]
+        return heads
 
     def _list(self, word: Word) -> None:
         self.listed[len(self.listed)] = word

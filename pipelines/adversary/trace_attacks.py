@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping
 
 from pipelines.adversary.honest_traffic import ACCOUNTS
 from pipelines.adversary.ledger_forgery import Forgery
+from pipelines.adversary.ledger_traffic import PARAMETERS
 from proving.arithmetic.modulus import P
-from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET, NUM_COUNTERS
+from proving.ledger.words import PEER_WEIGHT
+from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET, NUM_COUNTERS, TOUCHED_ARRAYS
 from schemas.steps import STEPS
 from schemas.units import FIRST_ACCOUNT, LIMB_LIMIT, Array
+
+DEBITS = ("transfer_debit", "issue_debit", "register_debit", "send_debit")
 
 WRAPPING_CARRY = 65024
 """2^15 times this is -1 mod P."""
@@ -28,7 +32,7 @@ def rows_of(f: Forgery, *names: str) -> list[int]:
 
 
 def _touching(f: Forgery, rng: random.Random) -> int:
-    return rng.choice([row for row in f.active_rows() if f.touches(row)])
+    return rng.choice([row for row in f.active_rows() if f.moves(row)])
 
 
 def _limb(rng: random.Random) -> int:
@@ -49,8 +53,8 @@ def balance_from_nowhere(f: Forgery, rng: random.Random) -> None:
 def carry_that_wraps(f: Forgery, rng: random.Random) -> None:
     """A carry whose product with 2^15 is small mod P."""
     row, position = _touching(f, rng), rng.randrange(2)
-    pays = f.weigh(row, lambda step: int(step.pays))
-    sign = -1 if pays else 1
+    takes = f.weigh(row, lambda step: int(step.takes))
+    sign = -1 if takes else 1
     times = rng.randrange(1, 8)
     f.add("carry", row, sign * WRAPPING_CARRY * times, position)
     f.add("new", row, times, position)
@@ -61,16 +65,16 @@ def carry_that_wraps(f: Forgery, rng: random.Random) -> None:
 def packed_limb(f: Forgery, rng: random.Random) -> None:
     """A limb holds what belongs to the next one."""
     row, position, times = _touching(f, rng), rng.randrange(3), rng.randrange(1, 2**14)
-    pays = f.weigh(row, lambda step: int(step.pays))
+    takes = f.weigh(row, lambda step: int(step.takes))
     f.add("new", row, LIMB_LIMIT * times, position)
-    f.add("carry", row, times if pays else -times, position)
+    f.add("carry", row, times if takes else -times, position)
     f.add("new", row, -times, position + 1)
     f.follow(row)
 
 
 def credit_of_more(f: Forgery, rng: random.Random) -> None:
     """The recipient gets another amount than the sender gave."""
-    row = rng.choice(rows_of(f, "transfer_credit", "issue_credit"))
+    row = rng.choice(rows_of(f, "transfer_credit", "issue_credit", "receive_credit"))
     f.add("amount", row, rng.randrange(1, LIMB_LIMIT), rng.randrange(4))
     f.move(row)
     f.follow(row)
@@ -145,15 +149,16 @@ def overdraft(f: Forgery, rng: random.Random) -> None:
 
 def richer_root(f: Forgery, rng: random.Random) -> None:
     """The statement ends at another root than the trace; after `finish`."""
-    array = rng.choice((Array.ACC, Array.KEY, Array.TXS))
+    array = rng.choice(TOUCHED_ARRAYS)
     _state_other(f, rng, AFTER_OFFSET + NUM_COUNTERS + 8 * (array - 1) + rng.randrange(8))
 
 
 def other_start(f: Forgery, rng: random.Random) -> None:
     """The statement starts where the trace does not; after `finish`."""
-    arrays = (Array.ACC, Array.KEY, Array.TXS)
     roots = [
-        BEFORE_OFFSET + NUM_COUNTERS + 8 * (array - 1) + j for array in arrays for j in range(8)
+        BEFORE_OFFSET + NUM_COUNTERS + 8 * (array - 1) + j
+        for array in TOUCHED_ARRAYS
+        for j in range(8)
     ]
     _state_other(f, rng, rng.choice([*range(BEFORE_OFFSET, BEFORE_OFFSET + NUM_COUNTERS), *roots]))
 
@@ -187,9 +192,36 @@ def subtree_that_changes(f: Forgery, rng: random.Random) -> None:
     f.change_node(row, "new", 8 * side + rng.randrange(8))
 
 
+def linked_otherwise(f: Forgery, rng: random.Random) -> None:
+    """Another word goes out to a shard than its transaction says."""
+    row = rng.choice(rows_of(f, "send_link", "return_link"))
+    f.add("word", row, rng.randrange(1, P), rng.randrange(8))
+    f.relink()
+
+
+def arrived_otherwise(f: Forgery, rng: random.Random) -> None:
+    """What came from a shard names another amount, recipient or pair of shards than what happens."""
+    row = rng.choice(rows_of(f, "receive_link"))
+    f.add("word", row, rng.randrange(1, P), rng.choice((1, 2, 3, 5, 6, 7)))
+    f.relink()
+
+
+def no_shard(f: Forgery, rng: random.Random) -> None:
+    """Value goes to, or comes from, a shard that the chain does not have."""
+    row = rng.choice(rows_of(f, "send_link", "receive_link"))
+    peer = rng.choice((PARAMETERS.shard, PARAMETERS.shards, rng.randrange(PARAMETERS.shards, P)))
+    f.put("cell", row, peer)
+    f.put("word", row, peer, 6 if f.get("send_link", row) else 5)
+    if f.get("send_link", row):
+        f.put("word", row - 1, 10 + PEER_WEIGHT * peer, 7)
+    if peer != PARAMETERS.shard:
+        f.put("carry", row, pow(peer - PARAMETERS.shard, -1, P))
+    f.relink()
+
+
 def credit_of_another(f: Forgery, rng: random.Random) -> None:
     """The amount goes to an account that the transaction does not name."""
-    row = rng.choice(rows_of(f, "transfer_credit", "issue_credit"))
+    row = rng.choice(rows_of(f, "transfer_credit", "issue_credit", "receive_credit"))
     named = f.get("word", row - 1, 1)
     others = [c for c in range(FIRST_ACCOUNT, f.get("keys", row)) if c != named]
     f.retouch(row, rng.choice([*others, rng.randrange(2**20)]))
@@ -197,7 +229,7 @@ def credit_of_another(f: Forgery, rng: random.Random) -> None:
 
 def debit_of_another(f: Forgery, rng: random.Random) -> None:
     """An account pays that did not sign."""
-    row = rng.choice(rows_of(f, "transfer_debit"))
+    row = rng.choice(rows_of(f, "transfer_debit", "send_debit"))
     signer = f.get("cell", row)
     others = [c for c in range(f.get("keys", row)) if c != signer]
     f.retouch(row, rng.choice(others))
@@ -211,7 +243,7 @@ def pool_of_another(f: Forgery, rng: random.Random) -> None:
 
 def debit_of_less(f: Forgery, rng: random.Random) -> None:
     """The sender pays another amount than the transaction says."""
-    row = rng.choice(rows_of(f, "transfer_debit", "issue_debit"))
+    row = rng.choice(rows_of(f, "transfer_debit", "issue_debit", "send_debit"))
     f.add("amount", row, -rng.randrange(1, LIMB_LIMIT), rng.randrange(4))
     f.move(row)
     f.follow(row)
@@ -219,20 +251,20 @@ def debit_of_less(f: Forgery, rng: random.Random) -> None:
 
 def kept_nonce(f: Forgery, rng: random.Random) -> None:
     """The sender's nonce does not move by one, so that the transaction can come again."""
-    row = rng.choice(rows_of(f, "transfer_debit", "issue_debit", "register_debit"))
+    row = rng.choice(rows_of(f, *DEBITS))
     f.add("new", row, rng.choice((-1, -2, 1, rng.randrange(1, P))), 4)
     f.follow(row)
 
 
 def nonce_of_another(f: Forgery, rng: random.Random) -> None:
     """A transaction is executed at another nonce than it names."""
-    row = rng.choice(rows_of(f, "transfer_debit", "issue_debit", "register_debit"))
+    row = rng.choice(rows_of(f, *DEBITS))
     f.add("word", row, rng.choice((-1, 1, rng.randrange(1, P))), 4)
 
 
 def stale_read(f: Forgery, rng: random.Random) -> None:
     """A cell is read as it was before its last write."""
-    touching = [row for row in f.active_rows() if f.touches(row)]
+    touching = [row for row in f.active_rows() if f.moves(row)]
     again = [row for row in touching if f.get("previous_time", row)]
     row = rng.choice(again)
     cell = f.get("cell", row)
@@ -259,7 +291,7 @@ def read_of_the_future(f: Forgery, rng: random.Random) -> None:
 def lost_write(f: Forgery, rng: random.Random) -> None:
     """A cell keeps its word although a step wrote another."""
     touching = [row for row in f.active_rows() if f.touches(row)]
-    cells = {f.get("cell", row): row for row in touching}
+    cells = {f.place(row): row for row in touching}
     f.lost_writes.add(rng.choice([*cells.values()]))
 
 
@@ -283,7 +315,7 @@ def wrong_counter(f: Forgery, rng: random.Random) -> None:
 
 def segment_cut_inside(f: Forgery, rng: random.Random) -> None:
     """The segment ends after a debit, before its credit or its key."""
-    row = rng.choice(rows_of(f, "transfer_debit", "issue_debit", "register_debit"))
+    row = rng.choice(rows_of(f, *DEBITS))
     cell, amount = f.get("cell", row + 1), f.word("amount", row + 1)
     f.truncate(row + 1)
     f.put("cell", row + 1, cell)
@@ -310,6 +342,9 @@ LANE_ATTACKS: Mapping[str, tuple[Attack, ...]] = {
         fees_from_nowhere,
         fee_that_overflows,
         debit_of_less,
+        linked_otherwise,
+        arrived_otherwise,
+        no_shard,
     ),
     "theft": (
         credit_of_another,
@@ -321,6 +356,8 @@ LANE_ATTACKS: Mapping[str, tuple[Attack, ...]] = {
         stale_read,
         debit_of_less,
         credit_of_more,
+        linked_otherwise,
+        arrived_otherwise,
     ),
     "double-spend": (
         kept_nonce,

@@ -28,8 +28,9 @@ from proving.ledger.state import Block, Ledger, genesis_ledger
 from proving.ledger.trace import build_trace
 from proving.segment_proofs import prove_segment, segment_layout, verify_segment
 from schemas.errors import ParameterError
+from schemas.statement import TOUCHED_ARRAYS
 from schemas.transactions import Transaction
-from schemas.units import FEE_UNIT, FIRST_ACCOUNT, Array
+from schemas.units import FEE_UNIT, FIRST_ACCOUNT
 
 AIR = LedgerAir(8, 1)
 """So low that long windows are cut into segments; the claims are those of every height."""
@@ -65,7 +66,7 @@ class Outcome:
     Attributes:
         verdicts: Per block and transaction, why it is refused, or None.
         accounts: Index -> balance and nonce, of every account with either.
-        roots: Of ACC, KEY and TXS, and the word of the state, hex.
+        roots: Of the arrays that steps write, and the word of the state, hex.
     """
 
     verdicts: tuple[tuple[str | None, ...], ...]
@@ -258,6 +259,7 @@ def _spoiled(rng: random.Random, body: Transaction) -> Transaction:
         ("expiry", rng.choice((0, 2**29))),
         ("chain", body.chain + 1),
         ("shard", body.shard + 1),
+        ("peer", 1),
     ]
     name, value = rng.choice(faults)
     return replace(body, **{name: value})
@@ -291,5 +293,5 @@ def _accounts(ledger: Ledger) -> dict[int, tuple[int, int]]:
 
 
 def _roots(ledger: Ledger) -> dict[str, str]:
-    roots = {array.name: ledger.root(array).hex() for array in (Array.ACC, Array.KEY, Array.TXS)}
+    roots = {array.name: ledger.root(array).hex() for array in TOUCHED_ARRAYS}
     return {**roots, "state": ledger.state_root().hex()}

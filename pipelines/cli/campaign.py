@@ -22,7 +22,21 @@ CampaignName = Literal[
     "differential",
 ]
 BenchName = Literal[
-    "kernels", "witness", "batch", "verify", "compress", "stream", "finality", "signatures"
+    "kernels",
+    "witness",
+    "batch",
+    "verify",
+    "compress",
+    "stream",
+    "finality",
+    "signatures",
+    "permutations",
+    "scaling",
+    "rival",
+    "steps",
+    "reuse",
+    "cold",
+    "plot",
 ]
 
 
@@ -65,13 +79,36 @@ def register(app: typer.Typer) -> None:
     )
     def bench(
         name: Annotated[BenchName, typer.Argument(help="What to measure.")],
+        *,
         transactions: Annotated[
             int | None,
             typer.Option(min=1, help="Size of the work.", show_default="the bench's own"),
         ] = None,
         repeat: Annotated[int, typer.Option(min=1, help="Measured runs after the warm-up.")] = 3,
+        rows: Annotated[
+            int | None,
+            typer.Option(
+                "--rows",
+                "--max-rows",
+                min=16,
+                help="Rows of a circuit of permutations, the most of them for scaling.",
+                show_default="the bench's own",
+            ),
+        ] = None,
+        records: Annotated[
+            list[Path] | None,
+            typer.Option(help="Record of a bench to draw; may be repeated.", show_default="none"),
+        ] = None,
+        out: Annotated[
+            Path | None,
+            typer.Option(help="PNG to draw, for scaling and plot.", show_default="none"),
+        ] = None,
+        aggregation: Annotated[
+            bool,
+            typer.Option(help="Whether steps measures aggregation; much longer than the rest."),
+        ] = True,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
-        return Work(
-            "bench:run_bench", {"name": name, "transactions": transactions, "repeat": repeat}
-        )
+        size = {"transactions": transactions, "repeat": repeat, "rows": rows}
+        rest = {"records": records, "out": out, "aggregates": aggregation}
+        return Work("bench:run_bench", {"name": name, **size, **rest})

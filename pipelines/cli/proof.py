@@ -30,7 +30,7 @@ def register(root: typer.Typer) -> None:
         shard: Annotated[int, typer.Option(min=0, help="Shard of the window.")] = 0,
         out: Annotated[Path | None, typer.Option(help="Folder.", show_default="DATA")] = None,
     ) -> Work:
-        """Prove a closed window again from the log."""
+        """Prove a closed window from the log; a proof on file that holds is kept."""
         return Work("proof:create_proof", {"window": window, "shard": shard, "out": out})
 
     @command(

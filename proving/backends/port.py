@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from proving.arithmetic.program import Program
 
 FieldArray = NDArray[np.uint32]
-"""Canonical residues < P."""
+"""Canonical residues < P. A backend may return arrays of a device's memory (`backends.device_array`), which can be indexed,
+strided, turned and joined as NumPy's are; `np.asarray` copies one to the host."""
 
 
 class Hasher(Protocol):
@@ -33,7 +34,19 @@ class Backend(Hasher, Protocol):
 
     @property
     def name(self) -> str:
-        """`reference` or `cpu`; recorded with every measurement."""
+        """`reference`, `cpu` or `cuda`; recorded with every measurement."""
+        ...
+
+    def describe(self) -> str:
+        """Returns what a report of a measurement must name: a device with its driver, or the name alone."""
+        ...
+
+    def finish(self) -> None:
+        """Waits for a device to do what it was asked for; a clock that stops before measures nothing."""
+        ...
+
+    def hold(self, columns: FieldArray) -> FieldArray:
+        """Returns columns where the backend reads them best, for several calls; their values must not change."""
         ...
 
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:

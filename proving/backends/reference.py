@@ -59,6 +59,17 @@ class ReferenceBackend:
         """Applies Poseidon2-16 to each row of (n, 16) states; returns a new array."""
         return permute(states)
 
+    def describe(self) -> str:
+        """Returns the name; reports describe the processor anyway."""
+        return self.name
+
+    def finish(self) -> None:
+        """Returns at once: every method works until it is done."""
+
+    def hold(self, columns: FieldArray) -> FieldArray:
+        """Returns the columns as they are."""
+        return columns
+
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:
         """Maps a program over points: (m, size).
 

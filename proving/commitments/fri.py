@@ -232,7 +232,7 @@ def _leaves(values: FieldArray, layer: FoldingRound) -> FieldArray:
     """Groups (5, n) values into (arity * 5, n / arity) leaves."""
     arity = 2**layer.log_arity
     split = values.reshape(EXTENSION_DEGREE, arity, -1)
-    return np.ascontiguousarray(split.transpose(1, 0, 2)).reshape(arity * EXTENSION_DEGREE, -1)
+    return split.transpose(1, 0, 2).reshape(arity * EXTENSION_DEGREE, -1)
 
 
 def _final_coefficients(backend: Backend, values: FieldArray, log_full_size: int) -> FieldArray:

@@ -1,8 +1,7 @@
-"""The memory lane: every account cell that a segment touches, once, before and after.
+"""The memory lane: every account cell and link that a segment touches, once, before and after.
 
 It opens the cell's history at time 0 with the old word, closes it with the last word written, and puts
-both on the tree bus as one leaf. An array that no step touches gets one dummy row, old = new, so that its
-public root message has something to meet.
+both on the tree bus as one leaf.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The hash lanes: each row compresses twice, a tree node before and after the segment side by side.
 
 A node's digest sits at its parent in both versions. A child that the segment touches arrives by message;
-an untouched one must be equal in both versions. Rows that are no tree nodes offer their two compressions
+an untouched one must be equal in both versions. An array that no step touches shows its top node alone, so
+that its public root message has something to meet. Rows that are no tree nodes offer their two compressions
 on the hash bus, or pad. The permutation holds on every row.
 """
 

@@ -7,20 +7,24 @@ solution mod P. Source: proving/ledger/README.md "State machine", "Order", "Cell
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from proving.arithmetic.modulus import WORD
 from proving.arithmetic.program import Symbol
+from proving.ledger.air_links import constrain_links, is_link, link_claim
 from proving.ledger.buses import HASH, MEMORY, RANGE, TREE
 from proving.ledger.layout import COUNTER_NAMES, SPAN_WEIGHT, Lane
+from proving.ledger.step_row import StepRow
 from proving.stark.air import Row
 from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET
 from schemas.steps import (
     ISSUE_DEBIT,
+    RECEIVE_CREDIT,
+    RECEIVE_LINK,
     REGISTER_DEBIT,
     REGISTER_KEY,
+    SEND_DEBIT,
     SETTLE,
     STEPS,
+    TRANSFER_DEBIT,
     Cell,
     Existence,
     Step,
@@ -31,60 +35,17 @@ from schemas.units import (
     FEE_UNIT,
     FIRST_ACCOUNT,
     LIMB_LIMIT,
-    Array,
     ReservedCell,
 )
 
 NONCE_ELEMENT = AMOUNT_LIMBS
 """Place of the nonce in an account cell, after the balance limbs."""
 
-RANGED_FIELDS = (
-    "amount",
-    "carry",
-    "elapsed",
-    "fee",
-    "time_left",
-    "slot_advance",
-    "above_first",
-    "below_last",
-)
-"""Fields whose elements are limbs on every row that touches a cell, beside the new balance."""
+MONEY_FIELDS = ("amount", "carry", "fee", "time_left")
+"""Fields whose elements are limbs on every row that touches an account, beside the new balance."""
 
-
-class StepRow:
-    """The lane's fields by name, in this row and the next, and sums of selectors."""
-
-    def __init__(self, row: Row, lane: Lane) -> None:
-        self._lane = lane
-        self._local = row.local
-        self._next = row.next
-
-    def cell(self, field: str, position: int = 0) -> Symbol:
-        """Returns an element of a field."""
-        return self._local[self._lane.column(field, position)]
-
-    def following(self, field: str, position: int = 0) -> Symbol:
-        """Returns an element of a field in the next row."""
-        return self._next[self._lane.column(field, position)]
-
-    def fields(self, field: str) -> list[Symbol]:
-        """Returns all elements of a field."""
-        return [self._local[column] for column in self._lane.places[field]]
-
-    def pair(self, field: str, start: int = 0) -> Symbol:
-        """Returns two limbs as one number below 2^30."""
-        return self.cell(field, start) + LIMB_LIMIT * self.cell(field, start + 1)
-
-    def span(self, field: str) -> Symbol:
-        """Returns two limbs as a distance below 2^29 + 2^15, which cannot wrap when added to an index."""
-        return self.cell(field) + SPAN_WEIGHT * self.cell(field, 1)
-
-    def weigh(self, weight: Callable[[Step], int]) -> Symbol:
-        """Returns the sum of selectors, each times its step's weight."""
-        total = self.cell("padding") * 0
-        for step in STEPS:
-            total = total + weight(step) * self.cell(step.name)
-        return total
+RANGED_FIELDS = ("elapsed", "slot_advance", "above_first", "below_last")
+"""Fields whose elements are limbs on every row that touches a cell."""
 
 
 def constrain_steps(row: Row, lane: Lane, clock: Symbol) -> None:
@@ -96,16 +57,19 @@ def constrain_steps(row: Row, lane: Lane, clock: Symbol) -> None:
         clock: The preprocessed row number, from 1.
     """
     step = StepRow(row, lane)
-    touches = step.weigh(lambda s: s.cell is not Cell.NONE)
+    touches = step.weigh(lambda s: s.array is not None)
+    moves = step.weigh(lambda s: s.moves)
     _state_machine(row, step)
     _order(row, step, touches, clock)
     _cells(row, step)
-    _money(row, step, touches)
+    _money(row, step, moves)
     _fees(row, step)
     _words(row, step)
+    constrain_links(row, step)
     _counters(row, step)
     _boundaries(row, step)
     _messages(row, step, touches, clock)
+    _ranges(row, step, touches, moves)
 
 
 def _state_machine(row: Row, step: StepRow) -> None:
@@ -136,8 +100,10 @@ def _cells(row: Row, step: StepRow) -> None:
     cell, keys = step.cell("cell"), step.cell("keys")
     row.zero("step.reserve.cell", step.cell(ISSUE_DEBIT.name) * (cell - ReservedCell.RESERVE))
     row.zero("step.pool.cell", step.cell(SETTLE.name) * (cell - ReservedCell.PROPOSER_POOL))
+    row.zero("step.transit.cell", step.weigh(_is_transit) * (cell - ReservedCell.TRANSIT))
     recipient = step.following("cell") - step.cell("word", 1)
-    credits_next = step.weigh(lambda s: not s.tail and s.amount_sign < 0)
+    credits_next = step.cell(TRANSFER_DEBIT.name) + step.cell(ISSUE_DEBIT.name)
+    credits_next = credits_next + step.following(RECEIVE_CREDIT.name)
     row.zero_on_transition("step.recipient.cell", credits_next * recipient)
     above = cell - FIRST_ACCOUNT - step.pair("above_first")
     below = keys - 1 - cell - step.span("below_last")
@@ -148,11 +114,15 @@ def _cells(row: Row, step: StepRow) -> None:
     row.zero("step.account.below", (is_account + may_be_reserve) * below)
 
 
-def _money(row: Row, step: StepRow, touches: Symbol) -> None:
+def _is_transit(step: Step) -> bool:
+    return step.cell is Cell.TRANSIT
+
+
+def _money(row: Row, step: StepRow, moves: Symbol) -> None:
     old, new, amount = step.fields("old"), step.fields("new"), step.fields("amount")
     amount_sign = step.weigh(lambda s: s.amount_sign)
     fee_sign = step.weigh(lambda s: s.fee_sign)
-    carry_sign = step.weigh(lambda s: 0 if s.cell is Cell.NONE else -1 if s.pays else 1)
+    carry_sign = step.weigh(lambda s: 0 if not s.moves else -1 if s.takes else 1)
     carries = [*step.fields("carry"), step.cell("padding") * 0]
     for j in range(AMOUNT_LIMBS):
         # |terms| < 2^30 + 2^26: the integers agree, not only the residues.
@@ -162,16 +132,16 @@ def _money(row: Row, step: StepRow, touches: Symbol) -> None:
         if j == 2:
             moved = moved + FEE_UNIT * step.cell(SETTLE.name) * amount[3]
         carry = LIMB_LIMIT * carries[j] - (carries[j - 1] if j else 0)
-        row.zero(f"step.balance[{j}]", touches * (new[j] - old[j]) - moved + carry_sign * carry)
+        row.zero(f"step.balance[{j}]", moves * (new[j] - old[j]) - moved + carry_sign * carry)
     pays = step.weigh(lambda s: s.pays)
-    nonce = touches * (new[NONCE_ELEMENT] - old[NONCE_ELEMENT]) - pays
+    nonce = moves * (new[NONCE_ELEMENT] - old[NONCE_ELEMENT]) - pays
     row.zero("step.nonce", nonce)
     for j in range(NONCE_ELEMENT + 1, WORD):
-        row.zero(f"step.rest[{j}]", touches * (new[j] - old[j]))
-    credits_next = step.weigh(lambda s: not s.tail and s.amount_sign < 0)
+        row.zero(f"step.rest[{j}]", moves * (new[j] - old[j]))
+    flows = step.weigh(lambda s: not s.tail and s is not REGISTER_DEBIT)
     for j in range(AMOUNT_LIMBS):
         same = step.following("amount", j) - amount[j]
-        row.zero_on_transition(f"step.flow[{j}]", credits_next * same)
+        row.zero_on_transition(f"step.flow[{j}]", flows * same)
 
 
 def _fees(row: Row, step: StepRow) -> None:
@@ -196,40 +166,38 @@ def _fees(row: Row, step: StepRow) -> None:
 
 def _words(row: Row, step: StepRow) -> None:
     pays, settles = step.weigh(lambda s: s.pays), step.cell(SETTLE.name)
+    users = pays + step.cell(RECEIVE_LINK.name)
     word = step.fields("word")
     fee_sum = step.fields("fee_sum")
-    expected: tuple[tuple[Symbol | None, Symbol | int], ...] = (
-        (step.cell("cell"), step.cell("height") + 1),
-        (None, step.cell("slot")),
-        (step.pair("amount"), step.cell("block_transactions")),
-        (step.pair("amount", 2), fee_sum[0] + LIMB_LIMIT * fee_sum[1]),
-        (step.cell("old", NONCE_ELEMENT), fee_sum[2]),
-        (step.pair("fee"), 0),
-        (step.cell("slot") + step.cell("time_left"), 0),
-    )
     registers = step.cell(REGISTER_DEBIT.name)
-    for j, (user, block) in enumerate(expected):
-        claim = settles * (word[j] - block)
-        if user is None:
-            claim = claim + registers * (word[j] - step.cell("keys"))
-        else:
-            claim = claim + pays * (word[j] - user)
-        row.zero(f"step.word[{j}]", claim)
-    kinds = step.weigh(lambda s: int(s.kind) if s.head else 0)
-    row.zero("step.word[7]", step.weigh(lambda s: s.head) * word[7] - kinds)
+    expected: tuple[tuple[Symbol, Symbol, Symbol | int], ...] = (
+        (pays, step.cell("cell"), step.cell("height") + 1),
+        (registers, step.cell("keys"), step.cell("slot")),
+        (users, step.pair("amount"), step.cell("block_transactions")),
+        (users, step.pair("amount", 2), fee_sum[0] + LIMB_LIMIT * fee_sum[1]),
+        (pays, step.cell("old", NONCE_ELEMENT), fee_sum[2]),
+        (pays, step.pair("fee"), 0),
+        (pays, step.cell("slot") + step.cell("time_left"), 0),
+    )
+    for j, (writers, user, block) in enumerate(expected):
+        claim = settles * (word[j] - block) + writers * (word[j] - user)
+        row.zero(f"step.word[{j}]", claim + link_claim(row, step, j))
+    named = step.weigh(lambda s: s.head and s is not SEND_DEBIT)
+    kinds = step.weigh(lambda s: int(s.kind) if s.head and s is not SEND_DEBIT else 0)
+    row.zero("step.word[7]", named * word[7] - kinds + link_claim(row, step, 7))
     for j in range(2):
         row.zero(f"step.register.amount[{j}]", registers * step.pair("amount", 2 * j))
 
 
 def _counters(row: Row, step: StepRow) -> None:
     heads, settles = step.weigh(lambda s: s.head), step.cell(SETTLE.name)
-    registers, pays = step.cell(REGISTER_KEY.name), step.weigh(lambda s: s.pays)
+    registers = step.cell(REGISTER_KEY.name)
     count = step.cell("block_transactions")
     steps_up = (
         ("height", step.cell("height") + settles),
         ("sequence", step.cell("sequence") + heads),
         ("keys", step.cell("keys") + registers),
-        ("block_transactions", count - settles * count + pays),
+        ("block_transactions", count - settles * count + heads - settles),
         (
             "slot",
             step.cell("slot")
@@ -263,15 +231,22 @@ def _boundaries(row: Row, step: StepRow) -> None:
 def _messages(row: Row, step: StepRow, touches: Symbol, clock: Symbol) -> None:
     cell = step.cell("cell")
     old, new, word = step.fields("old"), step.fields("new"), step.fields("word")
-    row.receive("step.read", MEMORY, touches, [Array.ACC, cell, step.cell("previous_time"), *old])
-    row.send("step.write", MEMORY, touches, [Array.ACC, cell, clock, *new])
+    kept = step.weigh(lambda s: int(s.array or 0))
+    row.receive("step.read", MEMORY, touches, [kept, cell, step.cell("previous_time"), *old])
+    row.send("step.write", MEMORY, touches, [kept, cell, clock, *new])
     appends = step.weigh(lambda s: s.append is not None)
     array = step.weigh(lambda s: int(s.append or 0))
     leaf: list[Symbol | int] = [array, 0, step.cell("place"), *[0] * WORD, *word]
     row.send("step.append", TREE, appends, leaf)
     row.receive("step.hash", HASH, step.cell(REGISTER_KEY.name), [*old, *new, *word])
+    row.receive("step.link", HASH, step.weigh(is_link), [*old, *word, *new])
+
+
+def _ranges(row: Row, step: StepRow, touches: Symbol, moves: Symbol) -> None:
+    new = step.fields("new")
     for j in range(AMOUNT_LIMBS):
-        row.receive(f"step.new.range[{j}]", RANGE, touches, [new[j]])
-    for field in RANGED_FIELDS:
-        for j, value in enumerate(step.fields(field)):
-            row.receive(f"step.{field}.range[{j}]", RANGE, touches, [value])
+        row.receive(f"step.new.range[{j}]", RANGE, moves, [new[j]])
+    for fields, times in ((MONEY_FIELDS, moves), (RANGED_FIELDS, touches)):
+        for field in fields:
+            for j, value in enumerate(step.fields(field)):
+                row.receive(f"step.{field}.range[{j}]", RANGE, times, [value])

@@ -59,11 +59,11 @@ STEP_FIELDS = (
     ("keys", 1),
     ("block_transactions", 1),
     ("fee_sum", FEE_SUM_LIMBS),
+    ("word", WORD),
     ("previous_time", 1),
     ("elapsed", 2),
     ("old", WORD),
     ("new", WORD),
-    ("word", WORD),
     ("carry", AMOUNT_LIMBS - 1),
     ("fee", 2),
     ("time_left", 1),
@@ -74,7 +74,7 @@ STEP_FIELDS = (
 )
 """One step of one transaction, and the counters before it.
 
-The fields that constraints read at the next row come first, up to `fee_sum`: all columns up to the last such one
+The fields that constraints read at the next row come first, up to `word`: all columns up to the last such one
 are opened twice.
 """
 

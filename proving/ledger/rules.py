@@ -8,13 +8,22 @@ every block an honest validator notarises is provable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from proving.ledger.words import (
+    Elements,
+    Link,
+    link_word,
+    returned_by,
+    sent_by,
+    transaction_word,
+)
 from schemas.errors import ParameterError
 from schemas.rejection import RejectionReason
-from schemas.steps import Cell, Existence, Step, steps_of
-from schemas.transactions import SUPPORTED_KINDS, Transaction, TransactionKind
+from schemas.steps import RETURN_STEPS, SEND_LINK, Cell, Existence, Step, steps_of
+from schemas.transactions import LINKED_KINDS, SUPPORTED_KINDS, Transaction, TransactionKind
 from schemas.units import (
     ADDRESS_BYTES,
     AMOUNT_LIMBS,
@@ -27,7 +36,9 @@ from schemas.units import (
     LIMB_LIMIT,
     PUBLIC_KEY_BYTES,
     SPAN_LIMIT,
+    SUPPLY_CAP,
     ReservedCell,
+    issuable,
     limbs_of,
     value_of,
     word_bytes,
@@ -36,9 +47,6 @@ from schemas.units import (
 
 PUBLIC_FEE = 1000
 """Fee units of the Public tier: 0.001 ECLIPT."""
-
-Elements = tuple[int, ...]
-"""A word as eight canonical residues."""
 
 
 class Account(NamedTuple):
@@ -62,14 +70,20 @@ class LedgerParameters:
 
     Attributes:
         chain: Chain number, < 2^30.
-        shard: Shard number, < 2^16.
+        shard: Shard number, < `shards`.
         minimum_fee: Least fee of a transfer or registration, in fee units; what the reserve cell pays for
             is exempt. A rule of validity that the circuit does not prove.
+        shards: Number of shards of the chain, < 2^16.
     """
 
     chain: int
     shard: int
     minimum_fee: int = PUBLIC_FEE
+    shards: int = 1
+
+    def is_peer(self, shard: int) -> bool:
+        """Whether value can go to and come from a shard: it is another one of this chain."""
+        return 0 <= shard < self.shards and shard != self.shard
 
 
 class LedgerView(Protocol):
@@ -99,8 +113,8 @@ class Touch(NamedTuple):
     Attributes:
         step: Row of the step table.
         cell: Index of the cell; 0 for a step that touches none.
-        old: The cell before; the zero account for a step that touches none.
-        new: The cell after.
+        old: The account before; the zero account for a step that touches none, or a link.
+        new: The account after.
     """
 
     step: Step
@@ -116,11 +130,15 @@ class Effects(NamedTuple):
         touches: One per step, in order.
         word: The word appended to TXS.
         new_account: REGISTER: the index given to the new account; otherwise None.
+        links: Words put on links, in order.
+        sent: What another shard has to execute now; otherwise None.
     """
 
     touches: tuple[Touch, ...]
     word: Elements
     new_account: int | None
+    links: tuple[Link, ...] = ()
+    sent: Transaction | None = None
 
 
 def account_of(word: bytes) -> Account:
@@ -140,25 +158,17 @@ EMPTY_ACCOUNT = Account(0, 0)
 """The zero word read as an account."""
 
 
-def transaction_word(transaction: Transaction, recipient: int) -> Elements:
-    """Returns the word of TXS: sender, recipient, amount in two halves, nonce, fee, expiry, kind."""
-    half = LIMB_LIMIT * LIMB_LIMIT
-    return (
-        transaction.sender,
-        recipient,
-        transaction.amount % half,
-        transaction.amount // half,
-        transaction.nonce,
-        transaction.fee,
-        transaction.expiry,
-        int(transaction.kind),
-    )
+def genesis_accounts(shards: int) -> dict[int, Account]:
+    """Returns the account cells before block 1 of any shard: together they hold the cap.
 
-
-def block_word(height: int, slot: int, count: int, fee_sum: int) -> Elements:
-    """Returns the word with which SETTLE closes a block: its fee sum in two halves of 30 bits."""
-    half = LIMB_LIMIT * LIMB_LIMIT
-    return (height, slot, count, fee_sum % half, fee_sum // half, 0, 0, int(TransactionKind.SETTLE))
+    Args:
+        shards: Number of shards of the chain.
+    """
+    reserve = issuable(shards)
+    cells = {int(ReservedCell.RESERVE): Account(reserve, 0)}
+    if shards > 1:
+        cells[int(ReservedCell.TRANSIT)] = Account(SUPPLY_CAP - reserve, 0)
+    return cells
 
 
 def check_fields(transaction: Transaction, parameters: LedgerParameters) -> RejectionReason | None:
@@ -170,6 +180,7 @@ def check_fields(transaction: Transaction, parameters: LedgerParameters) -> Reje
         (0 <= transaction.amount < AMOUNT_LIMIT, RejectionReason.AMOUNT_TOO_LARGE),
         (0 <= transaction.fee < FEE_LIMIT, RejectionReason.FEE_TOO_LARGE),
         (_is_canonical(transaction), RejectionReason.NON_CANONICAL),
+        (_is_routed(transaction, parameters), RejectionReason.UNKNOWN_SHARD),
         (
             transaction.kind is not TransactionKind.ISSUE
             or transaction.sender == ReservedCell.RESERVE,
@@ -183,6 +194,12 @@ def check_fields(transaction: Transaction, parameters: LedgerParameters) -> Reje
     return next((reason for passed, reason in checks if not passed), None)
 
 
+def _is_routed(transaction: Transaction, parameters: LedgerParameters) -> bool:
+    if transaction.kind in LINKED_KINDS:
+        return parameters.is_peer(transaction.peer)
+    return True
+
+
 def _is_canonical(transaction: Transaction) -> bool:
     registers = transaction.kind is TransactionKind.REGISTER
     numbers = (transaction.sender, transaction.recipient, transaction.nonce, transaction.expiry)
@@ -191,6 +208,7 @@ def _is_canonical(transaction: Transaction) -> bool:
         and len(transaction.address) == (ADDRESS_BYTES if registers else 0)
         and len(transaction.public_key) == (PUBLIC_KEY_BYTES if registers else 0)
         and not (registers and (transaction.amount or transaction.recipient))
+        and not (transaction.peer and transaction.kind not in LINKED_KINDS)
     )
 
 
@@ -219,7 +237,75 @@ def apply(
     registers = transaction.kind is TransactionKind.REGISTER
     new_account = view.num_keys if registers else None
     recipient = transaction.recipient if new_account is None else new_account
-    return Effects(touches, transaction_word(transaction, recipient), new_account)
+    word = transaction_word(transaction, recipient)
+    sends = transaction.kind is TransactionKind.OUTBOUND
+    sent = sent_by(transaction) if sends else None
+    return Effects(touches, word, new_account, links_of(touches, transaction), sent)
+
+
+def receive(
+    view: LedgerView, transaction: Transaction, parameters: LedgerParameters
+) -> Effects | RejectionReason:
+    """Executes what another shard sent, on a view, without changing it.
+
+    Nobody signs it: that it is the next word of the other shard's link is for the caller to know. A
+    recipient that is no account here makes the amount go back; no choice is left to anybody.
+
+    Args:
+        view: The state it meets.
+        transaction: Of kind INBOUND.
+        parameters: Constants of the ledger.
+
+    Returns:
+        The effects, or why no shard can have sent this.
+    """
+    reason = _check_inbound(transaction, parameters)
+    if reason is not None:
+        return reason
+    touches = execute_steps(view, transaction)
+    if isinstance(touches, RejectionReason):
+        return touches
+    word = transaction_word(transaction, transaction.recipient)
+    returns = transaction.recipient >= view.num_keys
+    sent = returned_by(transaction) if returns else None
+    return Effects(touches, word, None, links_of(touches, transaction), sent)
+
+
+def links_of(touches: Sequence[Touch], transaction: Transaction) -> tuple[Link, ...]:
+    """Returns the words that a transaction's steps put on links."""
+    return tuple(
+        Link(touch.step.link, touch.cell, link_word(touch.step, transaction))
+        for touch in touches
+        if touch.step.link is not None
+    )
+
+
+def _check_inbound(
+    transaction: Transaction, parameters: LedgerParameters
+) -> RejectionReason | None:
+    checks = (
+        (transaction.kind is TransactionKind.INBOUND, RejectionReason.KIND_NOT_SUPPORTED),
+        (transaction.chain == parameters.chain, RejectionReason.WRONG_CHAIN),
+        (transaction.shard == parameters.shard, RejectionReason.WRONG_SHARD),
+        (0 <= transaction.amount < AMOUNT_LIMIT, RejectionReason.AMOUNT_TOO_LARGE),
+        (
+            _is_canonical(transaction) and transaction.fee == transaction.expiry == 0,
+            RejectionReason.NON_CANONICAL,
+        ),
+        (_is_routed(transaction, parameters), RejectionReason.UNKNOWN_SHARD),
+        (
+            min(transaction.sender, transaction.recipient) >= FIRST_ACCOUNT,
+            RejectionReason.RESERVED_ACCOUNT,
+        ),
+    )
+    return next((reason for passed, reason in checks if not passed), None)
+
+
+def steps_for(transaction: Transaction, num_keys: int) -> tuple[Step, ...]:
+    """Returns the steps that a transaction takes where `num_keys` words are in KEY."""
+    if transaction.kind is TransactionKind.INBOUND and transaction.recipient >= num_keys:
+        return RETURN_STEPS
+    return steps_of(transaction.kind)
 
 
 def execute_steps(
@@ -231,7 +317,7 @@ def execute_steps(
         One touch per step, or why a step cannot be done. Neither the fields nor the slot are checked.
     """
     touches: list[Touch] = []
-    for step in steps_of(transaction.kind):
+    for step in steps_for(transaction, view.num_keys):
         touch = _execute(view, transaction, step, touches)
         if isinstance(touch, RejectionReason):
             return touch
@@ -267,12 +353,14 @@ def _check_existence(view: LedgerView, step: Step, index: int) -> RejectionReaso
     return None if index < view.num_keys else RejectionReason.UNKNOWN_ACCOUNT
 
 
-def cell_index(step: Step, sender: int, recipient: int) -> int:
-    """Returns the account cell that a step touches; 0 for a step that touches none."""
+def cell_index(step: Step, transaction: Transaction) -> int:
+    """Returns the index of the cell that a step touches; 0 for a step that touches none."""
     return {
         Cell.NONE: 0,
-        Cell.SENDER: sender,
-        Cell.RECIPIENT: recipient,
+        Cell.SENDER: transaction.sender,
+        Cell.RECIPIENT: transaction.recipient,
+        Cell.PEER: transaction.peer,
+        Cell.TRANSIT: int(ReservedCell.TRANSIT),
         Cell.RESERVE: int(ReservedCell.RESERVE),
         Cell.PROPOSER_POOL: int(ReservedCell.PROPOSER_POOL),
     }[step.cell]
@@ -281,20 +369,29 @@ def cell_index(step: Step, sender: int, recipient: int) -> int:
 def _execute(
     view: LedgerView, transaction: Transaction, step: Step, before: list[Touch]
 ) -> Touch | RejectionReason:
-    if step.cell is Cell.NONE:
-        return Touch(step, 0, EMPTY_ACCOUNT, EMPTY_ACCOUNT)
-    index = cell_index(step, transaction.sender, transaction.recipient)
+    index = cell_index(step, transaction)
+    if not step.moves:
+        return _check_link(transaction, step) or Touch(step, index, EMPTY_ACCOUNT, EMPTY_ACCOUNT)
     reason = _check_existence(view, step, index)
     if reason is not None:
         return reason
-    earlier = [touch.new for touch in before if touch.cell == index]
+    earlier = [touch.new for touch in before if touch.step.moves and touch.cell == index]
     old = earlier[-1] if earlier else view.account(index)
     if step.pays:
         return _pay(transaction, step, index, old)
     balance = old.balance + step.amount_sign * transaction.amount
     if balance >= AMOUNT_LIMIT:
         return RejectionReason.BALANCE_OVERFLOW
+    if balance < 0:
+        return RejectionReason.OVERDRAFT
     return Touch(step, index, old, Account(balance, old.nonce))
+
+
+def _check_link(transaction: Transaction, step: Step) -> RejectionReason | None:
+    """A shard only sends to what may be an account somewhere; so nobody receives for a reserved cell."""
+    if step is SEND_LINK and transaction.recipient < FIRST_ACCOUNT:
+        return RejectionReason.RESERVED_ACCOUNT
+    return None
 
 
 def _pay(transaction: Transaction, step: Step, index: int, old: Account) -> Touch | RejectionReason:

@@ -11,17 +11,17 @@ from dataclasses import replace
 
 from proving.errors import ProvingError
 from proving.ledger.layout import Layout
-from proving.ledger.rules import cell_index
+from proving.ledger.rules import cell_index, steps_for
 from proving.ledger.state import Block, Ledger
 from proving.ledger.witness import Entry, SegmentWitness
 from schemas.rejection import RejectionReason
-from schemas.statement import Boundary, SegmentStatement
-from schemas.steps import Cell, steps_of
-from schemas.transactions import Transaction, TransactionKind
-from schemas.units import ARRAY_DEPTH, Array, ReservedCell
+from schemas.statement import TOUCHED_ARRAYS, Boundary, SegmentStatement
+from schemas.steps import REGISTER_KEY, SETTLE, Step
+from schemas.transactions import Transaction
+from schemas.units import ARRAY_DEPTH, LINK_ARRAYS, Array, ReservedCell
 
-DUMMY_CELL = int(ReservedCell.RESERVE)
-"""KEY's cell that a segment without registrations reads, so that KEY is touched."""
+Places = frozenset[tuple[Array, int]]
+"""Cells by array and index."""
 
 
 class _RowCount:
@@ -31,9 +31,10 @@ class _RowCount:
         self._layout = layout
         self._steps = 1  # the last row is padding
         self._hashes = 0
-        self._cells: set[int] = set()
+        self._cells: set[tuple[Array, int]] = set()
         self._nodes: set[tuple[Array, int, int]] = set()
-        self.add_path(Array.KEY, DUMMY_CELL, self._nodes)
+        for array in TOUCHED_ARRAYS:
+            self._nodes.add((array, ARRAY_DEPTH, 0))  # an array that nothing touches shows this one
 
     def add_path(self, array: Array, index: int, nodes: set[tuple[Array, int, int]]) -> None:
         """Adds the nodes above a cell to `nodes` that are not counted yet."""
@@ -43,23 +44,24 @@ class _RowCount:
                 return
             nodes.add(node)
 
-    def try_add(self, kind: TransactionKind, cells: set[int], keys: int, sequence: int) -> bool:
+    def try_add(self, steps: Sequence[Step], cells: Places, keys: int, sequence: int) -> bool:
         """Adds a transaction if it fits; says whether it did."""
-        registers = kind is TransactionKind.REGISTER
+        registers = REGISTER_KEY in steps
         nodes: set[tuple[Array, int, int]] = set()
-        for cell in cells:
-            self.add_path(Array.ACC, cell, nodes)
+        for array, cell in cells:
+            self.add_path(array, cell, nodes)
         self.add_path(Array.TXS, sequence, nodes)
         if registers:
             self.add_path(Array.KEY, keys, nodes)
-        steps = self._steps + len(steps_of(kind))
-        hashes = self._hashes + int(registers)
+        rows = self._steps + len(steps)
+        links = sum(step.link is not None for step in steps)
+        hashes = self._hashes + int(registers) + links
         node_rows = len(self._nodes) + len(nodes) + (hashes + 1) // 2
         height, lanes = self._layout.height, len(self._layout.nodes)
-        memory_rows = len(self._cells | cells) + 1
-        if max(steps, memory_rows) > height or node_rows > height * lanes:
+        memory_rows = len(self._cells | cells)
+        if max(rows, memory_rows) > height or node_rows > height * lanes:
             return False
-        self._steps, self._hashes = steps, hashes
+        self._steps, self._hashes = rows, hashes
         self._cells |= cells
         self._nodes |= nodes
         return True
@@ -77,13 +79,13 @@ class _Cutter:
         self._rows = _RowCount(layout)
         self.segments: list[SegmentWitness] = []
 
-    def make_room(self, kind: TransactionKind, cells: set[int]) -> None:
-        """Closes the segment if an entry of this kind does not fit any more."""
+    def make_room(self, steps: Sequence[Step], cells: Places) -> None:
+        """Closes the segment if an entry of these steps does not fit any more."""
         place = (cells, self._ledger.num_keys, self._ledger.sequence)
-        if self._rows.try_add(kind, *place):
+        if self._rows.try_add(steps, *place):
             return
         self.finish()
-        if not self._rows.try_add(kind, *place):
+        if not self._rows.try_add(steps, *place):
             raise ProvingError("the circuit is too small for a single transaction")
 
     def add(self, entry: Entry) -> None:
@@ -95,29 +97,31 @@ class _Cutter:
         if not self._entries:
             return
         ledger, before = self._ledger, self._before
-        accounts = sorted(ledger.pending[Array.ACC])
-        keys = sorted(ledger.pending[Array.KEY]) or [DUMMY_CELL]
-        words = sorted(ledger.pending[Array.TXS])
-        acc, key, txs = (ledger.trees[array] for array in (Array.ACC, Array.KEY, Array.TXS))
-        cells = tuple((index, acc.cell(index)) for index in accounts)
-        issuer_key = key.cell(DUMMY_CELL)
-        siblings = (
-            tuple(acc.multiproof(accounts)),
-            tuple(key.multiproof(keys)),
-            tuple(txs.multiproof(words)),
+        cells = {array: sorted(ledger.pending[array]) for array in TOUCHED_ARRAYS}
+        acc = ledger.trees[Array.ACC]
+        accounts = tuple((index, acc.cell(index)) for index in cells[Array.ACC])
+        links = tuple(
+            (array, peer, ledger.trees[array].cell(peer))
+            for array in LINK_ARRAYS
+            for peer in cells[array]
+        )
+        siblings = tuple(
+            tuple(tree.multiproof(cells[array]) if cells[array] else tree.top())
+            for array, tree in ((array, ledger.trees[array]) for array in TOUCHED_ARRAYS)
         )
         ledger.update_trees()
         self._before = ledger.boundary()
         statement = SegmentStatement(
             ledger.parameters.chain,
             ledger.parameters.shard,
+            ledger.parameters.shards,
             self._window,
             len(self.segments),
             before,
             self._before,
         )
         entries = tuple(self._entries)
-        self.segments.append(SegmentWitness(statement, entries, cells, issuer_key, siblings))
+        self.segments.append(SegmentWitness(statement, entries, accounts, links, siblings))
         self._entries = []
         self._rows = _RowCount(self._layout)
 
@@ -143,7 +147,8 @@ def cut_window(
         is_open = False
         ledger.prepare(block.transactions)
         for transaction in block.transactions:
-            cutter.make_room(transaction.kind, _cells_of(transaction))
+            steps = steps_for(transaction, ledger.num_keys)
+            cutter.make_room(steps, _cells_of(transaction, steps))
             if not is_open:
                 ledger.open_block(block.height, block.slot, block.window)
                 is_open = True
@@ -151,7 +156,7 @@ def cut_window(
             if isinstance(effects, RejectionReason):
                 raise ProvingError(f"block {block.height} holds an invalid transaction: {effects}")
             cutter.add(_entry_of(ledger, block.slot, transaction, effects.new_account))
-        cutter.make_room(TransactionKind.SETTLE, {int(ReservedCell.PROPOSER_POOL)})
+        cutter.make_room((SETTLE,), frozenset({(Array.ACC, int(ReservedCell.PROPOSER_POOL))}))
         if not is_open:
             ledger.open_block(block.height, block.slot, block.window)
         ledger.close_block()
@@ -160,12 +165,10 @@ def cut_window(
     return cutter.segments
 
 
-def _cells_of(transaction: Transaction) -> set[int]:
-    return {
-        cell_index(step, transaction.sender, transaction.recipient)
-        for step in steps_of(transaction.kind)
-        if step.cell is not Cell.NONE
-    }
+def _cells_of(transaction: Transaction, steps: Sequence[Step]) -> Places:
+    return frozenset(
+        (step.array, cell_index(step, transaction)) for step in steps if step.array is not None
+    )
 
 
 def _entry_of(

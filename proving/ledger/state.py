@@ -19,16 +19,17 @@ from proving.ledger.rules import (
     EMPTY_ACCOUNT,
     Account,
     Effects,
-    Elements,
     LedgerParameters,
     apply,
-    block_word,
+    genesis_accounts,
+    receive,
     settle,
 )
 from proving.ledger.trees import WordTree, empty_digests
+from proving.ledger.words import Elements, Link, block_word
 from schemas.errors import InvariantError, ParameterError
 from schemas.rejection import RejectionReason
-from schemas.statement import Boundary
+from schemas.statement import TOUCHED_ARRAYS, Boundary
 from schemas.steps import SETTLE
 from schemas.transactions import Transaction, TransactionKind
 from schemas.units import (
@@ -36,18 +37,21 @@ from schemas.units import (
     BLOCK_TRANSACTIONS_LIMIT,
     FIRST_ACCOUNT,
     INDEX_LIMIT,
+    LINK_ARRAYS,
     PUBLIC_KEY_BYTES,
+    SHARD_LIMIT,
     SPAN_LIMIT,
     STATE_ARRAYS,
     SUPPLY_CAP,
     ZERO_WORD,
     Array,
     ReservedCell,
+    issuable,
     word_bytes,
 )
 from schemas.wire import Reader, Writer
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 """First byte of a snapshot."""
 
 WINDOW_ARRAYS = (Array.TXS, Array.CLM)
@@ -62,7 +66,7 @@ class Block:
         height: One more than the last settled block's.
         slot: At least the last settled block's.
         window: Window of the slot.
-        transactions: Bodies in order; all of them must be valid.
+        transactions: Bodies in order, INBOUND among them where they stand; all of them must be valid.
     """
 
     height: int
@@ -82,6 +86,7 @@ class BlockEffects:
         accepted: Positions of the transactions that were executed.
         rejected: (position, reason) of those that were not: a block with any is invalid.
         new_accounts: Indices given to registrations, in order.
+        sent: What other shards have to execute, in order per shard.
     """
 
     state_root: bytes
@@ -90,6 +95,7 @@ class BlockEffects:
     accepted: tuple[int, ...]
     rejected: tuple[tuple[int, RejectionReason], ...]
     new_accounts: tuple[int, ...]
+    sent: tuple[Transaction, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,7 @@ class Ledger:
         self.empty: tuple[bytes, ...] = parent.empty if parent else empty_digests(hasher)
         self.trees: dict[Array, WordTree] = {
             array: parent.trees[array].branch() if parent else WordTree(hasher, self.empty)
-            for array in (Array.ACC, Array.KEY, Array.TXS)
+            for array in TOUCHED_ARRAYS
         }
         self.pending: dict[Array, dict[int, bytes]] = {array: {} for array in self.trees}
 
@@ -277,6 +283,7 @@ class Ledger:
         accepted: list[int] = []
         rejected: list[tuple[int, RejectionReason]] = []
         new_accounts: list[int] = []
+        sent: list[Transaction] = []
         self.prepare(transactions)
         for position, transaction in enumerate(transactions):
             effects = self.execute(transaction)
@@ -286,6 +293,8 @@ class Ledger:
             accepted.append(position)
             if effects.new_account is not None:
                 new_accounts.append(effects.new_account)
+            if effects.sent is not None:
+                sent.append(effects.sent)
         fee_sum = self.fee_sum
         self.prepared.clear()
         self.close_block()
@@ -297,6 +306,7 @@ class Ledger:
             tuple(accepted),
             tuple(rejected),
             tuple(new_accounts),
+            tuple(sent),
         )
 
     def open_block(self, height: int, slot: int, window: int) -> None:
@@ -330,7 +340,10 @@ class Ledger:
         """Executes one transaction of the open block, or says why it is invalid and does nothing."""
         if self.block_transactions >= BLOCK_TRANSACTIONS_LIMIT - 1:
             return RejectionReason.BLOCK_FULL
-        effects = apply(self, transaction, self.slot, self.parameters)
+        if transaction.kind is TransactionKind.INBOUND:
+            effects = receive(self, transaction, self.parameters)
+        else:
+            effects = apply(self, transaction, self.slot, self.parameters)
         if isinstance(effects, RejectionReason):
             return effects
         for touch in effects.touches:
@@ -342,6 +355,8 @@ class Ledger:
                 effects.new_account,
                 self.prepared.pop((transaction.address, transaction.public_key)),
             )
+        for link in effects.links:
+            self._extend(link)
         self._append(effects.word)
         self.block_transactions += 1
         self.fee_sum += transaction.fee
@@ -372,6 +387,20 @@ class Ledger:
     def _append(self, word: Elements) -> None:
         self.pending[Array.TXS][self.sequence] = word_bytes(word)
         self.sequence += 1
+
+    def link(self, array: Array, peer: int) -> bytes:
+        """Returns the word that stands for all that was ever put on the link with another shard.
+
+        Args:
+            array: OUT for the link to it, INB for the link from it.
+            peer: The other shard.
+        """
+        return self.pending[array].get(peer) or self.trees[array].cell(peer)
+
+    def _extend(self, link: Link) -> None:
+        head = self.link(link.array, link.peer)
+        word = compress_words(self.hasher, head, word_bytes(link.word))
+        self.pending[link.array][link.peer] = word
 
     def register(self, index: int, record: KeyRecord) -> None:
         """Enters an account into the registry; transactions do this through `execute`."""
@@ -412,8 +441,8 @@ class Ledger:
         )
 
     def issued(self) -> int:
-        """Returns the units in circulation: the cap without what the reserve still holds."""
-        return SUPPLY_CAP - self.account(ReservedCell.RESERVE).balance
+        """Returns the units issued on this shard: its part of the cap without what the reserve holds."""
+        return issuable(self.parameters.shards) - self.account(ReservedCell.RESERVE).balance
 
     def snapshot(self) -> bytes:
         """Returns canonical bytes of a ledger that is no branch.
@@ -425,6 +454,7 @@ class Ledger:
             raise InvariantError("only a ledger between blocks has a snapshot")
         writer = Writer().u8(SNAPSHOT_VERSION).u32(self.parameters.chain)
         writer.u16(self.parameters.shard).u32(self.parameters.minimum_fee)
+        writer.u16(self.parameters.shards)
         for number in (self.height, self.slot, self.window):
             writer.u32(number)
         writer.u32(len(self.accounts))
@@ -436,6 +466,11 @@ class Ledger:
             record = self.records[index]
             writer.u32(index).fixed(record.address, ADDRESS_BYTES)
             writer.fixed(record.public_key, PUBLIC_KEY_BYTES)
+        for array in LINK_ARRAYS:
+            links = self.trees[array].cells()
+            writer.u32(len(links))
+            for peer in sorted(links):
+                writer.u16(peer).fixed(links[peer], len(ZERO_WORD))
         writer.u32(self.sequence)
         for position in range(self.sequence):
             writer.fixed(self.trees[Array.TXS].cell(position), len(ZERO_WORD))
@@ -443,7 +478,7 @@ class Ledger:
 
 
 def genesis_ledger(parameters: LedgerParameters, hasher: Hasher, issuer_key: bytes) -> Ledger:
-    """Returns the ledger before block 1: the reserve holds the whole cap, its key is the issuer's.
+    """Returns the ledger before block 1: its reserve holds what it may issue, its key is the issuer's.
 
     Raises:
         ParameterError: The key has the wrong length.
@@ -451,7 +486,8 @@ def genesis_ledger(parameters: LedgerParameters, hasher: Hasher, issuer_key: byt
     if len(issuer_key) != PUBLIC_KEY_BYTES:
         raise ParameterError(f"a public key has {PUBLIC_KEY_BYTES} bytes, got {len(issuer_key)}")
     ledger = Ledger(parameters, hasher)
-    ledger.write_account(ReservedCell.RESERVE, Account(SUPPLY_CAP, 0))
+    for index, account in genesis_accounts(parameters.shards).items():
+        ledger.write_account(index, account)
     record = key_records(hasher, [(bytes(ADDRESS_BYTES), issuer_key)])[0]
     ledger.register(ReservedCell.RESERVE, record)
     ledger.update_trees()
@@ -467,7 +503,9 @@ def restore_ledger(data: bytes, hasher: Hasher) -> Ledger:
     reader = Reader(data, "ledger")
     if reader.u8("version") != SNAPSHOT_VERSION:
         raise reader.fail("version", f"expected {SNAPSHOT_VERSION}")
-    parameters = LedgerParameters(reader.u32("chain"), reader.u16("shard"), reader.u32("fee"))
+    parameters = LedgerParameters(
+        reader.u32("chain"), reader.u16("shard"), reader.u32("fee"), reader.u16("shards")
+    )
     ledger = Ledger(parameters, hasher)
     ledger.height = reader.u32("height", INDEX_LIMIT)
     ledger.slot = reader.u32("slot", INDEX_LIMIT)
@@ -486,6 +524,10 @@ def restore_ledger(data: bytes, hasher: Hasher) -> Ledger:
         entries.append((address, reader.fixed("record.public_key", PUBLIC_KEY_BYTES)))
     for index, record in zip(indices, key_records(hasher, entries), strict=True):
         ledger.register(index, record)
+    for array in LINK_ARRAYS:
+        for _ in range(reader.u32("links", SHARD_LIMIT)):
+            peer = reader.u16("link.peer")
+            ledger.pending[array][peer] = reader.word("link.word")
     words = [reader.word("sequence.word") for _ in range(reader.u32("sequence", INDEX_LIMIT))]
     reader.finish()
     ledger.sequence = len(words)

@@ -10,24 +10,32 @@ from proving.arithmetic.modulus import PERMUTATION_WIDTH
 from proving.backends.port import Hasher
 from proving.errors import ProofRejected, ProvingError, RejectionReason
 from proving.ledger.air import LedgerAir
-from proving.ledger.air_steps import RANGED_FIELDS
+from proving.ledger.air_steps import MONEY_FIELDS, RANGED_FIELDS
 from proving.ledger.layout import Layout
 from proving.ledger.permutation import hash_bytes
 from proving.ledger.trace_nodes import fill_nodes
 from proving.ledger.trace_steps import SegmentRun
-from proving.ledger.trees import TreeTrace, WordTree, empty_digests, partial_tree
+from proving.ledger.trees import TreeTrace, empty_digests, partial_tree, untouched_trace
 from proving.ledger.witness import SegmentWitness
 from proving.stark.air import FieldArray
 from schemas.errors import InvariantError, WireError
 from schemas.statement import (
     DIGEST_OFFSET,
+    TOUCHED_ARRAYS,
     SegmentStatement,
     boundary_rules,
     publics_of,
     statement_of_publics,
 )
-from schemas.steps import STEPS, Cell
-from schemas.units import AMOUNT_LIMBS, LIMB_LIMIT, ZERO_WORD, Array, word_elements
+from schemas.steps import STEPS
+from schemas.units import (
+    AMOUNT_LIMBS,
+    LIMB_LIMIT,
+    LINK_ARRAYS,
+    ZERO_WORD,
+    Array,
+    word_elements,
+)
 
 
 def statement_digest(statement: SegmentStatement, hasher: Hasher) -> bytes:
@@ -72,47 +80,50 @@ def build_trace(
 def _update_trees(
     witness: SegmentWitness, run: SegmentRun, hasher: Hasher
 ) -> list[tuple[Array, TreeTrace]]:
-    new_accounts = {index: account.word() for index, account in run.accounts.items()}
-    keys = run.appended[Array.KEY]
-    words = run.appended[Array.TXS]
-    plans = (
-        (Array.ACC, dict(witness.accounts), new_accounts),
-        (Array.KEY, dict.fromkeys(keys, ZERO_WORD), keys)
-        if keys
-        else (Array.KEY, {0: witness.issuer_key}, {0: witness.issuer_key}),
-        (Array.TXS, dict.fromkeys(words, ZERO_WORD), words),
-    )
+    old: dict[Array, dict[int, bytes]] = {Array.ACC: dict(witness.accounts)}
+    new = {Array.ACC: {index: account.word() for index, account in run.accounts.items()}}
+    for array in LINK_ARRAYS:
+        old[array] = {peer: word for kind, peer, word in witness.links if kind is array}
+        new[array] = {peer: run.links[array, peer] for peer in old[array]}
+    for array, words in run.appended.items():
+        old[array], new[array] = dict.fromkeys(words, ZERO_WORD), words
     traces: list[tuple[Array, TreeTrace]] = []
-    for (array, old, new), siblings in zip(plans, witness.siblings, strict=True):
-        tree = _open(array, old, siblings, hasher)
-        before, after = witness.statement.before.root(array), witness.statement.after.root(array)
-        if tree.root != before:
+    for array, siblings in zip(TOUCHED_ARRAYS, witness.siblings, strict=True):
+        try:
+            trace = _update(old[array], new[array], siblings, hasher)
+        except InvariantError as error:
+            raise ProvingError(f"the witness's multiproof of {array.name} is broken") from error
+        roots = (trace.old_digest[-1], trace.new_digest[-1])
+        before, after = (root.astype("<u4").tobytes() for root in roots)
+        if before != witness.statement.before.root(array):
             raise ProvingError(f"the witness does not open {array.name} at the statement's root")
-        traces.append((array, tree.update(new)))
-        if tree.root != after:
+        if after != witness.statement.after.root(array):
             raise ProvingError(f"{array.name} does not end at the statement's root")
+        traces.append((array, trace))
     return traces
 
 
-def _open(
-    array: Array, cells: dict[int, bytes], siblings: Sequence[bytes], hasher: Hasher
-) -> WordTree:
-    try:
-        return partial_tree(hasher, cells, siblings)
-    except InvariantError as error:
-        raise ProvingError(f"the witness's multiproof of {array.name} is broken") from error
+def _update(
+    old: dict[int, bytes], new: dict[int, bytes], siblings: Sequence[bytes], hasher: Hasher
+) -> TreeTrace:
+    """Returns the nodes above an array's cells, the root last; its top node alone without cells."""
+    if not old:
+        return untouched_trace(hasher, siblings)
+    return partial_tree(hasher, old, siblings).update(new)
 
 
 def _fill_ranges(trace: FieldArray, layout: Layout) -> None:
     lane = layout.steps
     touching = np.zeros(layout.height, dtype=np.bool_)
+    moving = np.zeros(layout.height, dtype=np.bool_)
     for step in STEPS:
-        if step.cell is not Cell.NONE:
-            touching |= trace[lane.column(step.name)] == 1
-    columns = [lane.column("new", j) for j in range(AMOUNT_LIMBS)]
-    for name in RANGED_FIELDS:
-        columns += lane.places[name]
-    values = trace[columns][:, touching].ravel()
+        here = trace[lane.column(step.name)] == 1
+        touching |= here & (step.array is not None)
+        moving |= here & step.moves
+    money = [lane.column("new", j) for j in range(AMOUNT_LIMBS)]
+    money += [column for name in MONEY_FIELDS for column in lane.places[name]]
+    columns = [column for name in RANGED_FIELDS for column in lane.places[name]]
+    values = np.concatenate([trace[money][:, moving].ravel(), trace[columns][:, touching].ravel()])
     if values.size and int(values.max()) >= LIMB_LIMIT:
         raise ProvingError("a limb is out of range")
     counts = np.zeros(len(layout.ranges) * layout.height, dtype=np.uint32)

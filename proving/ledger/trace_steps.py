@@ -6,24 +6,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from proving.arithmetic.modulus import P
 from proving.backends.port import Hasher
 from proving.errors import ProvingError
 from proving.ledger.layout import Layout, span_limbs
 from proving.ledger.rules import (
     Account,
-    Elements,
     Touch,
     account_of,
-    block_word,
     execute_steps,
     settle,
-    transaction_word,
 )
 from proving.ledger.state import compress_words
 from proving.ledger.witness import Entry, SegmentWitness
+from proving.ledger.words import Elements, block_word, link_word, transaction_word
 from proving.stark.air import FieldArray
 from schemas.rejection import RejectionReason
-from schemas.steps import SETTLE, Cell, Existence
+from schemas.steps import RETURN_LINK, SEND_LINK, SETTLE, Cell, Existence
 from schemas.transactions import TransactionKind
 from schemas.units import (
     AMOUNT_LIMBS,
@@ -54,6 +53,7 @@ class SegmentRun:
 
     Attributes:
         accounts: Account cells as they stand, by index.
+        links: Links as they stand, by array and other shard.
         appended: Words appended, by array and index.
         hashes: Pairs whose compressions the steps use.
     """
@@ -68,9 +68,10 @@ class SegmentRun:
         self._hasher = hasher
         before = witness.statement.before
         self.accounts = {index: account_of(word) for index, word in witness.accounts}
+        self.links = {(array, peer): word for array, peer, word in witness.links}
         self.appended: dict[Array, dict[int, bytes]] = {Array.KEY: {}, Array.TXS: {}}
         self.hashes: list[bytes] = []
-        self._last_time: dict[int, int] = {}
+        self._last_time: dict[tuple[Array, int], int] = {}
         self._height, self._slot = before.height, before.slot
         self._sequence, self._keys = before.sequence, before.keys
         self._count, self._fee_sum = before.block_transactions, before.fee_sum
@@ -147,11 +148,12 @@ class SegmentRun:
         touches = execute_steps(self, transaction)
         if isinstance(touches, RejectionReason):
             raise ProvingError(f"entry at sequence {self._sequence} is invalid: {touches}")
+        is_signed = transaction.kind is not TransactionKind.INBOUND
         registers = transaction.kind is TransactionKind.REGISTER
         recipient = self._keys if registers else transaction.recipient
         word = transaction_word(transaction, recipient)
         advance = self._advance(entry.slot)
-        if not 0 <= transaction.expiry - entry.slot < LIMB_LIMIT:
+        if is_signed and not 0 <= transaction.expiry - entry.slot < LIMB_LIMIT:
             raise ProvingError(f"entry at sequence {self._sequence} is not valid in its slot")
         amount = limbs_of(transaction.amount)
         fee = limbs_of(transaction.fee, 2)
@@ -160,20 +162,26 @@ class SegmentRun:
                 self._write_key(entry)
                 continue
             fields: dict[str, Sequence[int]] = {"amount": amount}
+            if touch.step.head:
+                fields |= {
+                    "word": word,
+                    "slot_advance": span_limbs(advance),
+                    "place": (self._sequence,),
+                }
             moved = [touch.step.amount_sign * limb for limb in amount]
             if touch.step.pays:
                 moved[0] -= FEE_UNIT * fee[0]
                 moved[1] -= FEE_UNIT * fee[1]
                 fields |= {
                     "fee": fee,
-                    "word": word,
                     "time_left": (transaction.expiry - entry.slot,),
-                    "slot_advance": span_limbs(advance),
-                    "place": (self._sequence,),
                     "fee_carry": self._fee_carry(fee),
                 }
-            self._touch(touch, moved, fields)
-            if touch.step.pays:
+            if touch.step.link is not None:
+                self._extend(touch, link_word(touch.step, transaction), fields)
+            else:
+                self._touch(touch, moved, fields)
+            if touch.step.head:
                 self._append(Array.TXS, word)
                 self._count += 1
                 self._fee_sum += transaction.fee
@@ -223,22 +231,50 @@ class SegmentRun:
         self.appended[Array.KEY][self._keys] = word
         self._keys += 1
 
+    def _extend(self, touch: Touch, word: Elements, fields: dict[str, Sequence[int]]) -> None:
+        step, peer, statement = touch.step, touch.cell, self._witness.statement
+        if step.link is None or not 0 <= peer < statement.shards or peer == statement.shard:
+            raise ProvingError(f"entry at sequence {self._sequence} goes to no other shard")
+        place = (step.link, peer)
+        if place not in self.links:
+            raise ProvingError(f"the witness lacks the link {step.link.name} of shard {peer}")
+        old = self.links[place]
+        new = compress_words(self._hasher, old, word_bytes(word))
+        self.hashes.append(old + word_bytes(word))
+        fields |= self._timing(place) | {
+            step.name: (1,),
+            "cell": (peer,),
+            "old": word_elements(old),
+            "new": word_elements(new),
+            "word": word,
+            "carry": (pow(peer - statement.shard, -1, P),),
+            "below_last": span_limbs(statement.shards - 1 - peer),
+        }
+        if step is SEND_LINK:
+            fields["above_first"] = limbs_of(word[1] - FIRST_ACCOUNT, 2)
+        elif step is RETURN_LINK:
+            fields["above_first"] = limbs_of(word[0] - self._keys, 2)
+        self._write_row(fields)
+        self.links[place] = new
+
+    def _timing(self, place: tuple[Array, int]) -> dict[str, Sequence[int]]:
+        """Returns the order fields of a touch of a cell in the next row, which is then its last."""
+        now, previous = self._row + 1, self._last_time.get(place, 0)
+        self._last_time[place] = now
+        return {"previous_time": (previous,), "elapsed": limbs_of(now - previous - 1, 2)}
+
     def _append(self, array: Array, word: Elements) -> None:
         self.appended[array][self._sequence] = word_bytes(word)
         self._sequence += 1
 
     def _touch(self, touch: Touch, moved: Sequence[int], fields: dict[str, Sequence[int]]) -> None:
-        now = self._row + 1
-        previous = self._last_time.get(touch.cell, 0)
         old, new = touch.old.elements(), touch.new.elements()
-        fields |= {
+        fields |= self._timing((Array.ACC, touch.cell)) | {
             touch.step.name: (1,),
             "cell": (touch.cell,),
-            "previous_time": (previous,),
-            "elapsed": limbs_of(now - previous - 1, 2),
             "old": old,
             "new": new,
-            "carry": _carries(old, moved, -1 if touch.step.pays else 1),
+            "carry": _carries(old, moved, -1 if touch.step.takes else 1),
         }
         if touch.step.existence is not Existence.UNCHECKED:
             if touch.cell >= FIRST_ACCOUNT:
@@ -246,7 +282,6 @@ class SegmentRun:
             fields["below_last"] = span_limbs(self._keys - 1 - touch.cell)
         self._write_row(fields)
         self.accounts[touch.cell] = touch.new
-        self._last_time[touch.cell] = now
 
     def _write_row(self, fields: Mapping[str, Sequence[int]]) -> None:
         if self._row >= self._layout.height - 1:
@@ -259,13 +294,15 @@ class SegmentRun:
 
     def _fill_memory(self) -> None:
         lane = self._layout.memory
-        rows = [
-            (Array.ACC, index, word, self.accounts[index].word(), self._last_time.get(index, 0))
+        cells = [
+            (Array.ACC, index, word, self.accounts[index].word())
             for index, word in self._witness.accounts
         ]
-        if not self.appended[Array.KEY]:
-            key = self._witness.issuer_key
-            rows.append((Array.KEY, 0, key, key, 0))
+        cells += [
+            (array, peer, word, self.links[array, peer])
+            for array, peer, word in self._witness.links
+        ]
+        rows = [(*cell, self._last_time.get(cell[:2], 0)) for cell in cells]
         if len(rows) > self._layout.height:
             raise ProvingError(f"{len(rows)} cells do not fit {self._layout.height} rows")
         for row, (array, index, old, new, last_time) in enumerate(rows):

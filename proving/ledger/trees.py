@@ -183,6 +183,10 @@ class WordTree:
             known = sorted({i >> 1 for i in known})
         return siblings
 
+    def top(self) -> tuple[bytes, bytes]:
+        """Returns the two words below the root: they show an array that nothing touches."""
+        return self.node(ARRAY_DEPTH - 1, 0), self.node(ARRAY_DEPTH - 1, 1)
+
     def cells(self) -> dict[int, bytes]:
         """Returns all written cells by index, of a tree without a parent."""
         return dict(self.levels[0])
@@ -227,6 +231,20 @@ def partial_tree(hasher: Hasher, cells: Mapping[int, bytes], siblings: Sequence[
     if next(supply, None) is not None:
         raise InvariantError("a multiproof has too many siblings")
     return WordTree(hasher, (), nodes=nodes)
+
+
+def untouched_trace(hasher: Hasher, top: Sequence[bytes]) -> TreeTrace:
+    """Returns the one node that shows an array equal before and after, from what `WordTree.top` gives.
+
+    Raises:
+        InvariantError: There are not two words.
+    """
+    if len(top) != 2:
+        raise InvariantError("an untouched array is shown by two words")
+    pair = _words(top).reshape(1, 2 * WORD)
+    digest = compress(hasher, pair)
+    level, index = np.array([ARRAY_DEPTH - 1]), np.zeros(1, dtype=np.int64)
+    return TreeTrace(level, index, np.zeros((1, 2), dtype=np.bool_), pair, pair, digest, digest)
 
 
 def _words(words: Sequence[bytes]) -> FieldArray:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.statement import SegmentStatement, decode_statement
-from schemas.transactions import SUPPORTED_KINDS, Transaction, TransactionKind
+from schemas.statement import TOUCHED_ARRAYS, SegmentStatement, decode_statement
+from schemas.transactions import LINKED_KINDS, SUPPORTED_KINDS, Transaction, TransactionKind
 from schemas.units import (
     AMOUNT_LIMIT,
     FEE_LIMIT,
     INDEX_LIMIT,
+    LINK_ARRAYS,
     WORD_BYTES,
+    Array,
 )
 from schemas.wire import Reader, Writer
 
-WITNESS_VERSION = 1
+WITNESS_VERSION = 2
 """First byte of a witness."""
 
 STATEMENT_BYTES_LIMIT = 1 << 12
@@ -50,15 +52,16 @@ class SegmentWitness:
         statement: What will be proven.
         entries: Transactions in order.
         accounts: (index, word) of every account cell the segment touches, before it, ascending.
-        issuer_key: KEY's cell 0, read when the segment registers nothing.
-        siblings: Multiproof siblings of ACC, KEY and TXS.
+        links: (array, shard, word) of every link it touches, before it, ascending.
+        siblings: Multiproof siblings of every array of `TOUCHED_ARRAYS`; of one that the segment does not
+            touch, the two words below its root.
     """
 
     statement: SegmentStatement
     entries: tuple[Entry, ...]
     accounts: tuple[tuple[int, bytes], ...]
-    issuer_key: bytes
-    siblings: tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...]]
+    links: tuple[tuple[Array, int, bytes], ...]
+    siblings: tuple[tuple[bytes, ...], ...]
 
     def encode(self) -> bytes:
         """Returns canonical bytes."""
@@ -69,7 +72,9 @@ class SegmentWitness:
         writer.u32(len(self.accounts))
         for index, word in self.accounts:
             writer.u32(index).fixed(word, WORD_BYTES)
-        writer.fixed(self.issuer_key, WORD_BYTES)
+        writer.u32(len(self.links))
+        for array, peer, word in self.links:
+            writer.u8(array).u16(peer).fixed(word, WORD_BYTES)
         for words in self.siblings:
             writer.u32(len(words))
             for word in words:
@@ -85,6 +90,8 @@ def _write_entry(writer: Writer, entry: Entry) -> None:
     writer.u8(transaction.kind).u32(entry.slot).u32(transaction.sender).u32(transaction.recipient)
     writer.u64(transaction.amount).u32(transaction.fee).u32(transaction.nonce)
     writer.u32(transaction.expiry)
+    if transaction.kind in LINKED_KINDS:
+        writer.u16(transaction.peer)
     if transaction.kind is TransactionKind.REGISTER:
         writer.fixed(entry.address_word, WORD_BYTES).fixed(entry.key_digest, WORD_BYTES)
 
@@ -94,7 +101,7 @@ def _read_entry(reader: Reader, chain: int, shard: int) -> Entry:
     slot = reader.u32("entry.slot", INDEX_LIMIT)
     if number == TransactionKind.SETTLE:
         return Entry(slot, None)
-    if number not in SUPPORTED_KINDS:
+    if number not in (*SUPPORTED_KINDS, TransactionKind.INBOUND):
         raise reader.fail("entry.kind", f"{number} is no supported kind")
     kind = TransactionKind(number)
     sender = reader.u32("entry.sender", INDEX_LIMIT)
@@ -103,7 +110,10 @@ def _read_entry(reader: Reader, chain: int, shard: int) -> Entry:
     fee = reader.u32("entry.fee", FEE_LIMIT)
     nonce = reader.u32("entry.nonce", INDEX_LIMIT)
     expiry = reader.u32("entry.expiry", INDEX_LIMIT)
-    body = Transaction(kind, chain, shard, sender, recipient, amount, fee, nonce, expiry)
+    peer = reader.u16("entry.peer") if kind in LINKED_KINDS else 0
+    body = Transaction(
+        kind, chain, shard, sender, recipient, amount, fee, nonce, expiry, b"", b"", peer
+    )
     if kind is not TransactionKind.REGISTER:
         return Entry(slot, body)
     return Entry(slot, body, reader.word("entry.address"), reader.word("entry.key"))
@@ -128,10 +138,17 @@ def decode_witness(data: bytes) -> SegmentWitness:
         (reader.u32("account.index", INDEX_LIMIT), reader.word("account.word"))
         for _ in range(reader.u32("accounts", INDEX_LIMIT))
     )
-    issuer_key = reader.word("issuer_key")
-    acc, key, txs = (
+    links = tuple(_read_link(reader) for _ in range(reader.u32("links", INDEX_LIMIT)))
+    siblings = tuple(
         tuple(reader.word("sibling") for _ in range(reader.u32("siblings", INDEX_LIMIT)))
-        for _ in range(3)
+        for _ in TOUCHED_ARRAYS
     )
     reader.finish()
-    return SegmentWitness(statement, entries, accounts, issuer_key, (acc, key, txs))
+    return SegmentWitness(statement, entries, accounts, links, siblings)
+
+
+def _read_link(reader: Reader) -> tuple[Array, int, bytes]:
+    number = reader.u8("link.array")
+    if number not in LINK_ARRAYS:
+        raise reader.fail("link.array", f"{number} is no array of links")
+    return Array(number), reader.u16("link.peer"), reader.word("link.word")

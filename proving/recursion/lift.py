@@ -29,8 +29,8 @@ from schemas.statement import (
 LIFT_SLOTS = 5
 """Segments that one lift takes: as many verifications as fit its rows."""
 
-SEGMENT_PLACE, PAYEE_PLACE = 3, NUM_PUBLICS - WORD
-"""Public inputs of a segment: its number in the window, and the last word."""
+WINDOW_PLACE, PAYEE_PLACE = 3, NUM_PUBLICS - WORD
+"""Public inputs of a segment: its window, before which its owner and after which its number lie; the last word."""
 
 
 def lift_tape(key: VerifyingKey) -> Tape:
@@ -67,9 +67,9 @@ def lift_tape(key: VerifyingKey) -> Tape:
 def _span_of(builder: CircuitBuilder, child: VerifiedChild) -> SpanCells:
     """Returns the span of one segment."""
     publics = child.publics
-    place = [publics[SEGMENT_PLACE - 1], publics[SEGMENT_PLACE]]
+    place = publics[WINDOW_PLACE:BEFORE_OFFSET]
     return SpanCells(
-        owner=publics[: SEGMENT_PLACE - 1],
+        owner=publics[:WINDOW_PLACE],
         first=place,
         last=place,
         history=[builder.constant(0)] * WORD,

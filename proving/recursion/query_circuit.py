@@ -75,6 +75,7 @@ class QueryCircuit:
         self._bits: list[Element] = []
         self._indices: dict[int, Element] = {}
         self._inverse_powers: dict[int, Element] = {}
+        self._point_inverses: dict[int, Element] = {}
 
     def check(self, drawn: Element) -> None:
         """Claims everything about the query whose index is the low bits of a drawn residue."""
@@ -96,36 +97,38 @@ class QueryCircuit:
         return f"{what}, query {self._number}"
 
     def _take_bits(self, drawn: Element) -> None:
+        """Claims the 31 bits of a residue below P - 1 and notes the low bits wanted as numbers."""
         builder, key = self._builder, self._context.key
         rest = drawn
         bits: list[Element] = []
+        rests: list[Element] = []
         for _ in range(30 // ROW_BITS):
             part, rest = builder.low_bits(rest)
             bits += part
+            rests.append(rest)
         builder.require(self._where("the top bit"), (1, 0, 0, 0, 0), rest, rest, equals=rest)
-        bits.append(rest)
-        top = self._weighted_sum(bits[24:], None, 0)
-        minus = builder.combine((0, 1, 0, 0, -CANONICAL_TOP), top)
-        builder.divide(self._where("an index drawn from P - 1"), builder.constant(1), minus)
-        self._bits = bits
+        top = rests[24 // ROW_BITS - 1]
+        below = builder.combine((0, 1, 0, 0, -CANONICAL_TOP), top)
+        builder.divide(self._where("an index drawn from P - 1"), builder.constant(1), below)
+        self._bits = [*bits, rest]
         wanted = sorted({key.log_size, *(layer.log_leaves for layer in key.schedule)})
-        index, known = None, 0
         for count in wanted:
-            index = self._weighted_sum(bits[known:count], index, known)
-            self._indices[count], known = index, count
+            self._indices[count] = self._low_number(drawn, rests, count)
         self._compute_inverse_powers(wanted)
 
-    def _weighted_sum(
-        self, bits: Sequence[Element], start: Element | None, exponent: int
-    ) -> Element:
-        """Returns start + sum_j 2^(exponent + j) bit_j."""
-        total = start
-        for place in range(0, len(bits), 2):
-            low = 2 ** (exponent + place)
-            high = bits[place + 1] if place + 1 < len(bits) else None
-            weights = (0, low, 2 * low, 1, 0)
-            total = self._builder.combine(weights, bits[place], high, total)
-        return self._builder.constant(0) if total is None else total
+    def _low_number(self, drawn: Element, rests: Sequence[Element], count: int) -> Element:
+        """Returns the low `count` bits of the residue as a number."""
+        builder, rows = self._builder, count // ROW_BITS
+        known = rows * ROW_BITS
+        total = None
+        if rows:
+            weights = (0, 1, P - 2**known, 0, 0)
+            total = builder.combine(weights, drawn, rests[rows - 1])
+        for place in range(known, count, 2):
+            high = self._bits[place + 1] if place + 1 < count else None
+            weights = (0, 2**place, 2 ** (place + 1), 1, 0)
+            total = builder.combine(weights, self._bits[place], high, total)
+        return builder.constant(0) if total is None else total
 
     def _compute_inverse_powers(self, wanted: Sequence[int]) -> None:
         """Notes w^-(low k bits) for the k wanted, w the root of the evaluation domain."""
@@ -147,11 +150,13 @@ class QueryCircuit:
 
     def _point_inverse(self, layer: int) -> Element:
         """Returns the inverse of the first point of a layer's leaf."""
-        schedule = self._context.key.schedule
-        this, full = schedule[layer], schedule[0].log_size
-        raised = self._raised(self._inverse_powers[this.log_leaves], full - this.log_size)
-        shift = pow(coset_shift(this.log_size, full), -1, P)
-        return self._builder.combine((0, shift, 0, 0, 0), raised)
+        if layer not in self._point_inverses:
+            schedule = self._context.key.schedule
+            this, full = schedule[layer], schedule[0].log_size
+            raised = self._raised(self._inverse_powers[this.log_leaves], full - this.log_size)
+            shift = pow(coset_shift(this.log_size, full), -1, P)
+            self._point_inverses[layer] = self._builder.combine((0, shift, 0, 0, 0), raised)
+        return self._point_inverses[layer]
 
     def _batched_rows(self) -> Element:
         """Claims the opened rows' paths and returns what the first layer must hold."""
@@ -212,7 +217,8 @@ class QueryCircuit:
         for stage in range(layer.log_arity):
             root = pow(root_of_unity(layer.log_arity - stage), -1, P)
             values, chosen = self._halve(values, chosen, ratio, root, slot[-1 - stage])
-            ratio = builder.combine((1, 0, 0, 0, 0), ratio, ratio)
+            if stage + 1 < layer.log_arity:
+                ratio = builder.combine((1, 0, 0, 0, 0), ratio, ratio)
         builder.require_equal(self._where(f"fri round {number}"), chosen[0], carried)
         return values[0]
 

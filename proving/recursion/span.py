@@ -36,6 +36,7 @@ class Span:
     Attributes:
         chain: Chain number.
         shard: Shard.
+        shards: Number of the chain's shards.
         first_window: Window of the first segment.
         first_segment: First segment's number in its window.
         last_window: Window of the last segment.
@@ -47,6 +48,7 @@ class Span:
 
     chain: int
     shard: int
+    shards: int
     first_window: int
     first_segment: int
     last_window: int
@@ -58,13 +60,13 @@ class Span:
     def elements(self) -> list[int]:
         """Returns what the digest is of, 24 words.
 
-        Chain, shard, first window and segment, the boundary before; last window and segment and two zeros, which
-        fill the word; the history; the boundary after.
+        Chain, shard, number of shards, first window and segment, the boundary before; last window and segment and
+        a zero, which fills the word; the history; the boundary after.
         """
         return [
-            *(self.chain, self.shard, self.first_window, self.first_segment),
+            *(self.chain, self.shard, self.shards, self.first_window, self.first_segment),
             *boundary_elements(self.before),
-            *(self.last_window, self.last_segment, 0, 0),
+            *(self.last_window, self.last_segment, 0),
             *self.history,
             *boundary_elements(self.after),
         ]
@@ -87,6 +89,7 @@ def span_of_segment(statement: SegmentStatement) -> Span:
     return Span(
         chain=statement.chain,
         shard=statement.shard,
+        shards=statement.shards,
         first_window=statement.window,
         first_segment=statement.segment,
         last_window=statement.window,
@@ -156,7 +159,8 @@ def why_not_after(left: Span, right: Span) -> str | None:
     In one window it begins with the next segment where the other ended. Otherwise it begins a later window:
     with segment 0, after a closed block, with empty lists, and with everything else as it was.
     """
-    if (left.chain, left.shard) != (right.chain, right.shard):
+    owners = [(span.chain, span.shard, span.shards) for span in (left, right)]
+    if owners[0] != owners[1]:
         return "is of another chain or shard"
     at = left.after
     if opens_window(left, right):

@@ -19,10 +19,10 @@ from proving.stark.transcript import Label
 from schemas.statement import BOUNDARY_ELEMENTS, FEE_SUM_LIMBS, NUM_COUNTERS
 from schemas.units import ARRAY_DEPTH, Array, word_elements
 
-HEAD = 4
-"""Chain, shard, first window, first segment."""
+OWNER, HEAD, END = 3, 5, 3
+"""Chain, shard and number of shards; these with first window and segment; last window and segment and a zero."""
 
-SPAN_ELEMENTS = 2 * (HEAD + BOUNDARY_ELEMENTS) + WORD
+SPAN_ELEMENTS = HEAD + END + WORD + 2 * BOUNDARY_ELEMENTS
 """Elements of a span, in whole words: 192."""
 
 SEQUENCE, OPEN_BLOCK = 2, range(4, 5 + FEE_SUM_LIMBS)
@@ -34,7 +34,7 @@ class SpanCells:
     """A span's elements in a circuit, all base elements.
 
     Attributes:
-        owner: Chain and shard.
+        owner: Chain, shard and number of shards.
         first: First window and segment.
         last: Last window and segment.
         history: Eight elements.
@@ -51,8 +51,7 @@ class SpanCells:
 
     def digest(self, builder: CircuitBuilder) -> Word:
         """Computes the statement word."""
-        zeros = [builder.constant(0)] * 2
-        cells = [*self.owner, *self.first, *self.before, *self.last, *zeros]
+        cells = [*self.owner, *self.first, *self.before, *self.last, builder.constant(0)]
         cells += [*self.history, *self.after]
         words = [builder.word_of(cells[k : k + WORD]) for k in range(0, len(cells), WORD)]
         return digest_of(builder, words)
@@ -72,12 +71,12 @@ def read_span(builder: CircuitBuilder, positions: Sequence[int]) -> tuple[SpanCe
     elements, words = builder.input_elements(filled, with_words=True)
     cells = [part for element in elements for part in builder.split(element)]
     middle = HEAD + BOUNDARY_ELEMENTS
-    tail = middle + HEAD + WORD
+    tail = middle + END + WORD
     span = SpanCells(
-        owner=cells[:2],
-        first=cells[2:HEAD],
-        last=cells[middle : middle + 2],
-        history=cells[middle + HEAD : tail],
+        owner=cells[:OWNER],
+        first=cells[OWNER:HEAD],
+        last=cells[middle : middle + END - 1],
+        history=cells[middle + END : tail],
         before=cells[HEAD:middle],
         after=cells[tail : tail + BOUNDARY_ELEMENTS],
     )

@@ -33,7 +33,12 @@ from schemas.job import ProofLevel, job_id_of
 from schemas.tables import TRANSACTIONS
 from tests.e2e.dictionary_executor import execute_log
 from tests.suites.mini_chain import MiniChain
-from tests.suites.segments_again import Proven, proven_for_another_chain, proven_other_history
+from tests.suites.segments_again import (
+    Proven,
+    proven_for_another_chain,
+    proven_for_more_shards,
+    proven_other_history,
+)
 
 HASHER = NumpyHasher()
 Rows = list[dict[str, Any]]
@@ -265,6 +270,7 @@ def test_the_rewriting_itself_is_not_what_is_found(proven_day: MiniChain, tmp_pa
     ("prove", "details"),
     [
         (proven_for_another_chain, ["is of another chain or shard"]),
+        (proven_for_more_shards, ["is of another chain or shard"]),
         (
             proven_other_history,
             [

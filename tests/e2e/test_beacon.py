@@ -28,7 +28,12 @@ from schemas.errors import InvariantError, WireError
 from schemas.tables import PROOFS
 from schemas.units import ZERO_WORD
 from tests.suites.mini_chain import MiniChain
-from tests.suites.segments_again import Proven, proven_for_another_chain, proven_other_history
+from tests.suites.segments_again import (
+    Proven,
+    proven_for_another_chain,
+    proven_for_more_shards,
+    proven_other_history,
+)
 
 Windows = list[WindowAcceptance]
 
@@ -203,22 +208,24 @@ def _with_first(
 def test_a_proof_that_holds_elsewhere_is_refused_and_hides_nothing(
     proven_day: MiniChain, tmp_path: Path
 ) -> None:
-    """Of another chain's number, and of a history that the shard's quorum did not sign, three copies each."""
+    """Of another chain's number, of more shards, of a history that no quorum signed, three copies each."""
     jobs = {row["window"]: row["job_id"] for row in _good_rows(proven_day)}
     proofs = [
         proven_for_another_chain(proven_day, jobs[0]),
+        proven_for_more_shards(proven_day, jobs[0]),
         proven_other_history(proven_day, jobs[0]),
         proven_other_history(proven_day, jobs[1]),
     ]
-    assert [s.window for s, _ in proofs] == [0, 0, 1]
+    assert [s.window for s, _ in proofs] == [0, 0, 0, 1]
     application = _with_first(proven_day, tmp_path, proofs, 3)
     windows = decode_acceptances(_built(application).payload)
     assert [w.window for w in windows] == sorted(proven_day.view().window_segments)
-    assert all(proof.offset >= 9 for window in windows for proof in window.proofs)
+    assert all(proof.offset >= 12 for window in windows for proof in window.proofs)
     reasons = (
         (0, 0, "does_not_follow"),
-        (3, 0, "not_the_final_state"),
-        (6, 1, "does_not_follow"),
+        (3, 0, "does_not_follow"),
+        (6, 0, "not_the_final_state"),
+        (9, 1, "does_not_follow"),
     )
     for offset, window, reason in reasons:
         verified = application.shelf.verified((offset, 0))

@@ -138,6 +138,7 @@ CASES: dict[RejectionReason, Callable[[Desk], Signed]] = {
     RejectionReason.WRONG_CHAIN: lambda _: by_alice(chain=4),
     RejectionReason.WRONG_SHARD: lambda _: by_alice(shard=1),
     RejectionReason.FEE_TOO_LOW: lambda _: by_alice(fee=999),
+    RejectionReason.UNKNOWN_SHARD: lambda _: by_alice(kind=TransactionKind.OUTBOUND, peer=1),
     RejectionReason.NOT_ISSUER: lambda _: by_alice(kind=TransactionKind.ISSUE),
     RejectionReason.RESERVED_ACCOUNT: lambda _: by_alice(recipient=int(ReservedCell.PROPOSER_POOL)),
     RejectionReason.BAD_SIGNATURE: lambda _: sign(BOB, TRANSFER),

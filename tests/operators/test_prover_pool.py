@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -8,12 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from operators.prover_pool import CALLS_PER_ACTOR, DirectPool, Outcome, ProverPool, RayPool
+from proving.errors import DeviceFailed
 from schemas.errors import ParameterError
 
 
 def double_or_fail(envelope: bytes) -> bytes:
     if envelope == b"refuse":
         raise ParameterError("not provable")
+    if envelope == b"overheat":
+        raise DeviceFailed("the GPU failed")
     if envelope == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
     return envelope * 2
@@ -39,6 +41,13 @@ def test_the_direct_pool_takes_one_ticket_and_reports_failures_by_name() -> None
     assert pool.free() == 1
 
 
+def test_a_device_that_failed_loses_the_ticket_and_blames_nobody() -> None:
+    pool = DirectPool(double_or_fail)
+    pool.submit(b"1", b"overheat")
+    told = "DeviceFailed: the GPU failed"
+    assert pool.collect(0) == [Outcome(b"1", None, told, is_lost=True)]
+
+
 @pytest.fixture(scope="module")
 def ray_pool() -> Iterator[RayPool]:
     pool = RayPool(double_or_fail, actors=1)
@@ -61,16 +70,25 @@ def test_ray_actors_prove_and_report_failures_by_name(ray_pool: RayPool) -> None
 
 
 @pytest.mark.ray
-def test_a_killed_worker_fails_its_ticket_and_is_started_again(ray_pool: RayPool) -> None:
-    ray_pool.submit(b"doomed", b"die")
+@pytest.mark.parametrize(
+    ("envelope", "told"), [(b"die", "worker lost"), (b"overheat", "DeviceFailed: the GPU failed")]
+)
+def test_a_lost_worker_fails_its_ticket_and_is_started_again(
+    ray_pool: RayPool, envelope: bytes, told: str
+) -> None:
+    before = ray_pool.worker_pids()
+    ray_pool.submit(b"doomed", envelope)
     lost = drain(ray_pool, 1)[b"doomed"]
     assert lost.result is None
-    assert lost.failure.startswith("worker lost")
-    for attempt in itertools.count():  # ends by EnvironmentMissing if the actor never comes back
+    assert lost.is_lost
+    assert lost.failure.startswith(told)
+    for attempt in range(3000):  # EnvironmentMissing ends it earlier if the actor never comes back
         ticket = b"again-%d" % attempt
         ray_pool.submit(ticket, b"xy")
-        if drain(ray_pool, 1)[ticket].result == b"xyxy":
+        is_done = drain(ray_pool, 1)[ticket].result == b"xyxy"
+        if is_done and not set(before) & set(ray_pool.worker_pids()):
             return
+    pytest.fail(f"{before} were not replaced")
 
 
 def test_a_pool_without_actors_is_refused() -> None:

@@ -10,7 +10,6 @@ from proving.ledger.rules import EMPTY_ACCOUNT, Account, LedgerParameters, apply
 from proving.signatures import verify_many
 from schemas.errors import WireError
 from schemas.rejection import RejectionReason
-from schemas.steps import Cell
 from schemas.transactions import SIGNATURE_CONTEXT, TransactionKind, decode_body
 from schemas.units import FIRST_ACCOUNT, SIGNATURE_BYTES, SUPPLY_CAP
 
@@ -62,7 +61,7 @@ class Judge:
         if isinstance(effects, RejectionReason):
             return effects
         for touch in effects.touches:
-            if touch.step.cell is not Cell.NONE:
+            if touch.step.moves:
                 self.accounts[touch.cell] = touch.new
         if transaction.kind is TransactionKind.REGISTER:
             self.keys.append(transaction.public_key)

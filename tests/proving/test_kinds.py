@@ -13,7 +13,7 @@ from proving.stark.soundness import MINIMUM_PROVEN_BITS, CircuitShape, proven_bi
 from proving.stark.trace_check import TraceChecker
 from schemas.errors import InvariantError, ParameterError
 
-SEGMENT_DIGEST = "3c657a763e98213b08782f1f0aff152e40c58f7840fa351a08cc085151676521"
+SEGMENT_DIGEST = "fb63a834fe231472b28b4518b9151748f64e602112285a0e9e236d2552d2f054"
 
 
 def test_the_segment_is_kind_one_of_the_window_level_and_its_key_is_pinned() -> None:
@@ -39,7 +39,7 @@ def test_the_calculator_is_given_what_the_segment_circuit_has() -> None:
     helpers = 5 * ((len(program.interactions) + 1) // 2 + 1)
     constraints = len(program.constraints) + helpers
     rows = (air.num_fixed, air.num_main, helpers, 2 * 5)  # opened at the point, in whole words
-    at_next = 24 + 8  # 23 main columns are read at the next row, and the running sum
+    at_next = 40 + 8  # 35 main columns are read at the next row, and the running sum
     widest = max(interaction.bus.width for interaction in program.interactions)
     assert key.shape == CircuitShape(
         12,
@@ -49,7 +49,7 @@ def test_the_calculator_is_given_what_the_segment_circuit_has() -> None:
         len(program.interactions),
         widest,
     )
-    assert key.shape == CircuitShape(12, 3, 496, 592, 42, 24)
+    assert key.shape == CircuitShape(12, 3, 527, 624, 43, 24)
     assert key.proven_bits == 101
 
 

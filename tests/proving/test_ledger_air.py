@@ -15,6 +15,8 @@ from proving.ledger.segments import cut_window
 from proving.ledger.trace import build_trace
 from proving.stark.air import FieldArray
 from proving.stark.trace_check import TraceChecker
+from schemas.statement import AFTER_OFFSET, BEFORE_OFFSET, NUM_COUNTERS, TOUCHED_ARRAYS
+from schemas.steps import STEPS
 from schemas.units import AMOUNT_LIMBS
 
 AIR = LedgerAir(10, 1)
@@ -132,15 +134,7 @@ def evaluate_row(
     ]
 
 
-STEP_NAMES = (
-    "transfer_debit",
-    "transfer_credit",
-    "register_debit",
-    "register_key",
-    "issue_debit",
-    "issue_credit",
-    "settle",
-)
+STEP_NAMES = tuple(step.name for step in STEPS)
 
 
 def test_a_block_of_every_kind_satisfies_the_circuit() -> None:
@@ -316,7 +310,8 @@ def test_a_transaction_cannot_be_cut_in_two() -> None:
 
 def test_a_counter_off_by_one_at_either_end_is_rejected() -> None:
     trace, publics = honest()
-    for position in (*range(4, 12), *range(4 + 88, 4 + 96)):
+    starts = (BEFORE_OFFSET, AFTER_OFFSET)
+    for position in [start + j for start in starts for j in range(NUM_COUNTERS)]:
         forged = list(publics)
         forged[position] = (forged[position] + 1) % P
         violations = checker().check(trace, forged).violations
@@ -325,9 +320,9 @@ def test_a_counter_off_by_one_at_either_end_is_rejected() -> None:
 
 def test_another_root_does_not_balance() -> None:
     trace, publics = honest()
-    for array in (0, 1, 8):
-        for boundary in (4 + 8, 4 + 88 + 8):
+    for array in TOUCHED_ARRAYS:
+        for boundary in (BEFORE_OFFSET, AFTER_OFFSET):
             forged = list(publics)
-            forged[boundary + 8 * array] ^= 1
+            forged[boundary + NUM_COUNTERS + 8 * (array - 1)] ^= 1
             report = checker().check(trace, forged)
             assert {bus for bus, _ in report.unbalanced} == {"tree"}

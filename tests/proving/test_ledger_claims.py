@@ -203,7 +203,7 @@ def test_the_enumeration_leaves_the_honest_rows_and_finds_the_forged_one() -> No
         assert refutation({name: int(name == selector) for name in SELECTORS}) is None
     zeros = dict.fromkeys(SELECTORS, 0)
     forged = {"register_debit": -2, "transfer_debit": 1, "issue_debit": 1, "padding": 1}
-    assert unrefuted_rows("register_debit") == [zeros | forged]
+    assert zeros | forged in unrefuted_rows("register_debit")
     implied = {f"step.{selector}.boolean" for selector in SELECTORS if not unrefuted_rows(selector)}
     assert implied == {*IMPLIED}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,17 +14,34 @@ from pipelines.adversary.ledger_traffic import (
     random_transaction,
     register,
 )
-from pipelines.adversary.naive_ledger import NaiveLedger
+from pipelines.adversary.naive_ledger import Message, NaiveLedger
 from proving.ledger.air import LedgerAir
 from proving.ledger.segments import cut_window
-from proving.ledger.state import Block
+from proving.ledger.state import Block, compress_words
 from proving.ledger.trace import build_trace
 from proving.stark.trace_check import TraceChecker
-from schemas.units import Array
+from schemas.units import SUPPLY_CAP, ZERO_WORD, Array, word_bytes
 
 AIR = LedgerAir(10, 1)
 CHECKER = TraceChecker(AIR)
 BLOCKS = 12
+
+
+def link_words(
+    array: Array, shard: int, peer: int, messages: Sequence[Message]
+) -> list[tuple[int, ...]]:
+    source, destination = (shard, peer) if array is Array.OUT else (peer, shard)
+    return [
+        (sender, recipient, amount % 2**30, amount >> 30, nonce, source, destination, 11)
+        for sender, recipient, amount, nonce in messages
+    ]
+
+
+def chain(words: list[tuple[int, ...]]) -> bytes:
+    head = ZERO_WORD
+    for word in words:
+        head = compress_words(HASHER, head, word_bytes(word))
+    return head
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -31,7 +49,9 @@ def test_three_executors_agree_on_random_blocks(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - reproducible
     ledger = fresh_ledger()
     parameters = ledger.parameters
-    naive = NaiveLedger(parameters.chain, parameters.shard, parameters.minimum_fee)
+    naive = NaiveLedger(
+        parameters.chain, parameters.shard, parameters.minimum_fee, shards=parameters.shards
+    )
     blocks: list[Block] = []
     refused = 0
     transactions = [
@@ -53,9 +73,16 @@ def test_three_executors_agree_on_random_blocks(seed: int) -> None:
     assert {i: (naive.balance.get(i, 0), naive.nonce.get(i, 0)) for i in indices} == {
         i: (ledger.account(i).balance, ledger.account(i).nonce) for i in indices
     }
+    sums = (sum(naive.balance.values()), sum(ledger.account(i).balance for i in indices))
+    assert sums == (SUPPLY_CAP, SUPPLY_CAP)
+    for array, lists in ((Array.OUT, naive.sent), (Array.INB, naive.arrived)):
+        for peer in range(parameters.shards):
+            words = link_words(array, parameters.shard, peer, lists.get(peer, ()))
+            assert ledger.link(array, peer) == chain(words)
     after = fresh_ledger()
     for segment in cut_window(after, blocks, 0, AIR.layout):
         trace, publics = build_trace(AIR, segment, HASHER)
         assert CHECKER.check(trace, publics).holds
     assert after.state_root() == ledger.state_root()
-    assert after.root(Array.TXS) == ledger.root(Array.TXS)
+    for array in Array:
+        assert after.root(array) == ledger.root(array)

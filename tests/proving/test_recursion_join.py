@@ -70,14 +70,14 @@ def part(left: Span | None, segment: int, seed: int) -> Span:
     """Returns a segment of window 3 that follows another one."""
     before = boundary(1, 10) if left is None else left.after
     after = boundary(seed, before.height + 1, before.sequence + 4)
-    return Span(7, 1, 3, segment, 3, segment, NO_HISTORY, before, after)
+    return Span(7, 1, 2, 3, segment, 3, segment, NO_HISTORY, before, after)
 
 
 def window(left: Span, number: int, seed: int) -> Span:
     """Returns the whole of a later window."""
     before = reopened(left.after)
     after = boundary(seed, before.height + 1)
-    return Span(7, 1, number, 0, number, 2, NO_HISTORY, before, after)
+    return Span(7, 1, 2, number, 0, number, 2, NO_HISTORY, before, after)
 
 
 @cache
@@ -137,6 +137,7 @@ def test_the_history_is_folded_at_every_link() -> None:
 WRONG = [
     ("owner of slot 1", 1, {"shard": 2}),
     ("owner of slot 2", 2, {"chain": 8}),
+    ("owner of slot 3", 3, {"shards": 3}),
     ("the number of slot 1", 1, {"first_segment": 2}),
     ("the number of slot 2", 2, {"first_segment": 1}),
     ("slot 2 opens a later window", 2, {"first_window": 2}),

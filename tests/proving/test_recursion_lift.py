@@ -123,6 +123,7 @@ def test_a_span_is_neither_shorter_nor_longer_than_the_slots_that_are_on() -> No
     [
         "chain",
         "shard",
+        "shards",
         "first_window",
         "first_segment",
         "last_window",

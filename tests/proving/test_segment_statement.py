@@ -120,6 +120,7 @@ def root(boundary: Boundary, array: Array, word: bytes) -> Boundary:
 
 
 FIRST: dict[str, tuple[Callable[[SegmentStatement], SegmentStatement], str]] = {
+    "shard": (lambda s: replace(s, shards=s.shard), "no such shard"),
     "height": (before("height", 2**29), "height falls"),
     "slot": (before("slot", 2**29), "slot falls"),
     "keys": (before("keys", 2**29), "keys falls"),

@@ -10,6 +10,7 @@ from schemas.errors import ParameterError, WireError
 from schemas.rejection import RejectionReason, rejection_of
 from schemas.transactions import (
     BODY_BYTES,
+    PEER_BYTES,
     REGISTER_BODY_BYTES,
     SUPPORTED_KINDS,
     SignedTransaction,
@@ -17,6 +18,7 @@ from schemas.transactions import (
     TransactionKind,
     decode_body,
     decode_signed,
+    signed_bytes,
 )
 from schemas.units import (
     ADDRESS_BYTES,
@@ -41,6 +43,7 @@ REGISTER = Transaction(
     bytes(range(ADDRESS_BYTES)),
     b"k" * PUBLIC_KEY_BYTES,
 )
+OUTBOUND = replace(TRANSFER, kind=TransactionKind.OUTBOUND, peer=258)
 SIGNATURE = b"s" * SIGNATURE_BYTES
 AMOUNT_AT, FEE_AT, INDICES_AT = 16, 24, (8, 12, 28, 32)
 
@@ -76,6 +79,23 @@ def test_a_registration_carries_address_and_key() -> None:
     assert decode_body(REGISTER.body()) == REGISTER
     signed = SignedTransaction(REGISTER, SIGNATURE)
     assert decode_signed(signed.encode()) == signed
+
+
+def test_a_transfer_to_another_shard_ends_with_its_number() -> None:
+    body = OUTBOUND.body()
+    assert body == b"\1\x0a" + TRANSFER.body()[2:] + b"\2\1"
+    assert len(body) == BODY_BYTES + PEER_BYTES
+    assert decode_body(body) == OUTBOUND
+    signed = SignedTransaction(OUTBOUND, SIGNATURE)
+    assert decode_signed(signed.encode()) == signed
+    assert len(signed.encode()) == signed_bytes(TransactionKind.OUTBOUND)
+    assert reason_of(body[:-1] + SIGNATURE) is RejectionReason.WRONG_LENGTH
+
+
+def test_what_another_shard_sent_has_a_digest_but_is_never_read_off_the_wire() -> None:
+    arrival = replace(OUTBOUND, kind=TransactionKind.INBOUND)
+    assert arrival.digest() != OUTBOUND.digest()
+    assert reason_of(arrival.body() + SIGNATURE) is RejectionReason.KIND_NOT_SUPPORTED
 
 
 def test_the_digest_is_pinned_because_receipts_outlive_versions() -> None:

@@ -35,6 +35,13 @@ def proven_for_another_chain(day: MiniChain, job_id: bytes) -> Proven:
     return statement, prove_segment(replace(witness, statement=statement), process_backend()).data
 
 
+def proven_for_more_shards(day: MiniChain, job_id: bytes) -> Proven:
+    """Proves a job's segment as if the chain had one more shard: value could leave to nowhere."""
+    witness = planned_witness(day, job_id)
+    statement = replace(witness.statement, shards=witness.statement.shards + 1)
+    return statement, prove_segment(replace(witness, statement=statement), process_backend()).data
+
+
 def proven_other_history(day: MiniChain, job_id: bytes) -> Proven:
     """Proves that the chain began with one empty block, which it did not.
 

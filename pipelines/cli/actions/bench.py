@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from pipelines.bench import DEFAULT_TRANSACTIONS, BenchWork
+from pipelines.bench import DEFAULT_TRANSACTIONS
 from pipelines.bench import run_bench as run_named_bench
-from pipelines.cli.contract import Call
+from pipelines.bench_work import BenchWork
+from pipelines.cli.contract import Call, Document
 from schemas.errors import ParameterError
 
+SHOWN = ("verified", "proven_bits", "proof_bytes", "peak_memory_bytes", "commit")
+"""Members of a record that stand below its table."""
 
-def run_bench(call: Call, *, name: str, transactions: int | None, repeat: int) -> dict[str, Any]:
+
+def run_bench(
+    call: Call,
+    *,
+    name: str,
+    transactions: int | None,
+    repeat: int,
+    rows: int | None,
+    records: Sequence[Path] | None,
+    out: Path | None,
+    aggregates: bool,
+) -> dict[str, Any] | Document:
     """Runs a bench.
+
+    Returns:
+        Its record; for people a record with a table is shown as the table.
 
     Raises:
         EnvironmentMissing: It is not built yet.
@@ -21,4 +40,34 @@ def run_bench(call: Call, *, name: str, transactions: int | None, repeat: int) -
     if min(size, repeat) < 1:
         raise ParameterError("--transactions and --repeat are at least 1")
     seed = call.settings().configuration.demo.seed
-    return run_named_bench(BenchWork(size, repeat, seed, call.report), name)
+    work = BenchWork(
+        size, repeat, seed, call.report, rows or 0, out, tuple(records or ()), aggregates
+    )
+    record = run_named_bench(work, name)
+    return Document(_as_text(record), record) if "table" in record else record
+
+
+def _as_text(record: Mapping[str, Any]) -> str:
+    """Returns the table in columns and below it what a record is judged by."""
+    rows: list[Mapping[str, Any]] = record["table"]
+    titles = list(rows[0])
+    cells = [titles, *([_cell(row[title]) for title in titles] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    shown = [f"{name}: {_cell(record[name])}" for name in SHOWN if record.get(name) is not None]
+    machine = record["machine"]
+    return "\n".join(
+        [*lines, ", ".join(shown), f"{machine['cpu']}, load {machine['load_1min']}"]
+        + [str(note) for note in record.get("notes", ())]
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "yes" if value is True else str(value)

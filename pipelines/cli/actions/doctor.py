@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipelines.cli.contract import Call, Document
+from proving.backends.cupy_device import gpu_description
+from schemas.errors import EnvironmentMissing
 
 OLDEST_PYTHON = (3, 11)
 LEAST_MEMORY_BYTES = 4 * 2**30
@@ -149,11 +151,11 @@ def _liboqs() -> Finding:
 
 
 def _cuda() -> Finding:
-    driver = ctypes.util.find_library("cuda")
-    parts = [driver or "no driver", "CuPy" if find_spec("cupy") else "no CuPy"]
-    found = driver is not None and find_spec("cupy") is not None
-    cost = "proofs run on the CPU; GPU kernels are not built yet"
-    return Finding("CUDA", found, required=False, detail=", ".join(parts), cost=cost)
+    try:
+        return Finding("CUDA", found=True, required=False, detail=gpu_description())
+    except EnvironmentMissing as error:
+        cost = "proofs run on the CPU; the backend cuda ends with exit code 5"
+        return Finding("CUDA", found=False, required=False, detail=str(error), cost=cost)
 
 
 def _as_text(findings: list[Finding]) -> str:

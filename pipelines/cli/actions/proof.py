@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from operators.event_log import EventLog, open_existing_log
-from operators.proof_files import write_proof
-from operators.proof_worker import process_backend, prove_job
+from operators.proof_files import find_or_prove
+from operators.proof_worker import process_backend
 from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Document, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
@@ -221,7 +221,7 @@ def _kind_name(text: str) -> str:
 
 
 def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> list[ProofReport]:
-    """Proves a closed window again from the jobs on the log."""
+    """Proves a closed window from the jobs on the log; what is on file and holds is not proven a second time."""
     settings = call.settings()
     minimum = settings.configuration.proving.minimum_proven_bits
     with closing(open_existing_log(settings.log_url)) as log:
@@ -236,9 +236,8 @@ def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> li
     for envelope in envelopes:
         if call.stop.is_requested:
             break
-        result = prove_job(envelope, process_backend())
         root = settings.data if out is None else out
-        path = write_proof(root, ProofLevel.SEGMENT, result.statement_digest, result.proof)
+        path = find_or_prove(root, envelope, process_backend(), minimum)
         reports.append(_report(path, minimum, NumpyHasher()))
         call.report.advance(1)
     return reports

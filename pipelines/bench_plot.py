@@ -1,0 +1,170 @@
+"""`ecliptica bench plot`: records of benches as a PNG, rates over rows, over segment size and over accounts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipelines.bench_work import BenchWork
+from schemas.errors import EnvironmentMissing, ParameterError
+
+PANEL_INCHES, DOTS_PER_INCH = 5.0, 120
+
+
+DRAWN = ("scaling",)
+"""Benches whose own record can be drawn at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measured rate.
+
+    Attributes:
+        panel: Which picture it belongs to, as its title.
+        line: Points of one line share this name.
+        size: Where it stands on the horizontal axis.
+        rate: Per second.
+    """
+
+    panel: str
+    line: str
+    size: int
+    rate: float
+
+
+def check_plot(work: BenchWork, name: str) -> None:
+    """Checks before anything is measured that a plot which is asked for can be made.
+
+    Raises:
+        ParameterError: The bench draws nothing, or `plot` has no records or no file to draw to.
+        EnvironmentMissing: matplotlib is not installed.
+    """
+    if name == "plot" and not (work.records and work.out):
+        raise ParameterError("plot takes --records FILE, once or more, and --out FILE.png")
+    if work.records and name != "plot":
+        raise ParameterError(f"bench {name} measures anew", "--records goes with bench plot")
+    if work.out is None:
+        return
+    if name not in (*DRAWN, "plot"):
+        drawn = ", ".join((*DRAWN, "plot"))
+        raise ParameterError(f"bench {name} draws nothing", f"--out goes with {drawn}")
+    if find_spec("matplotlib") is None:
+        raise EnvironmentMissing(
+            "plots need matplotlib, which is not installed",
+            "`make` installs it, or `pip install matplotlib`",
+        )
+
+
+def draw_records(work: BenchWork) -> dict[str, Any]:
+    """Draws the records of earlier benches."""
+    if work.out is None:
+        raise ParameterError("a plot needs --out")
+    records = read_records(work.records)
+    return {
+        "name": "plot",
+        "records": len(records),
+        "points": len(draw(records, work.out)),
+        "out": work.out,
+    }
+
+
+def read_records(files: Sequence[Path]) -> list[Mapping[str, Any]]:
+    """Reads records as `bench NAME --json` prints them, one object a line.
+
+    Raises:
+        ParameterError: A file cannot be read or holds something else.
+    """
+    records: list[Mapping[str, Any]] = []
+    for file in files:
+        try:
+            entries = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
+        except (OSError, ValueError) as error:
+            raise ParameterError(f"{file} is no record of a bench: {error}") from error
+        if not all(isinstance(entry, dict) and "name" in entry for entry in entries):
+            raise ParameterError(f"{file} is no record of a bench: an object has no name")
+        records += entries
+    return records
+
+
+def points_of(records: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """Returns every rate that can be drawn.
+
+    A record of `scaling` gives a line over rows. A record with `transactions_per_second` gives a point over the size
+    of its segment, and over the number of accounts if it says one, as a member or among its parameters.
+    """
+    return [point for record in records for point in _points(record)]
+
+
+def _points(record: Mapping[str, Any]) -> Iterator[Point]:
+    name = str(record["name"])
+    if name == "scaling":
+        for point in record["points"]:
+            rate = float(point["permutations_per_second"])
+            yield Point("permutations a second over rows", "one lane", int(point["rows"]), rate)
+        return
+    if record.get("transactions_per_second") is None:
+        return
+    rate, size = float(record["transactions_per_second"]), int(record["transactions"])
+    accounts = record.get("accounts") or record.get("parameters", {}).get("accounts")
+    backend = record.get("parameters", {}).get("backend", "")
+    line = f"{name} {backend}".strip()
+    held = f", {accounts} accounts" if accounts else ""
+    yield Point("transactions a second over segment size", f"{line}{held}", size, rate)
+    if accounts:
+        title = "transactions a second over accounts"
+        yield Point(title, f"{line}, {size} transactions", int(accounts), rate)
+
+
+def draw(records: Sequence[Mapping[str, Any]], out: Path) -> list[Point]:
+    """Draws records to a PNG, whole or not at all, and returns what was drawn.
+
+    Raises:
+        ParameterError: Nothing in the records is a rate, or the file cannot be written.
+    """
+    points = points_of(records)
+    if not points:
+        raise ParameterError(
+            "no record holds a rate over a size", "draw records of scaling, segment or batch"
+        )
+    figure = _figure(points, records)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
+        partial.replace(out)
+    except OSError as error:
+        raise ParameterError(f"{out} cannot be written: {error.strerror}") from error
+    return points
+
+
+def _figure(points: Sequence[Point], records: Sequence[Mapping[str, Any]]) -> Any:
+    panels: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
+    for point in points:
+        panels[point.panel][point.line].append(point)
+    size = (PANEL_INCHES * len(panels), PANEL_INCHES)
+    figure = import_module("matplotlib.figure").Figure(figsize=size, layout="constrained")
+    for axes, (title, lines) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for line, held in sorted(lines.items()):
+            ordered = sorted(held, key=lambda point: point.size)
+            sizes, rates = [p.size for p in ordered], [p.rate for p in ordered]
+            axes.plot(sizes, rates, marker="o", label=line)
+        axes.set_xscale("log", base=2)
+        axes.set_ylim(bottom=0)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel(title.rpartition(" over ")[2])
+        axes.set_ylabel(title.partition(" over ")[0])
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(fontsize=8)
+    machine = records[0].get("machine", {})
+    commit = str(records[0].get("commit") or "")[:12]
+    figure.suptitle(
+        f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, {commit}", fontsize=8
+    )
+    return figure
