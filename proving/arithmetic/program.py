@@ -10,7 +10,7 @@ lowered to machine code by the compiled backends.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol, Self, TypeVar
@@ -71,21 +71,32 @@ class Program:
         Raises:
             ParameterError: The number of inputs differs from `num_inputs`.
         """
+        return list(self.outputs_in_turn(inputs, constant))
+
+    def outputs_in_turn(self, inputs: Sequence[R], constant: Callable[[int], R]) -> Iterator[R]:
+        """Yields the outputs of `evaluate`, each as soon as it is known.
+
+        Who traces a program out of another's outputs uses one before the next is computed, so few are live at a time.
+
+        Raises:
+            ParameterError: The number of inputs differs from `num_inputs`.
+        """
         if len(inputs) != self.num_inputs:
             raise ParameterError(f"{self.name} takes {self.num_inputs} inputs, got {len(inputs)}")
         values: list[R] = []
-        for op, a, b in self.nodes:
-            if op is Op.INPUT:
-                values.append(inputs[a])
-            elif op is Op.CONSTANT:
-                values.append(constant(a))
-            elif op is Op.ADD:
-                values.append(values[a] + values[b])
-            elif op is Op.SUB:
-                values.append(values[a] - values[b])
-            else:
-                values.append(values[a] * values[b])
-        return [values[node] for node in self.outputs]
+        for output in self.outputs:
+            for op, a, b in self.nodes[len(values) : output + 1]:
+                if op is Op.INPUT:
+                    values.append(inputs[a])
+                elif op is Op.CONSTANT:
+                    values.append(constant(a))
+                elif op is Op.ADD:
+                    values.append(values[a] + values[b])
+                elif op is Op.SUB:
+                    values.append(values[a] - values[b])
+                else:
+                    values.append(values[a] * values[b])
+            yield values[output]
 
     def evaluate_integers(self, inputs: Sequence[int]) -> list[int]:
         """Runs the program on Python integers mod P: the readable reference of every backend test."""

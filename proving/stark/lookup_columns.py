@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from itertools import islice
 
 import numpy as np
 
@@ -42,11 +43,11 @@ def helper_program(fractions: Program) -> Program:
 
     def body(inputs: list[Symbol]) -> list[Symbol]:
         zero = inputs[0] * 0
-        coordinates = fractions.evaluate(inputs, lambda value: zero + value)
+        coordinates = fractions.outputs_in_turn(inputs, lambda value: zero + value)
         total, norms, helpers = [zero] * degree, zero + 1, list[Symbol]()
-        for start in range(0, len(coordinates), 2 * degree):
-            numerator = coordinates[start : start + degree]
-            bottom = coordinates[start + degree : start + 2 * degree]
+        for _ in range(0, len(fractions.outputs), 2 * degree):
+            numerator = list(islice(coordinates, degree))
+            bottom = list(islice(coordinates, degree))
             *inverse, norm = inverse_program().evaluate(bottom, lambda value: zero + value)
             helper = multiply(numerator, inverse)
             total, norms = add(total, helper), norms * norm

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,21 @@ def test_object_code_is_kept_and_a_damaged_file_is_compiled_again(
     file.write_bytes(file.read_bytes()[:-1])
     assert not MachineCode(source).is_cached
     assert MachineCode(source).is_cached
+
+
+def test_processes_that_compile_the_same_at_once_leave_one_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    code = (
+        "from proving.backends.machine_code import MachineCode\n"
+        "from proving.backends.vector_machine import machine_module\n"
+        "MachineCode(machine_module(4))"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]  # noqa: S603
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert len(list(tmp_path.iterdir())) == 1
+    assert MachineCode(machine_module(4)).is_cached
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16, 32])
