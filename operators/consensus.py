@@ -17,12 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from operators.application import CheckState
-from operators.consensus_branches import (
-    best_parent,
-    header_of,
-    highest_certified,
-    is_justified,
-)
+from operators.consensus_branches import best_parent, header_of, highest_certified, is_justified
 from operators.consensus_catchup import CatchUp
 from operators.consensus_chain import BlockTree, FinalTip, Standing
 from operators.consensus_intake import Intake, unwanted
@@ -136,7 +131,7 @@ class Simplex:
         self._records: dict[int, ViewRecord] = {}
         self._top = tip.view
         self._to_finalize: set[int] = set()
-        self._accused: set[tuple[int, int]] = set()
+        self._accused: set[tuple[int, int, int, int, int]] = set()
         self._missing = ZERO_HASH
         self._now = 0
         self._actions: list[Action] = []
@@ -326,26 +321,17 @@ class Simplex:
 
     def _conflicts(self, record: ViewRecord, certificate: Certificate) -> bool:
         """Halts when two certificates of one view cannot both exist with at most f Byzantine validators."""
-        phase, ballot = certificate.ballot.phase, certificate.ballot
-        for other in record.certificates.values():
-            phases = {phase, other.ballot.phase}
-            if Phase.NULLIFY in phases:
-                conflict = phases == {Phase.NULLIFY, Phase.FINALIZE}
-            else:
-                conflict = other.ballot.block_hash != ballot.block_hash
-            if conflict:
-                for equivocation in record.contradictions(certificate):
-                    self._accuse(equivocation)
-                self._halt(AlarmReason.CONFLICTING_CERTIFICATES, other, certificate)
-                return True
-        return False
+        other = record.excluded_by(certificate)
+        if other is None:
+            return False
+        for equivocation in record.contradictions(certificate):
+            self._accuse(equivocation)
+        self._halt(AlarmReason.CONFLICTING_CERTIFICATES, other, certificate)
+        return True
 
     def _accuse(self, equivocation: Equivocation | None) -> None:
-        if equivocation is None:
-            return
-        key = (equivocation.first.ballot.view, equivocation.first.signer)
-        if key not in self._accused:
-            self._accused.add(key)
+        if equivocation is not None and equivocation.key not in self._accused:
+            self._accused.add(equivocation.key)
             self._actions.append(Evidence(equivocation))
 
     def _halt(self, reason: AlarmReason, *certificates: Certificate) -> None:
@@ -519,7 +505,7 @@ class Simplex:
         final_view = self.tree.tip.view
         self._records = {v: r for v, r in self._records.items() if v > final_view}
         self._to_finalize = {v for v in self._to_finalize if v > final_view}
-        self._accused = {key for key in self._accused if key[0] > final_view}
+        self._accused = {key for key in self._accused if key[3] > final_view}
         record = self._records.get(self.view)
         if not self._is_active and (record is None or not record.proposals):
             self._armed, self._deadline = False, None
@@ -572,11 +558,7 @@ class Simplex:
         if record is None or self.own_index is None or Phase.NULLIFY in record.own:
             return False
         leader = self.committee.leader(self.view)
-        voted = [
-            signer
-            for signer in range(self.committee.size)
-            if record.vote_of(Phase.NULLIFY, signer) is not None
-        ]
+        voted = record.voters_in(Phase.NULLIFY, self.committee.size)
         if not voted:
             return False
         no_proposal = not record.proposals

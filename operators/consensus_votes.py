@@ -244,6 +244,26 @@ class ViewRecord:
         ]
         return sorted(votes) + sorted(held)
 
+    def excluded_by(self, certificate: Certificate) -> Certificate | None:
+        """Returns a certificate of the view that cannot exist beside this one with at most f Byzantine validators.
+
+        A nullified view has no final block, and certificates of blocks are of one block.
+        """
+        ballot = certificate.ballot
+        for other in self.certificates.values():
+            phases = {ballot.phase, other.ballot.phase}
+            if Phase.NULLIFY in phases:
+                conflict = phases == {Phase.NULLIFY, Phase.FINALIZE}
+            else:
+                conflict = other.ballot.block_hash != ballot.block_hash
+            if conflict:
+                return other
+        return None
+
+    def voters_in(self, phase: Phase, size: int) -> list[int]:
+        """Returns which of `size` validators have voted in a phase."""
+        return [signer for signer in range(size) if self.vote_of(phase, signer) is not None]
+
     def contradictions(self, certificate: Certificate) -> list[Equivocation]:
         """Returns the evidence between a verified certificate and the votes counted here."""
         phase = certificate.ballot.phase

@@ -125,7 +125,12 @@ def run_constraints(
     started = time.monotonic()
     shifts: list[ClaimShift] = []
     circuits: dict[str, dict[str, Any]] = {}
+    known: dict[tuple[str, ProofParameters], str] = {}
     for kind in registered_kinds().kinds:
+        first = known.setdefault((kind.make_air().name, kind.parameters), kind.name)
+        if first != kind.name:  # one circuit for several kinds, which differ in what is preprocessed
+            circuits[first]["kinds"].append(kind.name)
+            continue
         circuits[kind.name], chosen = _plan(kind.name, seed, runs)
         shifts += [
             ClaimShift(kind.name, tuple(chosen[start : start + CHUNK]))
@@ -184,6 +189,7 @@ def _plan(name: str, seed: int, runs: int | None) -> tuple[dict[str, Any], list[
     names = [*constraints, *messages]
     entry: dict[str, Any] = {
         "circuit": air.name,
+        "kinds": [name],
         "constraints": len(constraints),
         "messages": len(messages),
         "claims": len(names),
