@@ -183,7 +183,7 @@ def build_driver() -> Path:
         )
     target = cache_folder() / "rival"
     done = subprocess.run(  # noqa: S603 - the user's own cargo on our own source
-        [cargo, "build", "--release", "--locked", "--quiet", "--target-dir", str(target)],
+        [cargo, "build", "--release", "--quiet", "--target-dir", str(target)],
         cwd=DRIVER,
         env={**os.environ, "RUSTFLAGS": RUST_FLAGS},
         stdin=subprocess.DEVNULL,

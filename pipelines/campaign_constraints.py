@@ -128,7 +128,9 @@ def run_constraints(
     known: dict[tuple[str, ProofParameters], str] = {}
     for kind in registered_kinds().kinds:
         first = known.setdefault((kind.make_air().name, kind.parameters), kind.name)
-        if first != kind.name:  # one circuit for several kinds, which differ in what is preprocessed
+        if (
+            first != kind.name
+        ):  # one circuit for several kinds, which differ in what is preprocessed
             circuits[first]["kinds"].append(kind.name)
             continue
         circuits[kind.name], chosen = _plan(kind.name, seed, runs)
