@@ -165,7 +165,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join", join_tape, "lift_s"),
                 parameters=RECURSION,
-                key_digest="b5149b778ceb8361cd8a036611e02b238490114f39a24b301f357a51aa87901a",
+                key_digest="6a812f01e139560a0ef41a20b9dfb56d187a5630e392626cdb93552bb7c3741a",
             ),
         ]
     )

@@ -214,11 +214,21 @@ def statement_of_publics(publics: list[int]) -> SegmentStatement:
 
 
 def boundary_rules(statement: SegmentStatement) -> str | None:
-    """Returns which rule between the two boundaries fails, or None.
+    """Returns which rule between a segment's two boundaries fails, or None.
 
-    The shard is one of the chain's, lists only grow, time does not run back, and arrays that no step
-    touches keep their roots. (The circuit shows the second and third as well; they are checked here so that
-    a bad statement is named early.)
+    As `order_rules`, and the window's list grows. (The circuit shows this and the order of time as well; they
+    are checked here so that a bad statement is named early.)
+    """
+    if statement.after.sequence <= statement.before.sequence:
+        return order_rules(statement) or "sequence does not grow"
+    return order_rules(statement)
+
+
+def order_rules(statement: SegmentStatement) -> str | None:
+    """Returns which rule between two boundaries fails, over any number of windows, or None.
+
+    The shard is one of the chain's, time does not run back, the registry does not shrink, and arrays that no
+    step touches keep their roots.
     """
     before, after = statement.before, statement.after
     if statement.shard >= statement.shards:
@@ -226,8 +236,6 @@ def boundary_rules(statement: SegmentStatement) -> str | None:
     for name in ("height", "slot", "keys"):
         if getattr(after, name) < getattr(before, name):
             return f"{name} falls"
-    if after.sequence <= before.sequence:
-        return "sequence does not grow"
     for array in UNTOUCHED_ARRAYS:
         if before.root(array) != after.root(array):
             return f"{array.name} changes"

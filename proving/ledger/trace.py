@@ -159,7 +159,7 @@ def check_statement(publics: Sequence[int], hasher: Hasher) -> SegmentStatement:
         raise ProofRejected(
             RejectionReason.BAD_STATEMENT, "publics", "fields in range", str(error)
         ) from error
-    problem = boundary_rules(statement) or _window_rules(statement, hasher)
+    problem = boundary_rules(statement) or window_rules(statement, hasher)
     if problem is not None:
         raise ProofRejected(
             RejectionReason.BAD_STATEMENT, "publics", "boundaries in order", problem
@@ -175,7 +175,8 @@ def check_statement(publics: Sequence[int], hasher: Hasher) -> SegmentStatement:
     return statement
 
 
-def _window_rules(statement: SegmentStatement, hasher: Hasher) -> str | None:
+def window_rules(statement: SegmentStatement, hasher: Hasher) -> str | None:
+    """Returns why a window's first segment does not begin as a window does, or None; others begin anywhere."""
     if statement.segment:
         return None
     before = statement.before

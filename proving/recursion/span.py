@@ -1,7 +1,7 @@
 """What a recursive proof says: a run of segments of one shard, from a boundary to a boundary.
 
 Its statement is a word, the digest of the span's elements in whole words. Whoever holds the span checks the
-digest and the span's own rules; the circuit shows that verified segments lead from one end to the other.
+digest and the span's own rules (`span_problem`); the circuit shows that verified segments lead from one end to the other.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from functools import cache
 
 import numpy as np
 
-from proving.arithmetic.modulus import WORD
+from proving.arithmetic.modulus import WORD, P
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Hasher
 from proving.commitments.merkle import hash_opened_rows
 from proving.ledger.state import WINDOW_ARRAYS
+from proving.ledger.trace import window_rules
 from proving.ledger.trees import empty_digests
 from proving.stark.transcript import Label, Transcript
-from schemas.errors import ParameterError
-from schemas.statement import Boundary, SegmentStatement
+from schemas.errors import ParameterError, WireError
+from schemas.statement import Boundary, SegmentStatement, decode_statement, order_rules
 from schemas.units import ZERO_WORD, Array, word_elements
 
 History = tuple[int, ...]
@@ -146,6 +147,29 @@ def _prolonged(left: Span, right: Span, number: int, history: History) -> Span:
         history=history,
         after=right.after,
     )
+
+
+def span_problem(span: Span, hasher: Hasher) -> str | None:
+    """Returns which rule of a span fails that the circuits leave to who reads it, or None.
+
+    Every field lies in its range, the ends are in order, arrays that no step touches keep their roots, and a
+    window's first segment begins as every window does.
+    """
+    owner = (span.chain, span.shard, span.shards)
+    first = SegmentStatement(*owner, span.first_window, span.first_segment, span.before, span.after)
+    try:
+        for window, segment in (
+            (span.first_window, span.first_segment),
+            (span.last_window, span.last_segment),
+        ):
+            decode_statement(replace(first, window=window, segment=segment).preimage())
+    except (WireError, ParameterError, OverflowError) as error:
+        return str(error)
+    if len(span.history) != WORD or any(not 0 <= element < P for element in span.history):
+        return "the history is no word"
+    if (span.first_window, span.first_segment) > (span.last_window, span.last_segment):
+        return "it ends before it begins"
+    return order_rules(first) or window_rules(first, hasher)
 
 
 def opens_window(left: Span, right: Span) -> bool:

@@ -151,9 +151,9 @@ def prolong(
     stays = builder.combine((1, 0, 0, 0, 0), same_window, gap)
     on.require_equal(f"slot {slot} stays in its window", stays, zero)
     beyond = builder.combine((1, P - 1, 0, 0, 0), opens, gap)  # gap - 1 where a window opens
-    for _ in range(ARRAY_DEPTH // ROW_BITS):
-        _, beyond = builder.low_bits(beyond)
-    builder.require_equal(f"slot {slot} opens a later window", beyond, zero)
+    _require_index(builder, f"slot {slot} opens a later window", beyond)
+    opened = builder.combine((1, 0, 0, 0, 0), opens, right.first[0])
+    _require_index(builder, f"slot {slot} opens a window in range", opened)
     number = builder.combine((1, 1, 0, 0, 0), same_window, left.last[1])
     on.require_equal(f"the number of slot {slot}", right.first[1], number)
     expected = _expected_start(builder, left.after, same_window)
@@ -172,6 +172,13 @@ def prolong(
         history=on.choose(folded, left.history),
         after=on.choose(right.after, left.after),
     )
+
+
+def _require_index(builder: CircuitBuilder, what: str, value: Element) -> None:
+    """Claims that a base element is below 2^30, as windows are: so one that is greater does not come round."""
+    for _ in range(ARRAY_DEPTH // ROW_BITS):
+        _, value = builder.low_bits(value)
+    builder.require_equal(what, value, builder.constant(0))
 
 
 def _expected_start(

@@ -20,7 +20,7 @@ from proving.recursion.programs import (
     STATEMENT_WORD,
     program_about,
 )
-from proving.recursion.span import Span, join_spans, lift_spans, opens_window
+from proving.recursion.span import Span, join_spans, lift_spans, opens_window, span_problem
 from proving.segment_proofs import SEGMENT_KIND, verify_segment
 from proving.stark.encoding import HEADER_BYTES, read_header
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
@@ -112,14 +112,18 @@ def verify_span(
     """Verifies that a proof, a lift or a join, is about a span.
 
     Args:
-        claim: Any bytes, and the span that they are said to show; its own rules are the caller's to check.
+        claim: Any bytes, and the span that they are said to show.
         hasher: Poseidon2.
         minimum_bits: Proven bits that the proof must have.
 
     Raises:
         ProofMalformed: The bytes are no proof about a span.
-        ProofRejected: They are, of something that does not hold, of another span, or with too few bits.
+        ProofRejected: They are, of something that does not hold, of another span, or with too few bits; or
+            the span breaks a rule that the circuits leave to its reader.
     """
+    problem = span_problem(claim.span, hasher)
+    if problem is not None:
+        raise ProofRejected(RejectionReason.BAD_STATEMENT, "span", "a span in order", problem)
     keys = {name: verifying_key(name, hasher) for name in (LIFT_KIND, JOIN_KIND)}
     ring = KeyRing.of(keys.values())
     verdict = verify(claim.data, AcceptancePolicy(ring, hasher, minimum_bits))

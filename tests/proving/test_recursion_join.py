@@ -29,6 +29,7 @@ from proving.recursion.span import (
     join_spans,
     opens_window,
     reopened,
+    span_problem,
     why_not_after,
 )
 from proving.recursion.span_proofs import (
@@ -173,6 +174,49 @@ def test_a_window_begins_with_empty_lists_and_after_a_closed_block() -> None:
         joined = join_spans(spans()[:3], BACKEND)
         assert problem in link_problems([first, opened, following], joined)
         assert "inside a block" in (why_not_after(opened, following) or "")
+
+
+def test_a_window_beyond_the_range_is_refused_so_that_none_comes_round_the_modulus() -> None:
+    """Two steps of less than 2^30 each would lead from window 3 past P and back below it."""
+    first, second, third, _ = spans()
+    far = replace(third, first_window=3 + 2**30, last_window=3 + 2**30)
+    back = window(far, 7, 500)
+    back = replace(back, first_window=(3 + 2**30 + 2**30) % P, last_window=7)
+    joined = join_spans(spans()[:3], BACKEND)
+    problems = link_problems([first, second, far, back], joined)
+    assert "slot 2 opens a window in range" in problems
+    assert "slot 3 opens a later window" not in problems
+    assert span_problem(join_spans([first, second, far], BACKEND), BACKEND) is not None
+
+
+BEGIN = reopened(boundary(1, 10))
+LISTED = tuple(word(9) if array is Array.TXS else BEGIN.root(array) for array in Array)
+BAD_SPANS: list[tuple[str, dict[str, object]]] = [
+    ("no such shard", {"shards": 1}),
+    ("chain", {"chain": 2**30}),
+    ("window", {"last_window": 2**30}),
+    ("segment", {"last_segment": 2**30}),
+    ("ends before it begins", {"last_window": 2}),
+    ("no word", {"history": (P, *NO_HISTORY[1:])}),
+    ("height falls", {"after": replace(boundary(1, 9), slot=11)}),
+    ("PRV changes", {"after": boundary(2, 11)}),
+    ("starts inside the window", {"before": replace(BEGIN, sequence=3)}),
+    ("starts inside the window", {"before": replace(BEGIN, fee_sum=1)}),
+    ("not empty", {"before": replace(BEGIN, roots=LISTED)}),
+]
+
+
+@pytest.mark.parametrize(("problem", "changes"), BAD_SPANS)
+def test_a_span_that_breaks_its_own_rules_is_refused_whatever_the_proof(
+    problem: str, changes: dict[str, object]
+) -> None:
+    honest = Span(7, 1, 2, 3, 0, 3, 1, NO_HISTORY, BEGIN, replace(BEGIN, height=11, sequence=4))
+    assert span_problem(honest, BACKEND) is None
+    changed = replace(honest, **changes)  # type: ignore[arg-type]
+    assert problem in (span_problem(changed, BACKEND) or "")
+    with pytest.raises(ProofRejected) as error:
+        verify_span(SpanProof(changed, b"no proof"), BACKEND)
+    assert error.value.reason is RejectionReason.BAD_STATEMENT
 
 
 def test_a_window_bit_that_is_wrong_is_refused() -> None:
