@@ -6,13 +6,12 @@ that it must be about from the segments' own proofs.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipelines.bench_verdicts import module_says
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Backend
 from proving.recursion.join import JOIN_SLOTS
@@ -20,11 +19,8 @@ from proving.recursion.lift import LIFT_SLOTS
 from proving.recursion.span import Span, join_spans, lift_spans
 from proving.recursion.span_proofs import SpanProof, prove_join, prove_lift, verify_span
 from proving.segment_proofs import verify_segment
-from schemas.errors import InvariantError
 
 T = TypeVar("T")
-
-VERIFY_TIMEOUT_SECONDS = 600.0
 
 
 def aggregate(proofs: Sequence[bytes], backend: Backend) -> SpanProof:
@@ -45,22 +41,7 @@ def verify_aggregate_apart(proof: bytes, segments: Sequence[bytes]) -> int:
     Raises:
         InvariantError: It does not hold, or is not about these segments.
     """
-    with tempfile.TemporaryDirectory(prefix="ecliptica-bench-") as folder:
-        files = [Path(folder) / f"{number}.proof" for number in range(1 + len(segments))]
-        for file, data in zip(files, [proof, *segments], strict=True):
-            file.write_bytes(data)
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", __name__, *map(str, files)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=VERIFY_TIMEOUT_SECONDS,
-            check=False,
-        )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no word"]
-        raise InvariantError(f"an aggregate that was just made does not hold: {last[0]}")
-    return int(done.stdout)
+    return int(module_says(__name__, [proof, *segments], what="an aggregate"))
 
 
 def span_of(segments: Sequence[bytes]) -> Span:

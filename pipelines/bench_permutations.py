@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from operators.proof_worker import process_backend
+from pipelines.bench_verdicts import module_says
 from pipelines.bench_work import BenchWork, available_memory_bytes
 from pipelines.forge import usable_cores
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, P
@@ -30,7 +29,7 @@ from proving.prover import PhaseSpan, prove_stark
 from proving.stark.setup import ProvingKey
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from proving.verifier import AcceptancePolicy, KeyRing, verify
-from schemas.errors import InvariantError, ParameterError
+from schemas.errors import ParameterError
 
 LANES = 8
 """Permutations in a row, as many as the rival has."""
@@ -47,8 +46,6 @@ FITTED_FROM_ROWS = 1 << 12
 
 WORDS_PER_CELL = 3 + (1 << LOG_BLOWUP)
 """Words of memory per trace cell: trace, coefficients, extension, and one more for trees, quotient and copies."""
-
-VERIFY_TIMEOUT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +134,9 @@ class PermutationProver:
         Raises:
             InvariantError: It does not hold.
         """
-        with tempfile.TemporaryDirectory(prefix="ecliptica-bench-") as folder:
-            file = Path(folder) / "permutations.proof"
-            file.write_bytes(self.proof)
-            rows = str(1 << self.air.log_height)
-            done = subprocess.run(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", __name__, rows, str(self.air.lanes), str(file)],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=VERIFY_TIMEOUT_SECONDS,
-                check=False,
-            )
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["no word"]
-            raise InvariantError(f"a proof that was just made does not hold: {last[0]}")
-        return Verdict(**json.loads(done.stdout))
+        rows = str(1 << self.air.log_height)
+        said = module_says(__name__, [self.proof], rows, str(self.air.lanes))
+        return Verdict(**json.loads(said))
 
 
 def log_rows(rows: int) -> int:

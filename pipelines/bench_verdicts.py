@@ -1,7 +1,9 @@
-"""Has the proofs that a bench made verified by the command itself, in a process that has seen nothing else."""
+"""Has the proofs that a bench made verified in a process that has seen nothing else."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,40 @@ from pathlib import Path
 from pipelines.day_report import verify_in_fresh_process
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from schemas.errors import InvariantError
+
+VERIFY_TIMEOUT_SECONDS = 600.0
+
+
+def module_says(
+    module: str, proofs: Sequence[bytes], *arguments: str, what: str = "a proof"
+) -> str:
+    """Runs a module that verifies proofs and returns what it prints.
+
+    Args:
+        module: Run as `python -m MODULE ARGUMENT... FILE...`, one file per proof.
+        proofs: Written to files that are gone afterwards.
+        arguments: What comes before the files.
+        what: Names the proof in the error.
+
+    Raises:
+        InvariantError: It refuses them.
+    """
+    with tempfile.TemporaryDirectory(prefix="ecliptica-bench-") as folder:
+        files = [Path(folder) / f"{number}.proof" for number in range(len(proofs))]
+        for file, data in zip(files, proofs, strict=True):
+            file.write_bytes(data)
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", module, *arguments, *map(str, files)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=VERIFY_TIMEOUT_SECONDS,
+            check=False,
+        )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no word"]
+        raise InvariantError(f"{what} that was just made does not hold: {last[0]}")
+    return done.stdout
 
 
 def verified_apart(proofs: Sequence[bytes]) -> int:

@@ -247,7 +247,7 @@ def test_the_empty_list_is_what_a_window_begins_with() -> None:
 @pytest.mark.slow
 def test_lifts_are_joined_and_joins_are_joined_again() -> None:
     segments = [
-        prove_segment(witness, BACKEND).data for witness in sample_window(40, 3, make_layout(7, 1))
+        prove_segment(witness, BACKEND).data for witness in sample_window(120, 3, make_layout(7, 1))
     ]
     lifts = [prove_lift(segments[:5], BACKEND), prove_lift(segments[5:], BACKEND)]
     joined = prove_join(lifts, BACKEND)
