@@ -22,7 +22,7 @@ from proving.backends.port import Backend, FieldArray, Hasher
 from proving.ledger.air import LedgerAir
 from proving.recursion.join import JOIN_NUMBER, join_tape
 from proving.recursion.lift import lift_tape
-from proving.recursion.programs import program_about, recursion_air
+from proving.recursion.programs import RecursionProgram, program_about, recursion_air
 from proving.recursion.tape import Tape
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
@@ -155,27 +155,41 @@ def registered_kinds() -> KindTable:
                 number=16,
                 name="lift_s",
                 level="window",
-                make_air=lambda: _recursion("lift_s", lift_tape, "segment_s"),
+                make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="51fb561d0f8efa1110703b37aaa59e207afd4b04abd2c60b7e6066700ec74616",
+                key_digest="38cd7b2e0619dd452fb7405e4ad4e231f30ecf2561016f37d131b319cb1dd97a",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
                 name="join",
                 level="shard_epoch",
-                make_air=lambda: _recursion("join", join_tape, "lift_s"),
+                make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="6a812f01e139560a0ef41a20b9dfb56d187a5630e392626cdb93552bb7c3741a",
+                key_digest="e3faf9382563372a75acae2146505627aff7331080f4da4f5777e721ae2b9a45",
             ),
         ]
     )
 
 
-def _recursion(name: str, write: Callable[[VerifyingKey], Tape], about: str) -> Air:
-    """Returns the circuit of a recursive kind; its program is about proofs of another kind."""
-    return recursion_air(
-        lambda: program_about(name, write, verifying_key(about, NumpyHasher())).wiring
-    )
+PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
+    "lift_s": (lift_tape, ("segment_s",)),
+    "join": (join_tape, ("lift_s",)),
+}
+"""Of every recursive kind: what writes its program, and the kinds whose keys are constants of it."""
+
+SELF_RECURSIVE = frozenset({"join"})
+"""Kinds that take proofs of their own kind; such a proof names its own key as `vk_self`."""
+
+
+def recursive_program(name: str, hasher: Hasher) -> RecursionProgram:
+    """Returns the program of a recursive kind; seconds the first time."""
+    write, about = PROGRAMS[name]
+    return program_about(name, write, [verifying_key(kind, hasher) for kind in about])
+
+
+def _recursion(name: str) -> Air:
+    """Returns the circuit of a recursive kind."""
+    return recursion_air(lambda: recursive_program(name, NumpyHasher()).wiring)
 
 
 def verifying_key(name: str, hasher: Hasher) -> VerifyingKey:
@@ -218,6 +232,18 @@ def kind_named(name: str) -> ProofKind:
     kind = registered_kinds().by_name.get(name)
     if kind is None:
         raise ParameterError(f"there is no kind of proof {name!r}")
+    return kind
+
+
+def kind_numbered(number: int) -> ProofKind:
+    """Returns a registered kind.
+
+    Raises:
+        ParameterError: There is no such kind.
+    """
+    kind = registered_kinds().by_number.get(number)
+    if kind is None:
+        raise ParameterError(f"there is no kind of proof with number {number}")
     return kind
 
 
