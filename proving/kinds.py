@@ -20,6 +20,8 @@ import numpy as np
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Backend, FieldArray, Hasher
 from proving.ledger.air import LedgerAir
+from proving.recursion.day import DAY_NUMBER, day_tape
+from proving.recursion.epoch import epoch_tape
 from proving.recursion.join import JOIN_NUMBER, join_tape
 from proving.recursion.lift import lift_tape
 from proving.recursion.programs import RecursionProgram, program_about, recursion_air
@@ -167,6 +169,22 @@ def registered_kinds() -> KindTable:
                 parameters=RECURSION,
                 key_digest="e3faf9382563372a75acae2146505627aff7331080f4da4f5777e721ae2b9a45",
             ),
+            ProofKind(
+                number=19,
+                name="epoch",
+                level="epoch",
+                make_air=lambda: _recursion("epoch"),
+                parameters=RECURSION,
+                key_digest="8969c41ff12932052aa3103eaf44c74494cffc2cde36203e5282c557cc3ab74d",
+            ),
+            ProofKind(
+                number=DAY_NUMBER,
+                name="day",
+                level="day",
+                make_air=lambda: _recursion("day"),
+                parameters=RECURSION,
+                key_digest="8f1cd80a40e2887796ef964412ecf311f9ac5877867411226c47222750d7b564",
+            ),
         ]
     )
 
@@ -174,10 +192,12 @@ def registered_kinds() -> KindTable:
 PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
     "lift_s": (lift_tape, ("segment_s",)),
     "join": (join_tape, ("lift_s",)),
+    "epoch": (epoch_tape, ("lift_s", "join")),
+    "day": (day_tape, ("epoch",)),
 }
 """Of every recursive kind: what writes its program, and the kinds whose keys are constants of it."""
 
-SELF_RECURSIVE = frozenset({"join"})
+SELF_RECURSIVE = frozenset({"join", "day"})
 """Kinds that take proofs of their own kind; such a proof names its own key as `vk_self`."""
 
 
