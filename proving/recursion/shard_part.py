@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proving.backends.port import Hasher
+from proving.ledger.state import Ledger
 from proving.ledger.trees import WordTree, empty_digests
 from proving.recursion.span import NO_HISTORY, History, Span, fold_history, reopened
 from schemas.statement import Boundary
@@ -93,6 +94,11 @@ def why_not_delivered(parts: Sequence[ShardPart]) -> str | None:
             if sender != receiver and part.received_after[sender] not in allowed:
                 return f"shard {receiver} received something else than shard {sender} had sent"
     return None
+
+
+def link_heads(ledger: Ledger, array: Array) -> LinkHeads:
+    """Returns what a ledger's array of links holds now."""
+    return tuple(ledger.link(array, peer) for peer in range(ledger.parameters.shards))
 
 
 def links_tree(heads: LinkHeads, hasher: Hasher) -> WordTree:
