@@ -21,8 +21,15 @@ from proving.ledger.trace import window_rules
 from proving.ledger.trees import empty_digests
 from proving.stark.transcript import Label, Transcript
 from schemas.errors import ParameterError, WireError
-from schemas.statement import Boundary, SegmentStatement, decode_statement, order_rules
-from schemas.units import ZERO_WORD, Array, word_elements
+from schemas.statement import (
+    Boundary,
+    SegmentStatement,
+    decode_statement,
+    order_rules,
+    read_boundary,
+)
+from schemas.units import INDEX_LIMIT, SHARD_LIMIT, ZERO_WORD, Array, word_elements
+from schemas.wire import Reader
 
 History = tuple[int, ...]
 """Word that stands for the transaction lists of closed windows; zeros when there is none."""
@@ -83,6 +90,35 @@ class Span:
         transcript = Transcript(hasher)
         transcript.absorb(Label.SPAN, self.elements())
         return transcript.word(Label.STATEMENT_DIGEST)
+
+
+def read_span_bytes(reader: Reader) -> Span:
+    """Reads a span's elements, four bytes each.
+
+    Raises:
+        WireError: A field is missing or outside its range.
+    """
+    chain = reader.u32("chain", INDEX_LIMIT)
+    shard, shards = reader.u32("shard", SHARD_LIMIT), reader.u32("shards", SHARD_LIMIT)
+    first_window, first_segment, last_window, last_segment = (
+        reader.u32(field, INDEX_LIMIT)
+        for field in ("first_window", "first_segment", "last_window", "last_segment")
+    )
+    reader.u32("filling", 1)
+    before, after = read_boundary(reader, "before"), read_boundary(reader, "after")
+    history = word_elements(reader.word("history"))
+    return Span(
+        chain,
+        shard,
+        shards,
+        first_window,
+        first_segment,
+        last_window,
+        last_segment,
+        history,
+        before,
+        after,
+    )
 
 
 def boundary_elements(boundary: Boundary) -> list[int]:
