@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from operators.beacon_payload import ProofReference, decode_acceptances
+from operators.beacon_start import BeaconPlace, genesis_boundaries
+from operators.consensus_chain import genesis_tip
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.final_history import CertifiedChain, blocks_in
 from operators.proof_files import proof_path, write_proof
 from operators.prover_role import record_of
-from operators.pyramid_planner import PyramidPlanner, links_of_row
+from operators.pyramid_planner import PyramidClock, PyramidPlanner, links_of_row
 from operators.pyramid_tree import Node, Segment, work_of
 from operators.record_input import input_of
+from operators.validator import identity_of
 from proving.backends.port import Hasher
 from proving.errors import ProofError
 from proving.ledger.trace import statement_digest
@@ -34,6 +37,7 @@ from schemas.statement import SegmentStatement
 from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
 from schemas.topics import BEACON, BEACON_SHARD, shard_topic
 from schemas.topics import PROOFS as PROOFS_TOPIC
+from schemas.validators import validators_word
 
 LOGGER = logging.getLogger(__name__)
 
@@ -208,6 +212,25 @@ class PyramidRole:
         batch = input_of(record, table, self._registry).batch
         rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
         return rows
+
+
+def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
+    """Returns the process of a chain's pyramid; proofs go below `data`."""
+    identity = identity_of(place.genesis, BEACON_SHARD, None, None)
+    clock = place.configuration.clock
+    planner = PyramidPlanner.start(
+        place.genesis.chain,
+        PyramidClock(
+            place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
+        ),
+        genesis_boundaries(place),
+        validators=validators_word(place.genesis.validator_keys),
+        hasher=place.hasher,
+    )
+    tip = genesis_tip(place.genesis.chain, BEACON_SHARD)
+    chain = CertifiedChain(identity, tip.hash, tip.height)
+    minimum = place.configuration.proving.minimum_proven_bits
+    return PyramidRole(place.log, data, chain, planner, place.hasher, minimum)
 
 
 def envelope_of_node(node: Node, witness: bytes) -> JobEnvelope:
