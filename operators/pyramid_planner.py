@@ -58,6 +58,8 @@ class ShardProgress:
         segments: Accepted segments after it.
         windows: Links at the end of accepted windows, by window.
         window: The last accepted window, or -1.
+        height: Height of its last block.
+        reached: Window of the block after that, once it is final; no window before it will get another block.
     """
 
     at: Boundary
@@ -65,6 +67,8 @@ class ShardProgress:
     segments: list[SegmentStatement] = field(default_factory=list)
     windows: dict[int, Links] = field(default_factory=dict)
     window: int = -1
+    height: int = 0
+    reached: int = 0
 
 
 @dataclass(slots=True)
@@ -123,7 +127,12 @@ class PyramidPlanner:
         if window <= progress.window:
             raise InvariantError(f"window {window} of shard {shard} was accepted twice")
         progress.segments += segments
-        progress.window = window
+        progress.window, progress.height = window, segments[-1].after.height
+        progress.reached = window + 1
+
+    def reach(self, shard: int, window: int) -> None:
+        """Takes the window of the final block that follows a shard's accepted ones."""
+        self.shards[shard].reached = window
 
     def plan(self) -> Iterator[Node]:
         """Yields the trees that can be planned now: an epoch's, and at its end an hour's and a day's.
@@ -135,9 +144,13 @@ class PyramidPlanner:
             yield from self._close(tree)
 
     def _plan_epoch(self) -> Node | None:
-        """Returns the next epoch's tree once every shard has made its last block of it and its links are known."""
+        """Returns the next epoch's tree once every shard has made its last block of it and its links are known.
+
+        Raises:
+            ParameterError: What the shards did breaks a rule between them, by name.
+        """
         windows = self._windows(self.epoch)
-        if any(progress.window < windows.stop - 1 for progress in self.shards):
+        if any(progress.reached < windows.stop for progress in self.shards):
             return None
         trees: list[Node | None] = []
         parts: list[ShardPart] = []
