@@ -23,7 +23,7 @@ from proving.ledger.air import LedgerAir
 from proving.recursion.day import DAY_NUMBER, day_tape
 from proving.recursion.epoch import epoch_tape
 from proving.recursion.join import JOIN_NUMBER, join_tape
-from proving.recursion.lift import lift_tape
+from proving.recursion.lift import large_lift_tape, lift_tape
 from proving.recursion.programs import RecursionProgram, program_about, recursion_air
 from proving.recursion.tape import Tape
 from proving.stark.air import Air
@@ -162,12 +162,20 @@ def registered_kinds() -> KindTable:
                 key_digest="38cd7b2e0619dd452fb7405e4ad4e231f30ecf2561016f37d131b319cb1dd97a",
             ),
             ProofKind(
+                number=18,
+                name="lift_l",
+                level="window",
+                make_air=lambda: _recursion("lift_l"),
+                parameters=RECURSION,
+                key_digest="7f028d3fc75aab40648c6c02b3bd6b2d6965332103e1d47aa436115b2986bd3a",
+            ),
+            ProofKind(
                 number=JOIN_NUMBER,
                 name="join",
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="e3faf9382563372a75acae2146505627aff7331080f4da4f5777e721ae2b9a45",
+                key_digest="d457f4332464427aa368781f56922b17a0996376506338746b58090ddbe77947",
             ),
             ProofKind(
                 number=19,
@@ -175,7 +183,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="8969c41ff12932052aa3103eaf44c74494cffc2cde36203e5282c557cc3ab74d",
+                key_digest="a0f6c305be44176c17376865a22e4d033bd7b65fb650341703405e2ef5adf35d",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -183,7 +191,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="8f1cd80a40e2887796ef964412ecf311f9ac5877867411226c47222750d7b564",
+                key_digest="52bb323df6d39a236bf66a5a54c36619a809da709c42ae5b2d23ff475d180c3e",
             ),
         ]
     )
@@ -191,8 +199,9 @@ def registered_kinds() -> KindTable:
 
 PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
     "lift_s": (lift_tape, ("segment_s",)),
-    "join": (join_tape, ("lift_s",)),
-    "epoch": (epoch_tape, ("lift_s", "join")),
+    "lift_l": (large_lift_tape, ("segment_l",)),
+    "join": (join_tape, ("lift_s", "lift_l")),
+    "epoch": (epoch_tape, ("lift_s", "lift_l", "join")),
     "day": (day_tape, ("epoch",)),
 }
 """Of every recursive kind: what writes its program, and the kinds whose keys are constants of it."""

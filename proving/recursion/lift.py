@@ -1,4 +1,4 @@
-"""LIFT: one recursive proof for up to five small segments of a window.
+"""LIFT: one recursive proof for up to five small segments of a window, or for one large one.
 
 Every slot verifies a segment's proof. A slot that is not needed repeats an earlier proof and is switched off:
 its verification holds all the same, and its statement takes no part. Source: proving/recursion/README.md "Lift".
@@ -26,25 +26,36 @@ from schemas.statement import (
     UNTOUCHED_ARRAYS,
 )
 
-LIFT_SLOTS = 5
-"""Segments that one lift takes: as many verifications as fit its rows."""
+LIFT_SLOTS, LARGE_LIFT_SLOTS = 5, 1
+"""Small and large segments that one lift takes: as many verifications as fit its rows."""
 
 WINDOW_PLACE, PAYEE_PLACE = 3, NUM_PUBLICS - WORD
 """Public inputs of a segment: its window, before which its owner and after which its number lie; the last word."""
 
 
 def lift_tape(key: VerifyingKey) -> Tape:
+    """Writes the program about small segments; see `_tape`."""
+    return _tape(key, LIFT_SLOTS)
+
+
+def large_lift_tape(key: VerifyingKey) -> Tape:
+    """Writes the program about large segments; see `_tape`."""
+    return _tape(key, LARGE_LIFT_SLOTS)
+
+
+def _tape(key: VerifyingKey, slots: int) -> Tape:
     """Writes the program.
 
-    Its inputs are the bodies of `LIFT_SLOTS` proofs and then, for every slot but the first, a switch.
+    Its inputs are the bodies of the slots' proofs and then, for every slot but the first, a switch.
 
     Args:
         key: Of the segments; a constant of the circuit.
+        slots: How many it takes.
     """
     size = ProofPositions(key, 0).size
-    first = LIFT_SLOTS * size
-    builder = CircuitBuilder(len(PUBLIC_USES), first + EXTENSION_DEGREE * (LIFT_SLOTS - 1))
-    children = [verify_child(builder, key, size * slot) for slot in range(LIFT_SLOTS)]
+    first = slots * size
+    builder = CircuitBuilder(len(PUBLIC_USES), first + EXTENSION_DEGREE * (slots - 1))
+    children = [verify_child(builder, key, size * slot) for slot in range(slots)]
     builder.cells_of(builder.public_word(KEY_WORD))  # read once, as every recursive proof does
     payee = builder.cells_of(builder.public_word(PAYEE_WORD))
     for slot, child in enumerate(children):
