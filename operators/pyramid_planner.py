@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.pyramid_tree import Node, epoch_node, run_node, shard_node
+from operators.pyramid_tree import Node, Segment, epoch_node, run_node, shard_node
 from proving.backends.port import Hasher
 from proving.recursion.global_span import WordElements
 from proving.recursion.shard_part import LinkHeads, ShardPart, links_tree
 from proving.recursion.span import reopened
 from schemas.errors import InvariantError
 from schemas.job import ProofLevel
-from schemas.statement import Boundary, SegmentStatement
+from schemas.statement import Boundary
 from schemas.units import ZERO_WORD, Array
 
 
@@ -64,7 +64,7 @@ class ShardProgress:
 
     at: Boundary
     links: Links
-    segments: list[SegmentStatement] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
     windows: dict[int, Links] = field(default_factory=dict)
     window: int = -1
     height: int = 0
@@ -113,21 +113,24 @@ class PyramidPlanner:
     def see_links(self, shard: int, window: int, links: Links) -> None:
         """Takes what is said that a shard's links held after a window; looked at when the window is accepted."""
         progress = self.shards[shard]
-        if window > progress.window or window in {one.window for one in progress.segments}:
+        if window > progress.window or window in {
+            one.statement.window for one in progress.segments
+        }:
             progress.windows.setdefault(window, links)
 
-    def accept(self, segments: Sequence[SegmentStatement]) -> None:
+    def accept(self, segments: Sequence[Segment]) -> None:
         """Takes an accepted window's segments.
 
         Raises:
             InvariantError: They are not of a later window than the last.
         """
-        shard, window = segments[0].shard, segments[0].window
+        first, last = segments[0].statement, segments[-1].statement
+        shard, window = first.shard, first.window
         progress = self.shards[shard]
         if window <= progress.window:
             raise InvariantError(f"window {window} of shard {shard} was accepted twice")
         progress.segments += segments
-        progress.window, progress.height = window, segments[-1].after.height
+        progress.window, progress.height = window, last.after.height
         progress.reached = window + 1
 
     def reach(self, shard: int, window: int) -> None:
@@ -156,7 +159,7 @@ class PyramidPlanner:
         parts: list[ShardPart] = []
         ends: list[Links] = []
         for progress in self.shards:
-            mine = [one for one in progress.segments if one.window in windows]
+            mine = [one for one in progress.segments if one.statement.window in windows]
             links = self._links_after(progress, mine)
             if links is None:
                 return None
@@ -177,19 +180,20 @@ class PyramidPlanner:
         )
         for progress, part, links in zip(self.shards, tree.parts, ends, strict=True):
             progress.at, progress.links = part.after, links
-            progress.segments = [one for one in progress.segments if one.window >= windows.stop]
+            progress.segments = [
+                one for one in progress.segments if one.statement.window >= windows.stop
+            ]
             progress.windows = {k: v for k, v in progress.windows.items() if k >= windows.stop}
         self.epoch += 1
         return tree
 
-    def _links_after(
-        self, progress: ShardProgress, mine: Sequence[SegmentStatement]
-    ) -> Links | None:
+    def _links_after(self, progress: ShardProgress, mine: Sequence[Segment]) -> Links | None:
         """Returns a shard's links after some segments, checked against the roots that are proven; None if unknown."""
         if not mine:
             return progress.links
-        end = reopened(mine[-1].after)
-        for links in (progress.windows.get(mine[-1].window), progress.links):
+        last = mine[-1].statement
+        end = reopened(last.after)
+        for links in (progress.windows.get(last.window), progress.links):
             if links is not None and self._fits(links, end):
                 return links
         return None

@@ -28,13 +28,13 @@ from operators.record_input import input_of
 from operators.validator import identity_of
 from proving.backends.port import Hasher
 from proving.errors import ProofError
+from proving.kinds import kind_numbered
 from proving.ledger.trace import statement_digest
 from proving.recursion.pyramid_work import encode_work, said_bytes, said_digest, verify_said
 from proving.recursion.span import Span
 from proving.segment_proofs import verify_segment
 from schemas.errors import InvariantError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel
-from schemas.statement import SegmentStatement
 from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
 from schemas.topics import BEACON, BEACON_SHARD, shard_topic
 from schemas.topics import PROOFS as PROOFS_TOPIC
@@ -148,7 +148,7 @@ class PyramidRole:
         for window in decode_acceptances(payload):
             self.planner.accept([self._segment(reference) for reference in window.proofs])
 
-    def _segment(self, reference: ProofReference) -> SegmentStatement:
+    def _segment(self, reference: ProofReference) -> Segment:
         """Returns what an accepted proof shows.
 
         Raises:
@@ -158,10 +158,10 @@ class PyramidRole:
             rows = self._rows(PROOFS, record)
             proof = bytes(rows[reference.row]["proof"]) if reference.row < len(rows) else b""
             if record.offset == reference.offset and _sha256(proof) == reference.sha256:
-                statement, _ = verify_segment(proof, self.hasher, self.minimum_bits)
+                statement, verdict = verify_segment(proof, self.hasher, self.minimum_bits)
                 digest = statement_digest(statement, self.hasher)
                 write_proof(self.data, ProofLevel.SEGMENT, digest, proof)
-                return statement
+                return Segment(statement, kind_numbered(verdict.kind).name)
         raise InvariantError(
             f"the accepted proof proofs/{reference.offset}/{reference.row} is gone"
         )

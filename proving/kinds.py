@@ -159,7 +159,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="38cd7b2e0619dd452fb7405e4ad4e231f30ecf2561016f37d131b319cb1dd97a",
+                key_digest="ed719a70c54ce90bd2b33c19206da10417cf12379e9ca942bc2fe06885ae3d2e",
             ),
             ProofKind(
                 number=18,
@@ -175,7 +175,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="d457f4332464427aa368781f56922b17a0996376506338746b58090ddbe77947",
+                key_digest="e9624d056f13b64223342a2555d09f2ecdb00d578fb74d75a91ac269e30ab712",
             ),
             ProofKind(
                 number=19,
@@ -183,7 +183,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="a0f6c305be44176c17376865a22e4d033bd7b65fb650341703405e2ef5adf35d",
+                key_digest="c00ea731d2ca195aaffe9257c79005402a9e05276bd4380be235667308b95f30",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -191,7 +191,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="52bb323df6d39a236bf66a5a54c36619a809da709c42ae5b2d23ff475d180c3e",
+                key_digest="c2b4c95f03042b1f371b4e69ba39c944eb7ce87728b70904a13e8256ab3d8a5b",
             ),
         ]
     )
