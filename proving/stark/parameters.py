@@ -7,9 +7,10 @@ key alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from proving.arithmetic.modulus import TWO_ADICITY
+from proving.stark.commitment_hash import POSEIDON2, CommitmentHash, commitment_hash
 from schemas.errors import ParameterError
 
 MAX_POW_BITS = 24
@@ -34,6 +35,10 @@ _RANGES = {
     "lookup_pow_bits": (0, MAX_POW_BITS),
     "query_pow_bits": (0, MAX_POW_BITS),
 }
+"""Least and greatest value of every setting that transcripts hear, in their order."""
+
+MAX_KEY_CAP_LEVELS = 8
+"""A cap that lies in a key is at most 2^8 times as long as those in a proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,9 @@ class ProofParameters:
         deep_pow_bits: Grinding before the out-of-domain point.
         lookup_pow_bits: Grinding before the lookup challenges.
         query_pow_bits: Grinding before the query indices.
+        key_cap_levels: The cap of the preprocessed columns lies in the key and costs a proof nothing, so its tree
+            may end so many levels below the others; 0..8. The key's digest binds it by the cap's length.
+        hash: Commits and challenges, `poseidon2` or `sha256`; the key's digest binds it by its number.
     """
 
     log_blowup: int
@@ -63,21 +71,33 @@ class ProofParameters:
     deep_pow_bits: int = 0
     lookup_pow_bits: int = 0
     query_pow_bits: int = 0
+    key_cap_levels: int = 0
+    hash: str = POSEIDON2.name
 
     def __post_init__(self) -> None:
         """Checks every field's range.
 
         Raises:
-            ParameterError: A field is outside its range.
+            ParameterError: A field is outside its range, or there is no such hash.
         """
+        commitment_hash(self.hash)
+        if not 0 <= self.key_cap_levels <= MAX_KEY_CAP_LEVELS:
+            raise ParameterError(
+                f"key_cap_levels is {self.key_cap_levels}, must be within 0..{MAX_KEY_CAP_LEVELS}"
+            )
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ParameterError(f"{name} is {value}, must be within {low}..{high}")
 
     def elements(self) -> tuple[int, ...]:
-        """Returns the fields as field elements, in declaration order, for key digest and transcript."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        """Returns the ten settings that key digest and transcript hear, in declaration order."""
+        return tuple(getattr(self, name) for name in _RANGES)
+
+    @property
+    def digests(self) -> CommitmentHash:
+        """What the digests of the proof are."""
+        return commitment_hash(self.hash)
 
 
 SEGMENT_S = ProofParameters(log_blowup=3, num_queries=55, log_final_length=3, query_pow_bits=20)

@@ -93,9 +93,11 @@ def _variants() -> dict[str, tuple[Circuit, ProofParameters, int]]:
         "name": (replace(base, name="other"), SMALL, 7),
     }
     for field in fields(ProofParameters):
-        value = getattr(SMALL, field.name)
+        if field.name == "hash":
+            variants["hash"] = (base, replace(SMALL, hash="sha256"), 7)
+            continue
         step = -1 if field.name == "log_arity" else 1
-        changed = replace(SMALL, **{field.name: value + step})
+        changed = replace(SMALL, **{field.name: getattr(SMALL, field.name) + step})
         variants[field.name] = (base, changed, 7)
     return variants
 
