@@ -22,11 +22,29 @@ from proving.backends.port import Backend, FieldArray, Hasher
 from proving.ledger.air import LedgerAir
 from proving.recursion.join import JOIN_NUMBER, join_tape
 from proving.recursion.lift import lift_tape
-from proving.recursion.programs import program_about, recursion_air
+from proving.recursion.programs import LOG_HEIGHT, program_about, recursion_air
 from proving.recursion.tape import Tape
+from proving.recursion.wrap import (
+    SHRINK_KIND,
+    SHRINK_LOG_HEIGHT,
+    SHRINK_NUMBER,
+    WRAP_KIND,
+    WRAP_LOG_HEIGHT,
+    WRAP_NUMBER,
+    WRAPPED_KIND,
+    shrink_tape,
+    wrap_tape,
+)
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
-from proving.stark.parameters import RECURSION, SEGMENT_L, SEGMENT_S, ProofParameters
+from proving.stark.parameters import (
+    RECURSION,
+    SEGMENT_L,
+    SEGMENT_S,
+    SHRINK,
+    WRAP,
+    ProofParameters,
+)
 from proving.stark.setup import ProvingKey, make_proving_key
 from schemas.errors import InvariantError, ParameterError
 
@@ -167,14 +185,38 @@ def registered_kinds() -> KindTable:
                 parameters=RECURSION,
                 key_digest="6a812f01e139560a0ef41a20b9dfb56d187a5630e392626cdb93552bb7c3741a",
             ),
+            ProofKind(
+                number=SHRINK_NUMBER,
+                name=SHRINK_KIND,
+                level="day",
+                make_air=lambda: _recursion(
+                    SHRINK_KIND, shrink_tape, WRAPPED_KIND, SHRINK_LOG_HEIGHT
+                ),
+                parameters=SHRINK,
+                key_digest="9d56633bc78f1b649b8d22264411877ce7d8f771a784af5a47a45c08f9ab6b57",
+            ),
+            ProofKind(
+                number=WRAP_NUMBER,
+                name=WRAP_KIND,
+                level="day",
+                make_air=lambda: _recursion(WRAP_KIND, wrap_tape, SHRINK_KIND, WRAP_LOG_HEIGHT),
+                parameters=WRAP,
+                key_digest="c7893e17918fe92d2fb3825c2bcbd732813c60722ee2dd661cecfb7b5ca2cd56",
+            ),
         ]
     )
 
 
-def _recursion(name: str, write: Callable[[VerifyingKey], Tape], about: str) -> Air:
+def _recursion(
+    name: str,
+    write: Callable[[VerifyingKey], Tape],
+    about: str,
+    log_height: int = LOG_HEIGHT,
+) -> Air:
     """Returns the circuit of a recursive kind; its program is about proofs of another kind."""
     return recursion_air(
-        lambda: program_about(name, write, verifying_key(about, NumpyHasher())).wiring
+        lambda: program_about(name, write, verifying_key(about, NumpyHasher()), log_height).wiring,
+        log_height,
     )
 
 

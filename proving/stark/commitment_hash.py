@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log2
 
-from proving.arithmetic.modulus import WORD, P
+from proving.arithmetic.modulus import TWO_ADICITY, WORD, P
 from schemas.errors import ParameterError
 
 SHA256_DIGEST_BYTES = 26
@@ -27,6 +27,8 @@ class CommitmentHash:
         entries: Numbers in a digest, each below P.
         entry_bytes: Bytes that each takes in a proof.
         collision_bits: Base-2 logarithm of what a collision costs.
+        most_pow_bits: Most bits of grinding: with Poseidon2 a residue has 24 uniform low bits, and the 2^31 nonces must
+            hold one that passes (none has 25 bits: below 2^-91).
     """
 
     name: str
@@ -34,12 +36,13 @@ class CommitmentHash:
     entries: int
     entry_bytes: int
     collision_bits: float
+    most_pow_bits: int
 
 
-POSEIDON2 = CommitmentHash("poseidon2", 1, WORD, 4, WORD * log2(P) / 2)
+POSEIDON2 = CommitmentHash("poseidon2", 1, WORD, 4, WORD * log2(P) / 2, TWO_ADICITY)
 """Poseidon2-16 over KoalaBear; a digest is a word."""
 
-SHA256 = CommitmentHash("sha256", 2, SHA256_DIGEST_BYTES, 1, 8 * SHA256_DIGEST_BYTES / 2)
+SHA256 = CommitmentHash("sha256", 2, SHA256_DIGEST_BYTES, 1, 8 * SHA256_DIGEST_BYTES / 2, 25)
 """SHA-256 cut to its first 26 bytes; a digest is a list of bytes."""
 
 

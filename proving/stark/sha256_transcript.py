@@ -30,7 +30,7 @@ STATE_WORDS = 8
 RESIDUE_BITS = 31
 """Low bits of a word that are tried as a residue; 127 of 128 are below P, and the others are skipped."""
 
-GRINDING_BLOCK = 2**14
+GRINDING_BLOCK = 2**16
 """Nonces tried together."""
 
 
