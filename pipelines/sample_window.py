@@ -22,6 +22,13 @@ EXPIRY = 10_000
 PARAMETERS = LedgerParameters(chain=1, shard=0)
 
 
+def _bytes(name: str, count: int) -> bytes:
+    return hashlib.shake_256(b"ecliptica/sample/" + name.encode()).digest(count)
+
+
+ISSUER_KEY = _bytes("issuer", PUBLIC_KEY_BYTES)
+
+
 def sample_window(
     transactions: int, seed: int, layout: Layout | None = None
 ) -> list[SegmentWitness]:
@@ -68,7 +75,13 @@ def window_of(
 
 def funded_ledger() -> Ledger:
     """Returns a ledger after one block that registers and funds the accounts."""
-    ledger = genesis_ledger(PARAMETERS, NumpyHasher(), _bytes("issuer", PUBLIC_KEY_BYTES))
+    ledger = genesis_ledger(PARAMETERS, NumpyHasher(), ISSUER_KEY)
+    ledger.execute_block(opening_transactions(ACCOUNTS), 1, 1, 0)
+    return ledger
+
+
+def opening_transactions(accounts: int) -> list[Transaction]:
+    """Returns what registers and funds accounts, of the chain and shard of `PARAMETERS`."""
     registrations = [
         _transaction(
             TransactionKind.REGISTER,
@@ -76,19 +89,18 @@ def funded_ledger() -> Ledger:
             address=_bytes(f"address {number}", 20),
             public_key=_bytes(f"key {number}", PUBLIC_KEY_BYTES),
         )
-        for number in range(ACCOUNTS)
+        for number in range(accounts)
     ]
     issues = [
         _transaction(
             TransactionKind.ISSUE,
             recipient=FIRST_ACCOUNT + number,
             amount=FUNDING,
-            nonce=ACCOUNTS + number,
+            nonce=accounts + number,
         )
-        for number in range(ACCOUNTS)
+        for number in range(accounts)
     ]
-    ledger.execute_block([*registrations, *issues], 1, 1, 0)
-    return ledger
+    return [*registrations, *issues]
 
 
 def _transaction(
@@ -106,7 +118,3 @@ def _transaction(
     return Transaction(
         kind, *place, sender, recipient, amount, fee, nonce, EXPIRY, address, public_key
     )
-
-
-def _bytes(name: str, count: int) -> bytes:
-    return hashlib.shake_256(b"ecliptica/sample/" + name.encode()).digest(count)

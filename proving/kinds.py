@@ -20,9 +20,16 @@ import numpy as np
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Backend, FieldArray, Hasher
 from proving.ledger.air import LedgerAir
+from proving.recursion.day import DAY_NUMBER, day_tape
+from proving.recursion.epoch import epoch_tape
 from proving.recursion.join import JOIN_NUMBER, join_tape
 from proving.recursion.lift import lift_tape
-from proving.recursion.programs import LOG_HEIGHT, program_about, recursion_air
+from proving.recursion.programs import (
+    LOG_HEIGHT,
+    RecursionProgram,
+    program_about,
+    recursion_air,
+)
 from proving.recursion.tape import Tape
 from proving.recursion.wrap import (
     SHRINK_KIND,
@@ -173,51 +180,82 @@ def registered_kinds() -> KindTable:
                 number=16,
                 name="lift_s",
                 level="window",
-                make_air=lambda: _recursion("lift_s", lift_tape, "segment_s"),
+                make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="51fb561d0f8efa1110703b37aaa59e207afd4b04abd2c60b7e6066700ec74616",
+                key_digest="38cd7b2e0619dd452fb7405e4ad4e231f30ecf2561016f37d131b319cb1dd97a",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
                 name="join",
                 level="shard_epoch",
-                make_air=lambda: _recursion("join", join_tape, "lift_s"),
+                make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="6a812f01e139560a0ef41a20b9dfb56d187a5630e392626cdb93552bb7c3741a",
+                key_digest="e3faf9382563372a75acae2146505627aff7331080f4da4f5777e721ae2b9a45",
+            ),
+            ProofKind(
+                number=19,
+                name="epoch",
+                level="epoch",
+                make_air=lambda: _recursion("epoch"),
+                parameters=RECURSION,
+                key_digest="8969c41ff12932052aa3103eaf44c74494cffc2cde36203e5282c557cc3ab74d",
+            ),
+            ProofKind(
+                number=DAY_NUMBER,
+                name="day",
+                level="day",
+                make_air=lambda: _recursion("day"),
+                parameters=RECURSION,
+                key_digest="8f1cd80a40e2887796ef964412ecf311f9ac5877867411226c47222750d7b564",
             ),
             ProofKind(
                 number=SHRINK_NUMBER,
                 name=SHRINK_KIND,
                 level="day",
-                make_air=lambda: _recursion(
-                    SHRINK_KIND, shrink_tape, WRAPPED_KIND, SHRINK_LOG_HEIGHT
-                ),
+                make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
-                key_digest="9d56633bc78f1b649b8d22264411877ce7d8f771a784af5a47a45c08f9ab6b57",
+                key_digest="7c99a85a95fd101cb0381300cec469052a45ea5c312dd84de316f3795e21756a",
             ),
             ProofKind(
                 number=WRAP_NUMBER,
                 name=WRAP_KIND,
                 level="day",
-                make_air=lambda: _recursion(WRAP_KIND, wrap_tape, SHRINK_KIND, WRAP_LOG_HEIGHT),
+                make_air=lambda: _recursion(WRAP_KIND),
                 parameters=WRAP,
-                key_digest="c7893e17918fe92d2fb3825c2bcbd732813c60722ee2dd661cecfb7b5ca2cd56",
+                key_digest="fcaefb3b3b2dd860534fb7290a180822391e26720512b024742607652ed4c22e",
             ),
         ]
     )
 
 
-def _recursion(
-    name: str,
-    write: Callable[[VerifyingKey], Tape],
-    about: str,
-    log_height: int = LOG_HEIGHT,
-) -> Air:
-    """Returns the circuit of a recursive kind; its program is about proofs of another kind."""
-    return recursion_air(
-        lambda: program_about(name, write, verifying_key(about, NumpyHasher()), log_height).wiring,
-        log_height,
-    )
+PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
+    "lift_s": (lift_tape, ("segment_s",)),
+    "join": (join_tape, ("lift_s",)),
+    "epoch": (epoch_tape, ("lift_s", "join")),
+    "day": (day_tape, ("epoch",)),
+    SHRINK_KIND: (shrink_tape, (WRAPPED_KIND,)),
+    WRAP_KIND: (wrap_tape, (SHRINK_KIND,)),
+}
+"""Of every recursive kind: what writes its program, and the kinds whose keys are constants of it."""
+
+LOG_HEIGHTS = {SHRINK_KIND: SHRINK_LOG_HEIGHT, WRAP_KIND: WRAP_LOG_HEIGHT}
+"""Base-2 logarithms of the rows of kinds that have fewer than `LOG_HEIGHT`."""
+
+SELF_RECURSIVE = frozenset({"join", "day"})
+"""Kinds that take proofs of their own kind; such a proof names its own key as `vk_self`."""
+
+
+def recursive_program(name: str, hasher: Hasher) -> RecursionProgram:
+    """Returns the program of a recursive kind; seconds the first time."""
+    write, about = PROGRAMS[name]
+    keys = [verifying_key(kind, hasher) for kind in about]
+    return program_about(name, write, keys, LOG_HEIGHTS.get(name, LOG_HEIGHT))
+
+
+def _recursion(name: str) -> Air:
+    """Returns the circuit of a recursive kind."""
+    log_height = LOG_HEIGHTS.get(name, LOG_HEIGHT)
+    return recursion_air(lambda: recursive_program(name, NumpyHasher()).wiring, log_height)
 
 
 def verifying_key(name: str, hasher: Hasher) -> VerifyingKey:
@@ -260,6 +298,18 @@ def kind_named(name: str) -> ProofKind:
     kind = registered_kinds().by_name.get(name)
     if kind is None:
         raise ParameterError(f"there is no kind of proof {name!r}")
+    return kind
+
+
+def kind_numbered(number: int) -> ProofKind:
+    """Returns a registered kind.
+
+    Raises:
+        ParameterError: There is no such kind.
+    """
+    kind = registered_kinds().by_number.get(number)
+    if kind is None:
+        raise ParameterError(f"there is no kind of proof with number {number}")
     return kind
 
 

@@ -15,7 +15,7 @@ from proving.light.errors import KeyDamaged
 
 KEY_FILE = Path(__file__).with_name("wrap_key.json")
 
-KEY_FILE_SHA256 = "f90e198ec32362c5cdaf8b9a64993d1fcaf7e0f6e61dd139f34f4883064a1e46"
+KEY_FILE_SHA256 = "38a3a764fb9171c26b2661f2cbd0c6a620186219095d3934fabce1649eed13a4"
 """SHA-256 of the file, hexadecimal; another file is refused."""
 
 PROTOCOL_VERSION = 2

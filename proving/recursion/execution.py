@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
+from proving.arithmetic.poseidon2_inverse import unpermute_integers
 from proving.backends.port import FieldArray, Hasher
 from proving.errors import ProvingError
 from proving.recursion.arrays import Integers, TapeArrays, tape_arrays
@@ -300,8 +301,13 @@ class _Run:
         """Rows of the permutation lane."""
         arrays, states = self._arrays, self.values.states
         steps = arrays.steps[numbers]
-        flat = numbers[steps != Step.CLIMB]
+        flat = numbers[(steps == Step.FRESH) | (steps == Step.ABSORB)]
         states[flat, :WORD] = self.values.words[arrays.rates[flat]]
+        given = numbers[steps == Step.GIVEN]
+        for row, word in zip(
+            given, self.values.inputs[arrays.siblings[given]].tolist(), strict=True
+        ):
+            states[row] = unpermute_integers([*word, *[0] * WORD])
         fresh = numbers[steps == Step.FRESH]
         states[fresh, PERMUTATION_WIDTH - 1] = arrays.widths[fresh]
         absorbs = numbers[steps == Step.ABSORB]

@@ -1,29 +1,35 @@
 """JOIN: one recursive proof for up to six recursive proofs whose spans follow each other.
 
-A child is a lift or a join; a join verifies its own kind, whose key cannot be a constant of its circuit: it is
-the public word `vk_self`, which every child that is a join must name as well. Whoever verifies a join compares
-the word with the join's key. Source: proving/recursion/README.md "Join".
+A child is a lift or a join. Whoever verifies a join compares `vk_self` with the join's key. Source:
+proving/recursion/README.md "Join".
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
+from proving.arithmetic.modulus import EXTENSION_DEGREE
 from proving.recursion.builder import CircuitBuilder
-from proving.recursion.programs import KEY_WORD, PAYEE_WORD, PUBLIC_USES, STATEMENT_WORD
-from proving.recursion.sections import ProofPositions
+from proving.recursion.children import (
+    ChildInputs,
+    TrustedKey,
+    child_inputs,
+    constant_key,
+    own_key,
+    verify_trusted,
+)
+from proving.recursion.programs import PAYEE_WORD, PUBLIC_USES, STATEMENT_WORD
 from proving.recursion.span_circuit import (
     SPAN_ELEMENTS,
-    Chooser,
     SpanCells,
+    digest_of,
     prolong,
     read_bit,
     read_span,
     require_same_word,
 )
-from proving.recursion.tape import Element, Tape
-from proving.recursion.verifier_circuit import OpenKey, verify_child
+from proving.recursion.tape import Tape
 from proving.stark.key import VerifyingKey
 
 JOIN_SLOTS = 6
@@ -38,55 +44,46 @@ class SlotInputs:
     """Where the inputs of one slot lie.
 
     Attributes:
-        body: Body of the proof.
-        cap: Cap of the key's preprocessed columns.
-        span: The span that the proof is about.
-        is_join: A bit: the child is a join, not a lift.
+        child: The proof, and which key it is of.
+        span: The span that it is about.
         switch: A bit: the slot takes part; the first slot always does.
         same_window: A bit: the span goes on in the window in which the one before ends.
     """
 
-    body: range
-    cap: range
+    child: ChildInputs
     span: range
-    is_join: range
     switch: range
     same_window: range
 
 
-def slot_inputs(key: VerifyingKey) -> list[SlotInputs]:
-    """Lays out the inputs of a join of proofs whose keys have the constraint system of `key`."""
-    sizes = (
-        ProofPositions(key, 0).size,
-        key.preprocessed_cap.size,
-        SPAN_ELEMENTS,
-        *[EXTENSION_DEGREE] * 3,
-    )
+def slot_inputs(lift_keys: Sequence[VerifyingKey]) -> list[SlotInputs]:
+    """Lays out the inputs of a join of proofs under these keys and its own."""
     slots: list[SlotInputs] = []
     place = 0
     for _ in range(JOIN_SLOTS):
-        parts: list[range] = []
-        for size in sizes:
-            parts.append(range(place, place + size))
-            place += size
-        slots.append(SlotInputs(*parts))
+        child = child_inputs(lift_keys[0], len(lift_keys) + 1, place)
+        span = range(child.stop, child.stop + SPAN_ELEMENTS)
+        switch = range(span.stop, span.stop + EXTENSION_DEGREE)
+        same_window = range(switch.stop, switch.stop + EXTENSION_DEGREE)
+        slots.append(SlotInputs(child, span, switch, same_window))
+        place = same_window.stop
     return slots
 
 
-def join_tape(lift_key: VerifyingKey) -> Tape:
+def join_tape(*lift_keys: VerifyingKey) -> Tape:
     """Writes the program; its inputs are those of `slot_inputs`.
 
     Args:
-        lift_key: Key of lifts; a constant of the circuit.
+        lift_keys: Keys of lifts; constants of the circuit.
     """
-    slots = slot_inputs(lift_key)
+    slots = slot_inputs(lift_keys)
     builder = CircuitBuilder(len(PUBLIC_USES), slots[-1].same_window.stop)
-    own_key = builder.cells_of(builder.public_word(KEY_WORD))
-    payee = builder.cells_of(builder.public_word(PAYEE_WORD))
-    children = _Children(builder, lift_key, own_key, payee)
-    span, previous = children.verify(slots[0], 0), builder.constant(1)
+    builder.cells_of(builder.public_word(PAYEE_WORD))  # read once, as every recursive proof does
+    lifts = [constant_key(builder, key) for key in lift_keys]
+    trusted = [*lifts, own_key(builder, JOIN_NUMBER)]
+    span, previous = _verify(builder, lift_keys[0], slots[0], 0, trusted), builder.constant(1)
     for number, slot in enumerate(slots[1:], start=1):
-        child = children.verify(slot, number)
+        child = _verify(builder, lift_keys[0], slot, number, trusted)
         what = f"the switch of slot {number}"
         switch = read_bit(builder, slot.switch, what)
         builder.require(what, (1, 0, 0, 0, 0), switch, previous, equals=switch)
@@ -98,32 +95,17 @@ def join_tape(lift_key: VerifyingKey) -> Tape:
     return builder.tape
 
 
-@dataclass(frozen=True, slots=True)
-class _Children:
-    """Verifies what the slots hold, under keys that the join trusts."""
-
-    builder: CircuitBuilder
-    lift_key: VerifyingKey
-    own_key: list[Element]
-    payee: list[Element]
-
-    def verify(self, slot: SlotInputs, number: int) -> SpanCells:
-        """Claims that a slot holds a proof of a trusted key about its span, and returns the span."""
-        builder, lift = self.builder, self.lift_key
-        is_join = read_bit(builder, slot.is_join, f"the kind of slot {number}")
-        kind = builder.combine((0, JOIN_NUMBER - lift.kind, 0, 0, lift.kind), is_join)
-        child = verify_child(builder, lift, slot.body.start, OpenKey(kind, slot.cap))
-        joined = Chooser(builder, is_join)
-        of_lifts = [builder.constant(element) for element in lift.digest]
-        trusted = joined.choose(self.own_key, of_lifts)
-        words = [child.publics[start : start + WORD] for start in range(0, 3 * WORD, WORD)]
-        joined.all_equal(f"vk_self of slot {number}", words[KEY_WORD], self.own_key)
-        span, digest = read_span(builder, slot.span)
-        for what, found, wanted in (
-            ("key", builder.cells_of(child.key_digest), trusted),
-            ("payee", words[PAYEE_WORD], self.payee),
-            ("span", builder.cells_of(digest), words[STATEMENT_WORD]),
-        ):
-            for mine, theirs in zip(found, wanted, strict=True):
-                builder.require_equal(f"the {what} of slot {number}", mine, theirs)
-        return span
+def _verify(
+    builder: CircuitBuilder,
+    key: VerifyingKey,
+    slot: SlotInputs,
+    number: int,
+    trusted: Sequence[TrustedKey],
+) -> SpanCells:
+    """Claims that a slot holds a proof of a trusted key about its span, and returns the span."""
+    statement = verify_trusted(builder, key, slot.child, trusted=trusted, slot=number)
+    span, words = read_span(builder, slot.span)
+    found = builder.cells_of(digest_of(builder, words))
+    for mine, theirs in zip(found, statement, strict=True):
+        builder.require_equal(f"the span of slot {number}", mine, theirs)
+    return span

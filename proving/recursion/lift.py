@@ -72,9 +72,9 @@ def _span_of(builder: CircuitBuilder, child: VerifiedChild) -> SpanCells:
         owner=publics[:WINDOW_PLACE],
         first=place,
         last=place,
-        history=[builder.constant(0)] * WORD,
         before=publics[BEFORE_OFFSET : BEFORE_OFFSET + BOUNDARY_ELEMENTS],
         after=publics[AFTER_OFFSET : AFTER_OFFSET + BOUNDARY_ELEMENTS],
+        history=[builder.constant(0)] * WORD,
     )
 
 

@@ -53,20 +53,20 @@ class RecursionProgram:
         return fill_trace(self.execution, self.wiring, values, hasher)
 
 
-_programs: dict[tuple[str, tuple[int, ...]], RecursionProgram] = {}
-"""By name and digest of the key that it is about."""
+_programs: dict[tuple[str, ...], RecursionProgram] = {}
+"""By name and digests of the keys that it is about."""
 
 
 def program_about(
     name: str,
-    write: Callable[[VerifyingKey], Tape],
-    key: VerifyingKey,
+    write: Callable[..., Tape],
+    keys: Sequence[VerifyingKey],
     log_height: int = LOG_HEIGHT,
 ) -> RecursionProgram:
-    """Returns a program about proofs of a key, written once per process; two seconds."""
-    place = (name, key.digest)
+    """Returns a program about proofs of some keys, written once per process; two seconds."""
+    place = (name, *(key.digest_hex for key in keys))
     if place not in _programs:
-        tape = write(key)
+        tape = write(*keys)
         _programs[place] = RecursionProgram(wire(tape, log_height), Execution(tape))
     return _programs[place]
 

@@ -21,11 +21,24 @@ from proving.ledger.trace import window_rules
 from proving.ledger.trees import empty_digests
 from proving.stark.transcript import Label, Transcript
 from schemas.errors import ParameterError, WireError
-from schemas.statement import Boundary, SegmentStatement, decode_statement, order_rules
-from schemas.units import ZERO_WORD, Array, word_elements
+from schemas.statement import (
+    Boundary,
+    SegmentStatement,
+    decode_statement,
+    order_rules,
+    read_boundary,
+)
+from schemas.units import INDEX_LIMIT, SHARD_LIMIT, ZERO_WORD, Array, word_elements
+from schemas.wire import Reader
 
 History = tuple[int, ...]
 """Word that stands for the transaction lists of closed windows; zeros when there is none."""
+
+WINDOW_GAP_BITS = 24
+"""A window follows by 1 .. 2^24 on the one before, 16 years of 30 seconds. So far below P a number that is smaller
+than another does not pass for one that is greater, as with 30 bits it could: P - 2^30 is below 2^30."""
+
+MAX_WINDOW_GAP = 1 << WINDOW_GAP_BITS
 
 NO_HISTORY: History = (0,) * WORD
 
@@ -61,15 +74,15 @@ class Span:
     def elements(self) -> list[int]:
         """Returns what the digest is of, 24 words.
 
-        Chain, shard, number of shards, first window and segment, the boundary before; last window and segment and
-        a zero, which fills the word; the history; the boundary after.
+        Chain, shard, number of shards, first window and segment, last window and segment and a zero, which fills the
+        word; the boundary before, 11 words; the boundary after; the history.
         """
         return [
             *(self.chain, self.shard, self.shards, self.first_window, self.first_segment),
-            *boundary_elements(self.before),
             *(self.last_window, self.last_segment, 0),
-            *self.history,
+            *boundary_elements(self.before),
             *boundary_elements(self.after),
+            *self.history,
         ]
 
     def digest(self, hasher: Hasher) -> tuple[int, ...]:
@@ -77,6 +90,35 @@ class Span:
         transcript = Transcript(hasher)
         transcript.absorb(Label.SPAN, self.elements())
         return transcript.word(Label.STATEMENT_DIGEST)
+
+
+def read_span_bytes(reader: Reader) -> Span:
+    """Reads a span's elements, four bytes each.
+
+    Raises:
+        WireError: A field is missing or outside its range.
+    """
+    chain = reader.u32("chain", INDEX_LIMIT)
+    shard, shards = reader.u32("shard", SHARD_LIMIT), reader.u32("shards", SHARD_LIMIT)
+    first_window, first_segment, last_window, last_segment = (
+        reader.u32(field, INDEX_LIMIT)
+        for field in ("first_window", "first_segment", "last_window", "last_segment")
+    )
+    reader.u32("filling", 1)
+    before, after = read_boundary(reader, "before"), read_boundary(reader, "after")
+    history = word_elements(reader.word("history"))
+    return Span(
+        chain,
+        shard,
+        shards,
+        first_window,
+        first_segment,
+        last_window,
+        last_segment,
+        history,
+        before,
+        after,
+    )
 
 
 def boundary_elements(boundary: Boundary) -> list[int]:
@@ -188,16 +230,27 @@ def why_not_after(left: Span, right: Span) -> str | None:
         return "is of another chain or shard"
     at = left.after
     if opens_window(left, right):
-        if right.first_window < left.last_window:
-            return f"begins in window {right.first_window}, before window {left.last_window}"
-        if right.first_segment:
-            return f"begins window {right.first_window} with segment {right.first_segment}"
-        if at.block_transactions or at.fee_sum:
-            return f"begins window {right.first_window} inside a block"
+        problem = _why_not_opened(left, right)
+        if problem:
+            return problem
         at = reopened(at)
     elif right.first_segment != left.last_segment + 1:
         return f"begins with segment {right.first_segment}, not {left.last_segment + 1}"
     return None if right.before == at else "does not begin where the one before ended"
+
+
+def _why_not_opened(left: Span, right: Span) -> str | None:
+    """Returns why a span cannot begin a window after another one, apart from where the ledger stands."""
+    window, at = right.first_window, left.after
+    if window < left.last_window:
+        return f"begins in window {window}, before window {left.last_window}"
+    if window > left.last_window + MAX_WINDOW_GAP:
+        return f"begins in window {window}, too long after window {left.last_window}"
+    if right.first_segment:
+        return f"begins window {window} with segment {right.first_segment}"
+    if at.block_transactions or at.fee_sum:
+        return f"begins window {window} inside a block"
+    return None
 
 
 def reopened(at: Boundary) -> Boundary:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD, P
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.layout import ROW_BITS
-from proving.recursion.span import empty_list_root
+from proving.recursion.span import WINDOW_GAP_BITS, empty_list_root
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
 from proving.recursion.transcript import TranscriptCircuit
@@ -19,10 +19,13 @@ from proving.stark.transcript import Label
 from schemas.statement import BOUNDARY_ELEMENTS, FEE_SUM_LIMBS, NUM_COUNTERS
 from schemas.units import ARRAY_DEPTH, Array, word_elements
 
-OWNER, HEAD, END = 3, 5, 3
-"""Chain, shard and number of shards; these with first window and segment; last window and segment and a zero."""
+OWNER, FIRST, LAST = 3, 5, 7
+"""Chain, shard and number of shards; then first window and segment; then last window and segment; a zero follows."""
 
-SPAN_ELEMENTS = HEAD + END + WORD + 2 * BOUNDARY_ELEMENTS
+BEFORE, AFTER = WORD, WORD + BOUNDARY_ELEMENTS
+"""Where the boundaries begin; whole words, as the history after them."""
+
+SPAN_ELEMENTS = AFTER + BOUNDARY_ELEMENTS + WORD
 """Elements of a span, in whole words: 192."""
 
 SEQUENCE, OPEN_BLOCK = 2, range(4, 5 + FEE_SUM_LIMBS)
@@ -37,22 +40,22 @@ class SpanCells:
         owner: Chain, shard and number of shards.
         first: First window and segment.
         last: Last window and segment.
-        history: Eight elements.
         before: Boundary before.
         after: Boundary after.
+        history: Eight elements.
     """
 
     owner: Sequence[Element]
     first: Sequence[Element]
     last: Sequence[Element]
-    history: Sequence[Element]
     before: Sequence[Element]
     after: Sequence[Element]
+    history: Sequence[Element]
 
     def digest(self, builder: CircuitBuilder) -> Word:
         """Computes the statement word."""
-        cells = [*self.owner, *self.first, *self.before, *self.last, builder.constant(0)]
-        cells += [*self.history, *self.after]
+        cells = [*self.owner, *self.first, *self.last, builder.constant(0)]
+        cells += [*self.before, *self.after, *self.history]
         words = [builder.word_of(cells[k : k + WORD]) for k in range(0, len(cells), WORD)]
         return digest_of(builder, words)
 
@@ -64,23 +67,24 @@ def digest_of(builder: CircuitBuilder, words: Sequence[Word]) -> Word:
     return transcript.word(Label.STATEMENT_DIGEST)
 
 
-def read_span(builder: CircuitBuilder, positions: Sequence[int]) -> tuple[SpanCells, Word]:
-    """Reads a span from the input; returns its cells and its statement word."""
+def read_span(
+    builder: CircuitBuilder, positions: Sequence[int]
+) -> tuple[SpanCells, Sequence[Word]]:
+    """Reads a span from the input; returns its cells, and the same as words."""
     zero = builder.tape.num_inputs
     filled = [*positions, *[zero] * (-len(positions) % EXTENSION_DEGREE)]
     elements, words = builder.input_elements(filled, with_words=True)
     cells = [part for element in elements for part in builder.split(element)]
-    middle = HEAD + BOUNDARY_ELEMENTS
-    tail = middle + END + WORD
+    tail = AFTER + BOUNDARY_ELEMENTS
     span = SpanCells(
         owner=cells[:OWNER],
-        first=cells[OWNER:HEAD],
-        last=cells[middle : middle + END - 1],
-        history=cells[middle + END : tail],
-        before=cells[HEAD:middle],
-        after=cells[tail : tail + BOUNDARY_ELEMENTS],
+        first=cells[OWNER:FIRST],
+        last=cells[FIRST:LAST],
+        before=cells[BEFORE:AFTER],
+        after=cells[AFTER:tail],
+        history=cells[tail:SPAN_ELEMENTS],
     )
-    return span, digest_of(builder, words[: SPAN_ELEMENTS // WORD])
+    return span, words[: SPAN_ELEMENTS // WORD]
 
 
 class Chooser:
@@ -151,9 +155,9 @@ def prolong(
     stays = builder.combine((1, 0, 0, 0, 0), same_window, gap)
     on.require_equal(f"slot {slot} stays in its window", stays, zero)
     beyond = builder.combine((1, P - 1, 0, 0, 0), opens, gap)  # gap - 1 where a window opens
-    _require_index(builder, f"slot {slot} opens a later window", beyond)
+    require_bits(builder, f"slot {slot} opens a later window", beyond, WINDOW_GAP_BITS)
     opened = builder.combine((1, 0, 0, 0, 0), opens, right.first[0])
-    _require_index(builder, f"slot {slot} opens a window in range", opened)
+    require_bits(builder, f"slot {slot} opens a window in range", opened, ARRAY_DEPTH)
     number = builder.combine((1, 1, 0, 0, 0), same_window, left.last[1])
     on.require_equal(f"the number of slot {slot}", right.first[1], number)
     expected = _expected_start(builder, left.after, same_window)
@@ -174,9 +178,9 @@ def prolong(
     )
 
 
-def _require_index(builder: CircuitBuilder, what: str, value: Element) -> None:
-    """Claims that a base element is below 2^30, as windows are: so one that is greater does not come round."""
-    for _ in range(ARRAY_DEPTH // ROW_BITS):
+def require_bits(builder: CircuitBuilder, what: str, value: Element, count: int) -> None:
+    """Claims that a base element is below 2^count; six bits are a row, so count is a multiple of six."""
+    for _ in range(count // ROW_BITS):
         _, value = builder.low_bits(value)
     builder.require_equal(what, value, builder.constant(0))
 

@@ -10,30 +10,28 @@ import numpy as np
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
 from proving.backends.port import Backend, FieldArray, Hasher
 from proving.errors import ProofRejected, ProvingError, RejectionReason
-from proving.kinds import proving_key, verifying_key
-from proving.prover import OnPhase, prove_stark
-from proving.recursion.join import JOIN_SLOTS, SlotInputs, join_tape, slot_inputs
-from proving.recursion.lift import LIFT_SLOTS, lift_tape
-from proving.recursion.programs import (
-    KEY_WORD,
-    PAYEE_WORD,
-    STATEMENT_WORD,
-    program_about,
+from proving.kinds import PROGRAMS, verifying_key
+from proving.prover import OnPhase
+from proving.recursion.children import NO_KEY
+from proving.recursion.join import JOIN_SLOTS, slot_inputs
+from proving.recursion.lift import LIFT_SLOTS
+from proving.recursion.recursive_proofs import (
+    body_of,
+    fill_child,
+    prove_recursive,
+    recursive_publics,
+    verify_recursive,
 )
 from proving.recursion.span import Span, join_spans, lift_spans, opens_window, span_problem
 from proving.segment_proofs import SEGMENT_KIND, verify_segment
-from proving.stark.encoding import HEADER_BYTES, read_header
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
-from proving.verifier import AcceptancePolicy, KeyRing, VerifiedStatement, verify
+from proving.verifier import VerifiedStatement
 from schemas.errors import ParameterError
 from schemas.statement import NUM_PUBLICS
-from schemas.units import ZERO_WORD, word_elements
 
 LIFT_KIND, JOIN_KIND = "lift_s", "join"
+SPAN_KINDS = (LIFT_KIND, JOIN_KIND)
 """Kinds of proof about spans."""
-
-NO_KEY = tuple(word_elements(ZERO_WORD))
-"""What a lift names as its own key: none of its children is of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,41 +67,39 @@ def prove_lift(
     verified = [verify_segment(proof, backend, kinds=(SEGMENT_KIND,)) for proof in proofs]
     span = lift_spans([statement for statement, _ in verified])
     payee = _one_payee([verdict.publics[NUM_PUBLICS - WORD :] for _, verdict in verified])
-    publics = span_publics(span, NO_KEY, payee, backend)
-    program = program_about(LIFT_KIND, lift_tape, verifying_key(SEGMENT_KIND, backend))
-    values = program.values(publics, lift_inputs(proofs), backend)
-    trace = program.trace(values, backend)
-    key = proving_key(LIFT_KIND, backend)
-    return SpanProof(span, prove_stark(key, publics, trace, backend, on_phase).data)
+    publics = recursive_publics(LIFT_KIND, span.digest(backend), payee, backend)
+    return SpanProof(
+        span, prove_recursive(LIFT_KIND, publics, lift_inputs(proofs), backend, on_phase)
+    )
 
 
 def prove_join(
-    children: Sequence[SpanProof], backend: Backend, on_phase: OnPhase | None = None
+    children: Sequence[SpanProof],
+    backend: Backend,
+    on_phase: OnPhase | None = None,
+    *,
+    payee: Sequence[int] = NO_KEY,
 ) -> SpanProof:
     """Proves that verified spans follow each other.
 
     Args:
-        children: Lifts or joins of adjacent spans, at most `JOIN_SLOTS`, with one payee.
+        children: Lifts or joins of adjacent spans, at most `JOIN_SLOTS`.
         backend: Does the arithmetic.
         on_phase: Called after each phase.
+        payee: Word of who is paid for this join.
 
     Raises:
         ParameterError: There are too few or too many, or they do not follow each other, by name.
         ProofError: One of them does not verify.
-        ProvingError: Their payees differ.
     """
     if not 1 <= len(children) <= JOIN_SLOTS:
         raise ParameterError(f"a join takes 1..{JOIN_SLOTS} proofs, got {len(children)}")
-    verdicts = [verify_span(child, backend) for child in children]
+    for child in children:
+        verify_span(child, backend)
     span = join_spans([child.span for child in children], backend)
-    payee = _one_payee([_word(verdict, PAYEE_WORD) for verdict in verdicts])
-    own_key = verifying_key(JOIN_KIND, backend).digest
-    publics = span_publics(span, own_key, payee, backend)
-    program = program_about(JOIN_KIND, join_tape, verifying_key(LIFT_KIND, backend))
-    values = program.values(publics, join_inputs(children, backend), backend)
-    trace = program.trace(values, backend)
-    key = proving_key(JOIN_KIND, backend)
-    return SpanProof(span, prove_stark(key, publics, trace, backend, on_phase).data)
+    publics = recursive_publics(JOIN_KIND, span.digest(backend), payee, backend)
+    inputs = join_inputs(children, backend)
+    return SpanProof(span, prove_recursive(JOIN_KIND, publics, inputs, backend, on_phase))
 
 
 def verify_span(
@@ -124,32 +120,8 @@ def verify_span(
     problem = span_problem(claim.span, hasher)
     if problem is not None:
         raise ProofRejected(RejectionReason.BAD_STATEMENT, "span", "a span in order", problem)
-    keys = {name: verifying_key(name, hasher) for name in (LIFT_KIND, JOIN_KIND)}
-    ring = KeyRing.of(keys.values())
-    verdict = verify(claim.data, AcceptancePolicy(ring, hasher, minimum_bits))
-    is_join = verdict.kind == keys[JOIN_KIND].kind
-    own_key = keys[JOIN_KIND].digest if is_join else NO_KEY
-    for place, wanted, name in (
-        (KEY_WORD, own_key, "vk_self"),
-        (STATEMENT_WORD, claim.span.digest(hasher), "statement"),
-    ):
-        stated = _word(verdict, place)
-        if stated != wanted:
-            reason = RejectionReason.STATEMENT_MISMATCH
-            raise ProofRejected(reason, f"publics/{name}", wanted, stated)
-    return verdict
-
-
-def payee_of(verdict: VerifiedStatement) -> tuple[int, ...]:
-    """Returns the payee word of a proof about a span."""
-    return _word(verdict, PAYEE_WORD)
-
-
-def span_publics(
-    span: Span, own_key: Sequence[int], payee: Sequence[int], hasher: Hasher
-) -> list[int]:
-    """Returns the public inputs of a proof about a span: digest, `vk_self`, payee."""
-    return [*span.digest(hasher), *own_key, *payee]
+    statement = claim.span.digest(hasher)
+    return verify_recursive(claim.data, statement, SPAN_KINDS, hasher, minimum_bits)
 
 
 def lift_inputs(proofs: Sequence[bytes]) -> FieldArray:
@@ -161,41 +133,25 @@ def lift_inputs(proofs: Sequence[bytes]) -> FieldArray:
     filled = [*proofs, *[proofs[-1]] * (LIFT_SLOTS - len(proofs))]
     switches = np.zeros((LIFT_SLOTS - 1, EXTENSION_DEGREE), dtype=np.uint32)
     switches[: len(proofs) - 1, 0] = 1
-    return np.concatenate([*(_body(proof) for proof in filled), switches.reshape(-1)])
+    return np.concatenate([*(body_of(proof) for proof in filled), switches.reshape(-1)])
 
 
 def join_inputs(children: Sequence[SpanProof], hasher: Hasher) -> FieldArray:
     """Returns the private inputs of a join, by `slot_inputs`; the last child fills the slots left."""
-    slots = slot_inputs(verifying_key(LIFT_KIND, hasher))
+    _, lifts = PROGRAMS[JOIN_KIND]
+    slots = slot_inputs([verifying_key(name, hasher) for name in lifts])
     inputs = np.zeros(slots[-1].same_window.stop, dtype=np.uint32)
     filled = [*children, *[children[-1]] * (JOIN_SLOTS - len(children))]
     for number, (slot, child) in enumerate(zip(slots, filled, strict=True)):
-        _fill_slot(inputs, slot, child, hasher)
+        fill_child(inputs, slot.child, child.data, trusted=(*lifts, JOIN_KIND), hasher=hasher)
+        inputs[slot.span.start : slot.span.stop] = child.span.elements()
         inputs[slot.switch.start] = 0 < number < len(children)
         before = filled[number - 1].span
         inputs[slot.same_window.start] = number > 0 and not opens_window(before, child.span)
     return inputs
 
 
-def _fill_slot(inputs: FieldArray, slot: SlotInputs, child: SpanProof, hasher: Hasher) -> None:
-    join_key, lift_key = (verifying_key(name, hasher) for name in (JOIN_KIND, LIFT_KIND))
-    is_join = read_header(child.data).kind == join_key.kind
-    key = join_key if is_join else lift_key
-    inputs[slot.body.start : slot.body.stop] = _body(child.data)
-    inputs[slot.cap.start : slot.cap.stop] = key.preprocessed_cap.reshape(-1)
-    inputs[slot.span.start : slot.span.stop] = child.span.elements()
-    inputs[slot.is_join.start] = is_join
-
-
-def _body(proof: bytes) -> FieldArray:
-    return np.frombuffer(proof, dtype="<u4", offset=HEADER_BYTES).astype(np.uint32)
-
-
 def _one_payee(payees: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     if len(set(payees)) > 1:
         raise ProvingError("the children name different payees")
     return payees[0]
-
-
-def _word(verdict: VerifiedStatement, place: int) -> tuple[int, ...]:
-    return verdict.publics[WORD * place : WORD * (place + 1)]

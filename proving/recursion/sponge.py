@@ -18,6 +18,20 @@ class Sponge:
         self._chain = builder.new_chain()
         self._width = width
 
+    @classmethod
+    def given(cls, builder: CircuitBuilder, positions: Sequence[int]) -> Sponge:
+        """Starts on a row that shows a word of the input, eight positions.
+
+        Nothing ties the row's state, and the permutation is a bijection: so it can show any word, and is that
+        word's one writer.
+        """
+        sponge = cls(builder)
+        places = tuple(positions)
+        sponge._add(
+            Permutation(Step.GIVEN, NOTHING, 0, places, NOTHING, NOTHING, 0, NOTHING, False, 0)
+        )
+        return sponge
+
     def absorb(self, word: Word, *, tree: int = 0, position: int = NOTHING) -> None:
         """Overwrites the rate and permutes; with a tree, the word is also offered as an entry of its cap."""
         step = Step.ABSORB if self._chain else Step.FRESH

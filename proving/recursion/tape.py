@@ -137,6 +137,7 @@ class Step(IntEnum):
     FRESH = 0
     ABSORB = 1
     CLIMB = 2
+    GIVEN = 3
 
 
 @dataclass(slots=True)
@@ -145,9 +146,9 @@ class Permutation:
 
     Attributes:
         step: How the state comes about.
-        word: Address of the rate, unless it climbs.
+        word: Address of the rate, unless it climbs or is given.
         width: Last element of a fresh state.
-        siblings: Inputs that are the sibling of a climb; 8.
+        siblings: Inputs that are the sibling of a climb, or what a given row shows; 8.
         shown: Address of the first word after, or `NOTHING`.
         rest: Address of the remaining index, read here, or `NOTHING`.
         tree: Number of the tree whose cap this row offers or meets.

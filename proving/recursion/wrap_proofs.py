@@ -1,96 +1,95 @@
-"""Proofs that end a day: the last proof of a span in, a proof for light clients out."""
+"""Proofs that end a day: a proof about a run in, a proof of the same run for light clients out; and verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
-import numpy as np
-
-from proving.arithmetic.modulus import WORD
 from proving.backends.port import Backend, Hasher
-from proving.errors import ProofRejected, RejectionReason
-from proving.kinds import kind_named, proving_key, verifying_key
-from proving.prover import OnPhase, prove_stark
-from proving.recursion.programs import KEY_WORD, PAYEE_WORD, STATEMENT_WORD, program_about
-from proving.recursion.tape import Tape
-from proving.recursion.wrap import (
-    NO_KEY,
-    SHRINK_KIND,
-    WRAP_KIND,
-    WRAPPED_KIND,
-    shrink_tape,
-    wrap_tape,
+from proving.prover import OnPhase
+from proving.recursion.children import NO_KEY
+from proving.recursion.global_proofs import GlobalProof
+from proving.recursion.recursive_proofs import (
+    body_of,
+    prove_recursive,
+    recursive_publics,
+    verify_recursive,
 )
-from proving.stark.encoding import HEADER_BYTES
-from proving.stark.key import VerifyingKey
+from proving.recursion.wrap import SHRINK_KIND, WRAP_KIND, WRAPPED_KIND
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
-from proving.verifier import AcceptancePolicy, KeyRing, VerifiedStatement, verify
+from proving.verifier import VerifiedStatement
 
 
-def prove_shrink(proof: bytes, backend: Backend, on_phase: OnPhase | None = None) -> bytes:
-    """Proves the statement of a day's last proof again, in fewer rows.
+def prove_shrink(
+    claim: GlobalProof,
+    backend: Backend,
+    on_phase: OnPhase | None = None,
+    *,
+    payee: Sequence[int] = NO_KEY,
+) -> GlobalProof:
+    """Proves a run again, in fewer rows.
 
     Args:
-        proof: Of the kind `WRAPPED_KIND`.
+        claim: A proof of the kind `WRAPPED_KIND` and its run.
         backend: Does the arithmetic.
         on_phase: Called after each phase.
+        payee: Word of who is paid for it.
 
     Raises:
-        ProofError: It does not verify, or names another `vk_self` than its own key.
+        ProofError: The proof does not verify, is of another kind, or of another run.
     """
-    child = verifying_key(WRAPPED_KIND, backend)
-    return _pass_on(proof, SHRINK_KIND, shrink_tape, child, child.digest, backend, on_phase)
+    return _again(claim, WRAPPED_KIND, SHRINK_KIND, backend, on_phase, payee)
 
 
-def prove_wrap(proof: bytes, backend: Backend, on_phase: OnPhase | None = None) -> bytes:
-    """Proves the statement of a shrink for light clients.
+def prove_wrap(
+    claim: GlobalProof,
+    backend: Backend,
+    on_phase: OnPhase | None = None,
+    *,
+    payee: Sequence[int] = NO_KEY,
+) -> GlobalProof:
+    """Proves a run for light clients; 3.5 GB.
 
     Args:
-        proof: From `prove_shrink`.
+        claim: From `prove_shrink`.
         backend: Does the arithmetic.
         on_phase: Called after each phase.
+        payee: Word of who is paid for it.
 
     Raises:
-        ProofError: It does not verify.
+        ProofError: The proof does not verify, is of another kind, or of another run.
         ProvingError: There is not enough memory.
     """
-    child = verifying_key(SHRINK_KIND, backend)
-    return _pass_on(proof, WRAP_KIND, wrap_tape, child, NO_KEY, backend, on_phase)
+    return _again(claim, SHRINK_KIND, WRAP_KIND, backend, on_phase, payee)
 
 
 def verify_wrap(
-    proof: bytes, hasher: Hasher, minimum_bits: int = MINIMUM_PROVEN_BITS
+    claim: GlobalProof, hasher: Hasher, minimum_bits: int = MINIMUM_PROVEN_BITS
 ) -> VerifiedStatement:
-    """Verifies a proof that ends a day; its publics are statement, zeros, payee.
+    """Verifies that a proof for light clients is about a run.
+
+    Args:
+        claim: Any bytes, and the run that they are said to show.
+        hasher: Poseidon2, which names the run; the proof itself is made with SHA-256.
+        minimum_bits: Proven bits that the proof must have.
 
     Raises:
         ProofMalformed: The bytes are no such proof.
-        ProofRejected: They are, of something that does not hold, or with too few bits.
+        ProofRejected: They are, of something that does not hold, of another run, or with too few bits.
     """
-    ring = KeyRing.of([verifying_key(WRAP_KIND, hasher)])
-    return verify(proof, AcceptancePolicy(ring, hasher, minimum_bits))
+    digest = claim.run.digest(hasher)
+    return verify_recursive(claim.data, digest, (WRAP_KIND,), hasher, minimum_bits)
 
 
-def _pass_on(
-    proof: bytes,
-    name: str,
-    write: Callable[[VerifyingKey], Tape],
-    child: VerifyingKey,
-    own_key: tuple[int, ...],
+def _again(
+    claim: GlobalProof,
+    child: str,
+    kind: str,
     backend: Backend,
     on_phase: OnPhase | None,
-) -> bytes:
-    verdict = verify(proof, AcceptancePolicy(KeyRing.of([child]), backend))
-    statement, named, payee = (
-        verdict.publics[WORD * place : WORD * (place + 1)]
-        for place in (STATEMENT_WORD, KEY_WORD, PAYEE_WORD)
-    )
-    if named != own_key:
-        reason = RejectionReason.STATEMENT_MISMATCH
-        raise ProofRejected(reason, "publics/vk_self", own_key, named)
-    publics = [*statement, *NO_KEY, *payee]
-    key = proving_key(name, backend)
-    program = program_about(name, write, child, kind_named(name).make_air().log_height)
-    body = np.frombuffer(proof, dtype="<u4", offset=HEADER_BYTES).astype(np.uint32)
-    trace = program.trace(program.values(publics, body, backend), backend)
-    return prove_stark(key, publics, trace, backend, on_phase).data
+    payee: Sequence[int],
+) -> GlobalProof:
+    statement = claim.run.digest(backend)
+    verify_recursive(claim.data, statement, (child,), backend)
+    publics = recursive_publics(kind, statement, payee, backend)
+    data = prove_recursive(kind, publics, body_of(claim.data), backend, on_phase)
+    return GlobalProof(claim.run, data)

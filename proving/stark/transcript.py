@@ -59,6 +59,7 @@ class Label(IntEnum):
     STATEMENT_DIGEST = 25
     KEY = 26
     SPAN = 27
+    GLOBAL_SPAN = 28
 
 
 @dataclass(frozen=True, slots=True)

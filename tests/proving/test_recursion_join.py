@@ -17,10 +17,12 @@ from pipelines.sample_window import sample_window
 from proving.arithmetic.modulus import P
 from proving.backends.cpu import CpuBackend
 from proving.errors import ProofRejected, RejectionReason
-from proving.kinds import verifying_key
+from proving.kinds import PROGRAMS, recursive_program, verifying_key
 from proving.ledger.layout import make_layout
-from proving.recursion.join import JOIN_SLOTS, join_tape, slot_inputs
-from proving.recursion.programs import RecursionProgram, program_about
+from proving.recursion.children import NO_KEY
+from proving.recursion.join import JOIN_SLOTS, SlotInputs, slot_inputs
+from proving.recursion.programs import RecursionProgram
+from proving.recursion.recursive_proofs import recursive_publics
 from proving.recursion.span import (
     NO_HISTORY,
     Span,
@@ -34,12 +36,10 @@ from proving.recursion.span import (
 )
 from proving.recursion.span_proofs import (
     JOIN_KIND,
-    LIFT_KIND,
     SpanProof,
     join_inputs,
     prove_join,
     prove_lift,
-    span_publics,
     verify_span,
 )
 from proving.segment_proofs import prove_segment
@@ -53,7 +53,11 @@ LINKS = ("owner", "slot", "the number", "the statement", "the switch", "the wind
 
 
 def program() -> RecursionProgram:
-    return program_about(JOIN_KIND, join_tape, verifying_key(LIFT_KIND, BACKEND))
+    return recursive_program(JOIN_KIND, BACKEND)
+
+
+def slots() -> list[SlotInputs]:
+    return slot_inputs([verifying_key(name, BACKEND) for name in PROGRAMS[JOIN_KIND][1]])
 
 
 def word(seed: int) -> bytes:
@@ -98,20 +102,20 @@ def link_problems(
     same_window: Sequence[int] | None = None,
 ) -> set[str]:
     """Returns which claims of the links do not hold, the slots' proofs being noise."""
-    slots = slot_inputs(verifying_key(LIFT_KIND, BACKEND))
+    places = slots()
     rng = np.random.default_rng(5)
-    inputs = rng.integers(0, P, slots[-1].same_window.stop, dtype=np.uint32)
+    inputs = rng.integers(0, P, places[-1].same_window.stop, dtype=np.uint32)
     filled = [*chosen, *[chosen[-1]] * (JOIN_SLOTS - len(chosen))]
-    for number, (slot, span) in enumerate(zip(slots, filled, strict=True)):
+    for number, (slot, span) in enumerate(zip(places, filled, strict=True)):
         inputs[slot.span.start : slot.span.stop] = span.elements()
         stays = number > 0 and not opens_window(filled[number - 1], span)
-        for places, value in (
-            (slot.is_join, 0),
+        for bits, value in (
+            *[(choice, 0) for choice in slot.child.choices],
             (slot.switch, int(0 < number < len(chosen)) if switches is None else switches[number]),
             (slot.same_window, int(stays) if same_window is None else same_window[number]),
         ):
-            inputs[places.start : places.stop] = [value, 0, 0, 0, 0]
-    publics = span_publics(joined, word_elements(ZERO_WORD), word_elements(ZERO_WORD), BACKEND)
+            inputs[bits.start : bits.stop] = [value, 0, 0, 0, 0]
+    publics = recursive_publics(JOIN_KIND, joined.digest(BACKEND), NO_KEY, BACKEND)
     words = np.array(publics, dtype=np.uint32).reshape(-1, 8)
     execution = program().execution
     found = execution.problems(execution.run(words, inputs, BACKEND))
@@ -142,6 +146,7 @@ WRONG = [
     ("the number of slot 1", 1, {"first_segment": 2}),
     ("the number of slot 2", 2, {"first_segment": 1}),
     ("slot 2 opens a later window", 2, {"first_window": 2}),
+    ("slot 2 opens a later window", 2, {"first_window": 3 + 2**24 + 1}),
     ("slot 1 follows", 1, {"before": boundary(999, 10)}),
     ("slot 3 follows", 3, {"before": boundary(999, 10)}),
 ]
@@ -177,16 +182,13 @@ def test_a_window_begins_with_empty_lists_and_after_a_closed_block() -> None:
 
 
 def test_a_window_beyond_the_range_is_refused_so_that_none_comes_round_the_modulus() -> None:
-    """Two steps of less than 2^30 each would lead from window 3 past P and back below it."""
-    first, second, third, _ = spans()
-    far = replace(third, first_window=3 + 2**30, last_window=3 + 2**30)
-    back = window(far, 7, 500)
-    back = replace(back, first_window=(3 + 2**30 + 2**30) % P, last_window=7)
-    joined = join_spans(spans()[:3], BACKEND)
-    problems = link_problems([first, second, far, back], joined)
-    assert "slot 2 opens a window in range" in problems
-    assert "slot 3 opens a later window" not in problems
-    assert span_problem(join_spans([first, second, far], BACKEND), BACKEND) is not None
+    """A step of less than 2^30 would lead from a window below 2^30 to one past it, and past P to a smaller one."""
+    top = replace(spans()[1], first_window=2**30 - 3, last_window=2**30 - 3)
+    beyond, back = window(top, 2**30 + 1, 500), window(top, 7, 500)
+    joined = join_spans([top], BACKEND)
+    assert "slot 1 opens a window in range" in link_problems([top, beyond], joined)
+    assert "slot 1 opens a later window" in link_problems([top, back], joined)
+    assert span_problem(join_spans([top, beyond], BACKEND), BACKEND) is not None
 
 
 BEGIN = reopened(boundary(1, 10))
@@ -256,7 +258,7 @@ def test_lifts_are_joined_and_joins_are_joined_again() -> None:
         assert verify_span(claim, BACKEND).proven_bits >= 100
         assert claim.span.last_segment == len(segments) - 1
     execution = program().execution
-    publics = span_publics(joined.span, verifying_key(JOIN_KIND, BACKEND).digest, [0] * 8, BACKEND)
+    publics = recursive_publics(JOIN_KIND, joined.span.digest(BACKEND), NO_KEY, BACKEND)
     words = np.array(publics, dtype=np.uint32).reshape(-1, 8)
 
     def problems(change: dict[int, int]) -> set[str]:
@@ -265,12 +267,12 @@ def test_lifts_are_joined_and_joins_are_joined_again() -> None:
             inputs[place] = value
         return set(execution.problems(execution.run(words, inputs, BACKEND)))
 
-    slot = slot_inputs(verifying_key(LIFT_KIND, BACKEND))[0]
+    slot = slots()[0]
     assert problems({}) == set()
-    assert "the key of slot 0" in problems({slot.is_join.start: 1})
-    assert "the key of slot 0" in problems({slot.cap.start: 1})
-    assert "the payee of slot 0" in problems({slot.body.start + 16: 1})
-    assert "the span of slot 0" in problems({slot.body.start: 1})
+    assert "the key of slot 0" in problems({slot.child.choices[-1].start: 1})
+    assert "the key of slot 0" in problems({slot.child.cap.start: 1})
+    assert "the vk_self of slot 0" in problems({slot.child.body.start + 8: 1})
+    assert "the span of slot 0" in problems({slot.child.body.start: 1})
     foreign = SpanProof(joined.span, lifts[0].data)
     with pytest.raises(ProofRejected) as error:
         verify_span(foreign, BACKEND)

@@ -14,23 +14,21 @@ from pipelines.sample_window import sample_window
 from proving.arithmetic.modulus import EXTENSION_DEGREE
 from proving.backends.cpu import CpuBackend
 from proving.errors import ProofRejected, ProvingError, RejectionReason
-from proving.kinds import verifying_key
+from proving.kinds import recursive_program
 from proving.ledger.layout import make_layout
 from proving.ledger.witness import SegmentWitness
-from proving.recursion.lift import LIFT_SLOTS, lift_tape
-from proving.recursion.programs import RecursionProgram, program_about
+from proving.recursion.lift import LIFT_SLOTS
+from proving.recursion.programs import RecursionProgram
+from proving.recursion.recursive_proofs import payee_of, recursive_publics
 from proving.recursion.span import Span, lift_spans, span_of_segment
 from proving.recursion.span_proofs import (
     LIFT_KIND,
-    NO_KEY,
     SpanProof,
     lift_inputs,
-    payee_of,
     prove_lift,
-    span_publics,
     verify_span,
 )
-from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
+from proving.segment_proofs import prove_segment, verify_segment
 from proving.stark.air import FieldArray
 from schemas.errors import ParameterError
 from schemas.units import ZERO_WORD, word_elements
@@ -41,7 +39,7 @@ NOBODY = tuple(word_elements(ZERO_WORD))
 
 
 def program() -> RecursionProgram:
-    return program_about(LIFT_KIND, lift_tape, verifying_key(SEGMENT_KIND, BACKEND))
+    return recursive_program(LIFT_KIND, BACKEND)
 
 
 @cache
@@ -79,7 +77,7 @@ def problems(
         given = np.zeros((LIFT_SLOTS - 1, EXTENSION_DEGREE), dtype=np.uint32)
         given[:, 0] = switches
         inputs[-given.size :] = given.reshape(-1)
-    publics = span_publics(span, NO_KEY, payee, BACKEND)
+    publics = recursive_publics(LIFT_KIND, span.digest(BACKEND), payee, BACKEND)
     words: FieldArray = np.array(publics, dtype=np.uint32).reshape(-1, 8)
     execution = program().execution
     return set(execution.problems(execution.run(words, inputs, BACKEND)))
