@@ -87,7 +87,9 @@ class Sha256Lanes:
             out[start : start + len(part)] = self._digests(table, 1, words.shape[1])[: len(part)]
         return out
 
-    def _digests(self, table: np.ndarray[tuple[int, ...], np.dtype[np.int64]], blocks: int, size: int) -> Bytes:
+    def _digests(
+        self, table: np.ndarray[tuple[int, ...], np.dtype[np.int64]], blocks: int, size: int
+    ) -> Bytes:
         target = np.empty((STATE_WORDS, size), dtype=np.uint32)
         entries, place = table.ctypes.data, target.ctypes.data
 

@@ -160,7 +160,9 @@ class _Words:
         a, b, c, d, e, f, g, h = state
         chosen = builder.xor(g, builder.and_(e, builder.xor(f, g)))
         known = builder.add(word, _splat(self._vector, constant))
-        first = builder.add(builder.add(h, self._turned(e, (6, 11, 25))), builder.add(chosen, known))
+        first = builder.add(
+            builder.add(h, self._turned(e, (6, 11, 25))), builder.add(chosen, known)
+        )
         majority = builder.or_(builder.and_(a, b), builder.and_(c, builder.or_(a, b)))
         second = builder.add(self._turned(a, (2, 13, 22)), majority)
         return [builder.add(first, second), a, b, c, builder.add(d, first), e, f, g]

@@ -105,7 +105,7 @@ class Proof:
 
 def sections_of(key: LightKey) -> list[Section]:
     """Returns every section of a key's proofs, in order."""
-    cap, queries = DIGEST_BYTES << key.settings["log_cap"], key.settings["num_queries"]
+    cap, queries = DIGEST_BYTES << key.log_cap, key.settings["num_queries"]
     element, digit = ELEMENT_BYTES, ELEMENT_BYTES * DEGREE
     grinding = {name: element * (bits > 0) for name, bits in key.settings.items() if "pow" in name}
     widths = key.widths
@@ -127,7 +127,7 @@ def sections_of(key: LightKey) -> list[Section]:
     parts.append(("final_polynomial", digit << key.settings["log_final_length"], element))
     parts.append(("query_nonce", grinding["query_pow_bits"], element))
     for name, width in widths.items():
-        log_cap = key.log_key_cap if name == "fixed" else key.settings["log_cap"]
+        log_cap = key.log_key_cap if name == "fixed" else key.log_cap
         parts.append((f"{name}_rows", queries * element * width, element))
         parts.append((f"{name}_paths", queries * DIGEST_BYTES * (key.log_size - log_cap), 1))
     for number, layer in enumerate(key.layers):
@@ -159,7 +159,9 @@ def _check_header(key: LightKey, data: bytes) -> None:
         raise ProofMalformed("unknown_version", "header", PROTOCOL_VERSION, version)
     known, named = key_hex(key.digest), key_hex(digest)
     if known != named:
-        expected = f"the one key that this light client knows, {known} (a newer client knows newer keys)"
+        expected = (
+            f"the one key that this light client knows, {known} (a newer client knows newer keys)"
+        )
         raise ProofRejected("unknown_key", "header", expected, named)
     if kind != key.kind:
         raise ProofMalformed("unknown_key", "header", f"kind {key.kind}", kind)

@@ -46,6 +46,10 @@ class Operation(IntEnum):
     MUL_BB = 9
 
 
+NARROW = frozenset({Operation.ADD_BB, Operation.SUB_BB, Operation.MUL_BB})
+"""Operations whose result is a base element."""
+
+
 class LookupValues(NamedTuple):
     """Lookup challenges and the verifier's own share.
 
@@ -60,7 +64,9 @@ class LookupValues(NamedTuple):
     share: Element
 
 
-def lookup_values(key: LightKey, publics: Sequence[int], alpha: Element, beta: Element) -> LookupValues:
+def lookup_values(
+    key: LightKey, publics: Sequence[int], alpha: Element, beta: Element
+) -> LookupValues:
     """Sums the verifier's own messages.
 
     Raises:
@@ -104,6 +110,7 @@ def check_identity(
     opened: dict[str, list[Element]],
     publics: Sequence[int],
     lookup: LookupValues,
+    *,
     challenge: Element,
     point: Element,
 ) -> None:
@@ -121,10 +128,12 @@ def check_identity(
     for name in ("fixed", "main", "main_next", "lookup", "lookup_next"):
         columns += opened[name]
     selectors = [multiply(vanishing, at_first), multiply(vanishing, at_last), from_last]
-    scalars = [k for element in (lookup.alpha, *lookup.beta_powers, lookup.share) for k in element]
-    values: list[Element | int] = [*columns, *publics, *selectors, *scalars, *key.constants]
+    narrow = [*publics]
+    for element in (lookup.alpha, *lookup.beta_powers, lookup.share):
+        narrow += element
+    narrow += key.constants
     left = ZERO
-    for value in reversed(evaluate(key, values)):
+    for value in reversed(evaluate(key, [*columns, *selectors], narrow)):
         left = add(multiply(left, challenge), value)
     left = reduce(left)
     right = multiply(_quotient(opened["quotient"], raised), vanishing)
@@ -140,37 +149,39 @@ def _quotient(chunks: Sequence[Element], raised: Element) -> Element:
     return reduce(total)
 
 
-def evaluate(key: LightKey, values: list[Element | int]) -> list[Element]:
-    """Runs the constraint program; values are its inputs and constants, and take its nodes."""
-    put = values.append
+def evaluate(key: LightKey, wide: list[Element], narrow: list[int]) -> list[Element]:
+    """Runs the constraint program.
+
+    Args:
+        key: Has the program.
+        wide: Its inputs in the challenge field; takes the results in it.
+        narrow: Its inputs and constants in the base field; takes the results in it.
+    """
+    put = wide.append
     for code, left, right in key.nodes:
-        a, b = values[left], values[right]
-        if code == 8:  # MUL_EB
-            a0, a1, a2, a3, a4 = a
+        if (
+            code == 8
+        ):  # MUL_EB; the codes are written out because looking them up takes as long as the work
+            a0, a1, a2, a3, a4 = wide[left]
+            b = narrow[right]
             put((a0 * b, a1 * b, a2 * b, a3 * b, a4 * b))
         elif code == 7:  # MUL_EE
-            put(multiply(a, b))
+            put(multiply(wide[left], wide[right]))
         elif code == 3:  # SUB_EE
-            a0, a1, a2, a3, a4 = a
-            b0, b1, b2, b3, b4 = b
-            put((a0 - b0, a1 - b1, a2 - b2, a3 - b3, a4 - b4))
+            put(subtract(wide[left], wide[right]))
         elif code == 0:  # ADD_EE
-            a0, a1, a2, a3, a4 = a
-            b0, b1, b2, b3, b4 = b
-            put((a0 + b0, a1 + b1, a2 + b2, a3 + b3, a4 + b4))
+            put(add(wide[left], wide[right]))
+        elif code in NARROW:
+            narrow.append(_narrow(code, narrow[left], narrow[right]))
+        elif code == Operation.SUB_BE:
+            put(subtract((narrow[left], 0, 0, 0, 0), wide[right]))
         else:
-            put(_rare(code, a, b))
-    return [values[place] for place in key.outputs]
+            sign = 1 if code == Operation.ADD_EB else -1
+            put(add(wide[left], (sign * narrow[right], 0, 0, 0, 0)))
+    return [wide[place] for place in key.outputs]
 
 
-def _rare(code: int, a: Element | int, b: Element | int) -> Element | int:
-    """Does the operations that have a base element on the left, or only add one."""
-    if code == Operation.ADD_EB:
-        return (a[0] + b, *a[1:])
-    if code == Operation.SUB_EB:
-        return (a[0] - b, *a[1:])
-    if code == Operation.SUB_BE:
-        return (a - b[0], -b[1], -b[2], -b[3], -b[4])
+def _narrow(code: int, a: int, b: int) -> int:
     if code == Operation.ADD_BB:
         return (a + b) % P
     return (a - b) % P if code == Operation.SUB_BB else a * b % P

@@ -15,7 +15,7 @@ from proving.light.errors import KeyDamaged
 
 KEY_FILE = Path(__file__).with_name("wrap_key.json")
 
-KEY_FILE_SHA256 = "38a3a764fb9171c26b2661f2cbd0c6a620186219095d3934fabce1649eed13a4"
+KEY_FILE_SHA256 = "06c081803b0487326fe8662085a3c00b679eb58e1c38a8ec4be9602acfad59ce"
 """SHA-256 of the file, hexadecimal; another file is refused."""
 
 PROTOCOL_VERSION = 2
@@ -81,9 +81,10 @@ class LightKey:
         messages: The verifier's own messages.
         cap: Digests of the preprocessed columns' tree.
         layers: FRI layers.
-        constants: Constants of the constraint program; their nodes follow its inputs'.
-        nodes: Its operations, in an order in which they can be done; their nodes follow the constants'.
-        outputs: Nodes whose values are combined.
+        constants: Constants of the constraint program, after its inputs in the base field.
+        nodes: Its operations, in an order in which they can be done. Results in the challenge field and in the base
+            field are counted apart, each after the inputs there.
+        outputs: Results whose values are combined.
     """
 
     kind: int
@@ -103,6 +104,11 @@ class LightKey:
     constants: tuple[int, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[int, ...]
+
+    @property
+    def log_cap(self) -> int:
+        """Base-2 logarithm of the cap of a proof's own columns."""
+        return min(self.settings["log_cap"], self.log_size)
 
     @property
     def log_size(self) -> int:

@@ -14,7 +14,13 @@ NODE_TAG = b"\x01"
 
 
 def check_paths(
-    rows: bytes, width: int, paths: bytes, indices: Sequence[int], cap: Sequence[bytes], where: str
+    rows: bytes,
+    width: int,
+    paths: bytes,
+    *,
+    indices: Sequence[int],
+    cap: Sequence[bytes],
+    where: str,
 ) -> None:
     """Checks that rows are what a cap commits to.
 

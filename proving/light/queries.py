@@ -93,7 +93,7 @@ def check_rows(key: LightKey, proof: Proof, indices: Sequence[int]) -> None:
         cap = key.cap if name == "fixed" else proof.digests(f"{name}_cap")
         paths = proof.raw(f"{name}_paths") if proof.has(f"{name}_paths") else b""
         where = f"{name} columns"
-        check_paths(proof.raw(f"{name}_rows"), width, paths, indices, cap, where)
+        check_paths(proof.raw(f"{name}_rows"), width, paths, indices=indices, cap=cap, where=where)
 
 
 def first_layer(
@@ -148,7 +148,7 @@ def check_layers(
         raw, arity = proof.raw(f"layer{number}_leaves"), 1 << layer.log_arity
         paths = proof.raw(f"layer{number}_paths") if proof.has(f"layer{number}_paths") else b""
         cap = proof.digests(f"layer{number}_cap")
-        check_paths(raw, arity * DEGREE, paths, places, cap, where)
+        check_paths(raw, arity * DEGREE, paths, indices=places, cap=cap, where=where)
         held = proof.field_elements(f"layer{number}_leaves")
         for query, (slot, value) in enumerate(zip(slots, values, strict=True)):
             found = held[arity * query + slot]

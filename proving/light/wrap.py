@@ -50,11 +50,20 @@ def verify_wrap(data: bytes) -> WrapStatement:
         ProofRejected: They name another key, or are a proof of something that does not hold.
         KeyDamaged: The client's key file is not the one that it was made with.
     """
-    key = wrap_key()
+    publics = check_proof(wrap_key(), data)
+    return WrapStatement(publics[:WORD_BYTES], publics[2 * WORD_BYTES :])
+
+
+def check_proof(key: LightKey, data: bytes) -> bytes:
+    """Verifies a proof of one key and returns its public inputs, four bytes each.
+
+    Raises:
+        ProofMalformed: The bytes are no proof of the key.
+        ProofRejected: They name another key, or are a proof of something that does not hold.
+    """
     proof = Proof(key, data)
     _Check(key, proof).run()
-    publics = proof.raw("publics")
-    return WrapStatement(publics[:WORD_BYTES], publics[2 * WORD_BYTES :])
+    return proof.raw("publics")
 
 
 class _Check:
@@ -80,7 +89,7 @@ class _Check:
         require_point_outside(key, point)
         opened = self._hear_openings()
         publics = proof.elements["publics"]
-        check_identity(key, opened, publics, lookup, challenge, point)
+        check_identity(key, opened, publics, lookup, challenge=challenge, point=point)
         self._check_work("batching_nonce", Label.BATCHING_GRINDING, "batching_pow_bits")
         batching = transcript.challenge(Label.BATCHING_CHALLENGE)
         folding = self._hear_layers()

@@ -71,8 +71,6 @@ def program_about(
     return _programs[place]
 
 
-def recursion_air(
-    make_wiring: Callable[[], Wiring], log_height: int = LOG_HEIGHT
-) -> RecursionAir:
+def recursion_air(make_wiring: Callable[[], Wiring], log_height: int = LOG_HEIGHT) -> RecursionAir:
     """Returns the circuit of a recursive kind; its wiring is made when it is asked for."""
     return RecursionAir("recursion", log_height, PUBLIC_USES, make_wiring)

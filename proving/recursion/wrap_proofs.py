@@ -37,7 +37,7 @@ def prove_shrink(
     Raises:
         ProofError: The proof does not verify, is of another kind, or of another run.
     """
-    return _again(claim, WRAPPED_KIND, SHRINK_KIND, backend, on_phase, payee)
+    return _again(claim, (WRAPPED_KIND, SHRINK_KIND), backend, on_phase, payee)
 
 
 def prove_wrap(
@@ -59,7 +59,7 @@ def prove_wrap(
         ProofError: The proof does not verify, is of another kind, or of another run.
         ProvingError: There is not enough memory.
     """
-    return _again(claim, SHRINK_KIND, WRAP_KIND, backend, on_phase, payee)
+    return _again(claim, (SHRINK_KIND, WRAP_KIND), backend, on_phase, payee)
 
 
 def verify_wrap(
@@ -82,12 +82,13 @@ def verify_wrap(
 
 def _again(
     claim: GlobalProof,
-    child: str,
-    kind: str,
+    kinds: tuple[str, str],
     backend: Backend,
     on_phase: OnPhase | None,
     payee: Sequence[int],
 ) -> GlobalProof:
+    """Proves a claim of the first kind again in the second."""
+    child, kind = kinds
     statement = claim.run.digest(backend)
     verify_recursive(claim.data, statement, (child,), backend)
     publics = recursive_publics(kind, statement, payee, backend)

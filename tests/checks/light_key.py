@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from hashlib import sha256
-from pathlib import Path
 
 from proving.arithmetic.program import Op, Program
 from proving.light.identity import Operation
@@ -12,8 +12,6 @@ from proving.recursion.public_messages import PublicPlace, public_templates
 from proving.stark.key import VerifyingKey
 from proving.stark.parameters import ProofParameters
 from proving.stark.system import InputLayout
-
-FOLDER = Path(__file__).resolve().parents[2] / "proving" / "light"
 
 CODES = {
     (Op.ADD, True, True): Operation.ADD_EE,
@@ -61,9 +59,9 @@ def light_key_digest(text: str) -> str:
 
 
 def _settings(parameters: ProofParameters) -> dict[str, int]:
-    names = [name for name in parameters.__dataclass_fields__ if name not in ("hash", "key_cap_levels")]
-    settings = dict(zip(names, parameters.elements(), strict=True))
-    return settings
+    settings = asdict(parameters)
+    names = [name for name in settings if name not in ("hash", "key_cap_levels")]
+    return dict(zip(names, parameters.elements(), strict=True))
 
 
 def _value(value: int) -> list[int]:
@@ -71,37 +69,40 @@ def _value(value: int) -> list[int]:
 
 
 def _program(program: Program, layout: InputLayout) -> dict[str, object]:
-    """Renumbers the graph: inputs, constants, operations; says of each operand which field it is of."""
+    """Renumbers the graph: a result is counted among those of its field, after the inputs there and the constants."""
     columns = layout.fixed + layout.main + layout.main_next + layout.lookup + layout.lookup_next
     rest = layout.alpha + layout.beta_powers + layout.share
-    wide = [True] * columns + [False] * layout.publics + [True] * layout.selectors + [False] * rest
+    blocks = ((True, columns), (False, layout.publics), (True, layout.selectors), (False, rest))
+    counts = {True: 0, False: 0}
+    inputs: list[tuple[bool, int]] = []
+    for is_wide, size in blocks:
+        inputs += [(is_wide, counts[is_wide] + place) for place in range(size)]
+        counts[is_wide] += size
     constants = [a for op, a, _ in program.nodes if op is Op.CONSTANT]
-    wide += [False] * len(constants)
-    places: list[int] = []
-    codes: list[int] = []
-    operands: list[tuple[int, int]] = []
-    seen = program.num_inputs
+    seen = counts[False]
+    counts[False] += len(constants)
+    places: list[tuple[bool, int]] = []
+    operations: list[tuple[int, int, int]] = []
     for op, a, b in program.nodes:
         if op is Op.INPUT:
-            places.append(a)
-            continue
-        if op is Op.CONSTANT:
-            places.append(seen)
+            places.append(inputs[a])
+        elif op is Op.CONSTANT:
+            places.append((False, seen))
             seen += 1
-            continue
-        left, right = places[a], places[b]
-        if op is not Op.SUB and wide[right] and not wide[left]:
-            left, right = right, left
-        places.append(len(wide))
-        codes.append(int(CODES[op, wide[left], wide[right]]))
-        operands.append((left, right))
-        wide.append(wide[left] or wide[right])
-    operations = {
-        "codes": codes,
-        "left": [left for left, _ in operands],
-        "right": [right for _, right in operands],
-    }
+        else:
+            left, right = places[a], places[b]
+            if op is not Op.SUB and right[0] and not left[0]:
+                left, right = right, left
+            operations.append((int(CODES[op, left[0], right[0]]), left[1], right[1]))
+            is_wide = left[0] or right[0]
+            places.append((is_wide, counts[is_wide]))
+            counts[is_wide] += 1
     outputs = [places[node] for node in program.outputs]
-    if not all(wide[place] for place in outputs):
+    if not all(is_wide for is_wide, _ in outputs):
         raise ValueError("a constraint does not depend on the trace")
-    return {"constants": constants, "operations": operations, "outputs": outputs}
+    codes, lefts, rights = zip(*operations, strict=True)
+    return {
+        "constants": constants,
+        "operations": {"codes": codes, "left": lefts, "right": rights},
+        "outputs": [place for _, place in outputs],
+    }

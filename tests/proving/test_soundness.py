@@ -121,7 +121,7 @@ def test_segment_s_proves_at_least_100_bits_and_reports_both_regimes() -> None:
 @pytest.mark.parametrize("name", [field.name for field in fields(ProofParameters)])
 def test_every_parameter_either_moves_a_round_or_is_listed_as_without_effect(name: str) -> None:
     base = replace(SEGMENT_S, log_arity=2, log_final_length=4)
-    other = "sha256" if name == "hash" else getattr(base, name) + 1
+    other: Any = "sha256" if name == "hash" else getattr(base, name) + 1
     changed = replace(base, **{name: other})
     moved = best_johnson(base, SHAPE).rounds != best_johnson(changed, SHAPE).rounds
     assert moved != (name in WITHOUT_EFFECT)
