@@ -24,11 +24,34 @@ from proving.recursion.day import DAY_NUMBER, day_tape
 from proving.recursion.epoch import epoch_tape
 from proving.recursion.join import JOIN_NUMBER, join_tape
 from proving.recursion.lift import large_lift_tape, lift_tape
-from proving.recursion.programs import RecursionProgram, program_about, recursion_air
+from proving.recursion.programs import (
+    LOG_HEIGHT,
+    RecursionProgram,
+    program_about,
+    recursion_air,
+)
 from proving.recursion.tape import Tape
+from proving.recursion.wrap import (
+    SHRINK_KIND,
+    SHRINK_LOG_HEIGHT,
+    SHRINK_NUMBER,
+    WRAP_KIND,
+    WRAP_LOG_HEIGHT,
+    WRAP_NUMBER,
+    WRAPPED_KIND,
+    shrink_tape,
+    wrap_tape,
+)
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
-from proving.stark.parameters import RECURSION, SEGMENT_L, SEGMENT_S, ProofParameters
+from proving.stark.parameters import (
+    RECURSION,
+    SEGMENT_L,
+    SEGMENT_S,
+    SHRINK,
+    WRAP,
+    ProofParameters,
+)
 from proving.stark.setup import ProvingKey, make_proving_key
 from schemas.errors import InvariantError, ParameterError
 
@@ -193,6 +216,22 @@ def registered_kinds() -> KindTable:
                 parameters=RECURSION,
                 key_digest="c2b4c95f03042b1f371b4e69ba39c944eb7ce87728b70904a13e8256ab3d8a5b",
             ),
+            ProofKind(
+                number=SHRINK_NUMBER,
+                name=SHRINK_KIND,
+                level="day",
+                make_air=lambda: _recursion(SHRINK_KIND),
+                parameters=SHRINK,
+                key_digest="266347570ec5c4290578b020d7809c3adb342134399bef5d4c2b525c97535f3d",
+            ),
+            ProofKind(
+                number=WRAP_NUMBER,
+                name=WRAP_KIND,
+                level="day",
+                make_air=lambda: _recursion(WRAP_KIND),
+                parameters=WRAP,
+                key_digest="65f57268fb942021d01c524823f8b57eff808354004be4650931fb25dce4c400",
+            ),
         ]
     )
 
@@ -203,8 +242,13 @@ PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
     "join": (join_tape, ("lift_s", "lift_l")),
     "epoch": (epoch_tape, ("lift_s", "lift_l", "join")),
     "day": (day_tape, ("epoch",)),
+    SHRINK_KIND: (shrink_tape, (WRAPPED_KIND,)),
+    WRAP_KIND: (wrap_tape, (SHRINK_KIND,)),
 }
 """Of every recursive kind: what writes its program, and the kinds whose keys are constants of it."""
+
+LOG_HEIGHTS = {SHRINK_KIND: SHRINK_LOG_HEIGHT, WRAP_KIND: WRAP_LOG_HEIGHT}
+"""Base-2 logarithms of the rows of kinds that have fewer than `LOG_HEIGHT`."""
 
 SELF_RECURSIVE = frozenset({"join", "day"})
 """Kinds that take proofs of their own kind; such a proof names its own key as `vk_self`."""
@@ -213,12 +257,14 @@ SELF_RECURSIVE = frozenset({"join", "day"})
 def recursive_program(name: str, hasher: Hasher) -> RecursionProgram:
     """Returns the program of a recursive kind; seconds the first time."""
     write, about = PROGRAMS[name]
-    return program_about(name, write, [verifying_key(kind, hasher) for kind in about])
+    keys = [verifying_key(kind, hasher) for kind in about]
+    return program_about(name, write, keys, LOG_HEIGHTS.get(name, LOG_HEIGHT))
 
 
 def _recursion(name: str) -> Air:
     """Returns the circuit of a recursive kind."""
-    return recursion_air(lambda: recursive_program(name, NumpyHasher()).wiring)
+    log_height = LOG_HEIGHTS.get(name, LOG_HEIGHT)
+    return recursion_air(lambda: recursive_program(name, NumpyHasher()).wiring, log_height)
 
 
 def verifying_key(name: str, hasher: Hasher) -> VerifyingKey:
