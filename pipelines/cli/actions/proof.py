@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from operators.event_log import EventLog, open_existing_log
 from operators.proof_files import find_or_prove
 from operators.proof_worker import process_backend
@@ -21,6 +23,9 @@ from proving.kinds import kind_named, registered_kinds, verifying_key
 from proving.ledger.air import LedgerAir
 from proving.ledger.trace import check_statement
 from proving.ledger.witness import decode_witness
+from proving.recursion.programs import PAYEE_WORD, STATEMENT_WORD
+from proving.recursion.recursive_proofs import public_word_of
+from proving.recursion.wrap import WRAP_KIND
 from proving.segment_proofs import (
     SEGMENT_KINDS,
     boundary_state_root,
@@ -32,6 +37,7 @@ from proving.stark.explain import Hearing, explain, explain_both, first_differen
 from proving.stark.key import VerifyingKey
 from proving.stark.soundness import analyse, best_johnson, unique_decoding
 from proving.stark.transcript import Label, TranscriptEvent
+from proving.verifier import AcceptancePolicy, KeyRing, VerifiedStatement, verify
 from schemas.errors import ParameterError, WireError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM
@@ -56,7 +62,8 @@ class ProofReport:
         error: Why not, or empty.
         proven_bits: Proven soundness.
         verify_ms: Time of the check alone.
-        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots.
+        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots; of a day's last
+            proof: level, kind, statement, payee.
     """
 
     file: Path
@@ -82,7 +89,7 @@ def verify_proof(call: Call, *, files: Sequence[Path]) -> ProofReport | ProofRep
     """Verifies proof files; a single one that does not hold ends the command with its error."""
     minimum = call.settings().configuration.proving.minimum_proven_bits
     hasher = NumpyHasher()
-    for name in SEGMENT_KINDS:
+    for name in (*SEGMENT_KINDS, WRAP_KIND):
         verifying_key(name, hasher)  # so that the first file's time is its own
     if len(files) == 1:
         return _report(files[0], minimum, hasher)
@@ -167,7 +174,11 @@ def _prover_side(
 ) -> tuple[Sequence[TranscriptEvent] | None, str]:
     """Returns the prover's transcript, or None, and where it comes from."""
     if against is not None:
-        return verify_segment(_read(against), hasher)[1].events, str(against)
+        other = _read(against)
+        shown = _heard(_key_of(other, hasher), other, hasher)
+        if shown.error is not None:
+            raise shown.error
+        return shown.events, str(against)
     settings = call.settings()
     stated = [event.values for event in heard.events if event.label is Label.PUBLICS]
     if not stated:
@@ -259,7 +270,12 @@ def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
 
 def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
     data = _read(file)
+    wrap = verifying_key(WRAP_KIND, hasher)
     started = time.perf_counter()
+    if read_header(data).key_digest == wrap.digest:
+        verdict = verify(data, AcceptancePolicy(KeyRing.of([wrap]), hasher, minimum_bits))
+        seconds = time.perf_counter() - started
+        return _accepted(file, data, verdict, seconds, _shown_of_wrap(verdict))
     statement, verdict = verify_segment(data, hasher, minimum_bits)
     seconds = time.perf_counter() - started
     before, after = statement.before, statement.after
@@ -281,16 +297,25 @@ def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
         "covered": list(COVERED_BY_PROOF),
         "not_covered": list(COVERED_BY_QUORUM),
     }
-    return ProofReport(
-        file,
-        len(data),
-        hashlib.sha256(data).hexdigest(),
-        True,
-        "",
-        verdict.proven_bits,
-        round(seconds * 1000, 1),
-        shown,
+    return _accepted(file, data, verdict, seconds, shown)
+
+
+def _shown_of_wrap(verdict: VerifiedStatement) -> dict[str, Any]:
+    """Returns what a day's last proof says of itself: words; whose day it is, a certificate says."""
+    statement, payee = (
+        np.array(public_word_of(verdict, place), dtype="<u4").tobytes().hex()
+        for place in (STATEMENT_WORD, PAYEE_WORD)
     )
+    kind = registered_kinds().by_number[verdict.kind].name
+    return {"level": ProofLevel.DAY.value, "kind": kind, "statement": statement, "payee": payee}
+
+
+def _accepted(
+    file: Path, data: bytes, verdict: VerifiedStatement, seconds: float, shown: dict[str, Any]
+) -> ProofReport:
+    digest = hashlib.sha256(data).hexdigest()
+    milliseconds = round(seconds * 1000, 1)
+    return ProofReport(file, len(data), digest, True, "", verdict.proven_bits, milliseconds, shown)
 
 
 def _failed(file: Path, error: ProofError) -> ProofReport:
