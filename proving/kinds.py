@@ -211,7 +211,7 @@ def registered_kinds() -> KindTable:
             ProofKind(
                 number=DAY_NUMBER,
                 name="day",
-                level="day",
+                level="day_run",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
                 key_digest="c2b4c95f03042b1f371b4e69ba39c944eb7ce87728b70904a13e8256ab3d8a5b",
@@ -219,7 +219,7 @@ def registered_kinds() -> KindTable:
             ProofKind(
                 number=SHRINK_NUMBER,
                 name=SHRINK_KIND,
-                level="day",
+                level="day_run",
                 make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
                 key_digest="266347570ec5c4290578b020d7809c3adb342134399bef5d4c2b525c97535f3d",
