@@ -67,6 +67,16 @@ def element_of(builder: CircuitBuilder, form: Form) -> Element:
     return builder.combine(weights, form.a, form.b, form.c)
 
 
+def weighted_sum(builder: CircuitBuilder, terms: Sequence[tuple[int, Element]]) -> Element:
+    """Returns the sum of k * element over (k, element), three terms the first time and two more each time after."""
+    if not terms:
+        return builder.constant(0)
+    total: Form = Form()
+    for weight, element in terms:
+        total = plus(builder, total, affine(element, weight % P))
+    return element_of(builder, total)
+
+
 def times(builder: CircuitBuilder, left: Form, right: Form) -> Form:
     """Returns the product of two forms."""
     left, right = _narrow(builder, left), _narrow(builder, right)
