@@ -159,7 +159,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="38cd7b2e0619dd452fb7405e4ad4e231f30ecf2561016f37d131b319cb1dd97a",
+                key_digest="54e400165eb56f73fa6ddd15305d550e6f0db867cbb88511a8562469d99b856e",
             ),
             ProofKind(
                 number=18,
@@ -167,7 +167,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_l"),
                 parameters=RECURSION,
-                key_digest="7f028d3fc75aab40648c6c02b3bd6b2d6965332103e1d47aa436115b2986bd3a",
+                key_digest="ce28692cc17d960d367c936e04ae2e5dd963c70d8ba6702021a142615755cb69",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
@@ -175,7 +175,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="d457f4332464427aa368781f56922b17a0996376506338746b58090ddbe77947",
+                key_digest="aee23a594b7cde5bfc54294a9ffeff2e2484650a1793f774eb0e835939bb2752",
             ),
             ProofKind(
                 number=19,
@@ -183,7 +183,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="a0f6c305be44176c17376865a22e4d033bd7b65fb650341703405e2ef5adf35d",
+                key_digest="fae3a752ff2e7306c595cb4f29617862a0a5df15355914682a9863250a3aee07",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -191,7 +191,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="52bb323df6d39a236bf66a5a54c36619a809da709c42ae5b2d23ff475d180c3e",
+                key_digest="5cce6b3dca82124ad58cbd5459974c4cd4ae085f1a8844283f3ea2646cfcac15",
             ),
         ]
     )

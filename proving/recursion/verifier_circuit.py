@@ -13,7 +13,7 @@ from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, WORD, P
 from proving.arithmetic.ntt import root_of_unity
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.layout import ROW_BITS
-from proving.recursion.polynomials import Form, affine, element_of, evaluate, plus
+from proving.recursion.polynomials import Form, affine, element_of, evaluate, weighted_sum
 from proving.recursion.public_messages import PublicPlace, public_templates
 from proving.recursion.query_circuit import BatchedPoint, QueryCircuit, QueryContext
 from proving.recursion.sections import ProofPositions
@@ -182,10 +182,7 @@ class _Child:
             builder.require_equal(f"the work of {section}", bit, zero)
         for bit in found[25:]:
             product = builder.combine((1, 0, 0, 0, 0), product, bit)
-        low: Form = Form()
-        for place, bit in enumerate(found[:24]):
-            low = plus(builder, low, affine(bit, 2**place))
-        value = element_of(builder, low)
+        value = weighted_sum(builder, [(2**place, bit) for place, bit in enumerate(found[:24])])
         builder.require(f"the form of {section}", (1, 0, 0, 0, 0), product, value, equals=zero)
 
     def _hear_lookups(self, publics: Sequence[Element]) -> list[Form]:
