@@ -146,8 +146,8 @@ def test_a_changed_element_is_refused_by_both_verifiers_for_the_same_reason() ->
     for place in rng.permutation(len(honest))[:40]:
         changed = honest.copy()
         changed[place] = (int(changed[place]) + int(rng.integers(1, 2**30))) % 2130706433
+        data = header + changed.astype("<u4").tobytes()
         with pytest.raises(ProofError) as native:
-            data = header + changed.astype("<u4").tobytes()
             verify_stark(key().verifying_key, None, data, BACKEND)
         try:
             found = problems(span, body=changed)

@@ -51,6 +51,7 @@ NO_PUBLICS = np.zeros((0, 8), dtype=np.uint32)
 
 BACKEND = CpuBackend()
 
+
 @dataclass(frozen=True)
 class Verifier:
     """A verifier circuit for one key."""
