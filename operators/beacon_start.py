@@ -23,7 +23,7 @@ from schemas.block import genesis_hash
 from schemas.config import Configuration
 from schemas.errors import WireError
 from schemas.genesis import Genesis
-from schemas.statement import read_boundary
+from schemas.statement import Boundary, read_boundary
 from schemas.topics import BEACON_SHARD, PROOFS, shard_topic
 from schemas.units import ZERO_WORD
 from schemas.wire import Reader, Writer
@@ -101,15 +101,23 @@ def open_beacon(place: BeaconPlace, snapshot: Path) -> BeaconState:
     saved = read_snapshot(snapshot, kind)
     if saved is not None:
         return _restore(place, kind, saved)
-    genesis = place.genesis
-    fee = place.configuration.admission.min_fee_micros
-    tips = {}
-    for shard in range(genesis.shards):
-        parameters = LedgerParameters(genesis.chain, shard, fee, genesis.shards)
-        ledger = genesis_ledger(parameters, place.hasher, genesis.issuer_key)
-        tips[shard] = ShardTip(0, genesis_hash(genesis.chain, shard), -1, ledger.boundary())
-    tip = genesis_tip(genesis.chain, BEACON_SHARD)
+    chain = place.genesis.chain
+    tips = {
+        shard: ShardTip(0, genesis_hash(chain, shard), -1, boundary)
+        for shard, boundary in enumerate(genesis_boundaries(place))
+    }
+    tip = genesis_tip(chain, BEACON_SHARD)
     return _state(place, kind, tip=tip, root=ZERO_WORD, tips=tips, positions={})
+
+
+def genesis_boundaries(place: BeaconPlace) -> list[Boundary]:
+    """Returns where every shard's ledger stands before its first block."""
+    genesis, fee = place.genesis, place.configuration.admission.min_fee_micros
+    parameters = (
+        LedgerParameters(genesis.chain, shard, fee, genesis.shards)
+        for shard in range(genesis.shards)
+    )
+    return [genesis_ledger(one, place.hasher, genesis.issuer_key).boundary() for one in parameters]
 
 
 def _state(

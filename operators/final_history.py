@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from operators.application import Application, BlockContent, CheckState
 from operators.consensus_chain import FinalTip
@@ -38,15 +40,61 @@ def shard_blocks(log: EventLog, shard: int) -> Iterator[FinalBlock]:
 def beacon_blocks(log: EventLog) -> Iterator[FinalBlock]:
     """Yields the final blocks of the beacon that its observer has written down, not verified."""
     for row in TopicView(log).rows(BEACON, CONSENSUS):
-        if row["sender"] != OBSERVER:
-            continue
-        try:
-            message = decode_message(row["message"])
-        except WireError:
-            continue
-        if isinstance(message, Chain) and message.certificate is not None:
-            for block in message.blocks:
-                yield block, message.certificate
+        yield from blocks_in(row)
+
+
+def blocks_in(row: Mapping[str, Any]) -> Iterator[FinalBlock]:
+    """Yields the final blocks in a row of the beacon's topic, not verified; only its observer's rows have any."""
+    if row["sender"] != OBSERVER:
+        return
+    try:
+        message = decode_message(row["message"])
+    except WireError:
+        return
+    if isinstance(message, Chain) and message.certificate is not None:
+        for block in message.blocks:
+            yield block, message.certificate
+
+
+@dataclass(slots=True)
+class CertifiedChain:
+    """Final blocks that a quorum's certificates hold up, one after the other, without executing them.
+
+    Attributes:
+        identity: Whose committee must have signed.
+        tip: Hash of the last certified block.
+        height: Its height.
+    """
+
+    identity: NodeIdentity
+    tip: bytes
+    height: int
+    _run: list[Block] = field(default_factory=list)
+
+    def take(self, block: Block, certificate: Certificate) -> list[Block]:
+        """Takes the next block with its certificate or that of a descendant; returns what is certified by it.
+
+        A block that does not follow is passed over.
+        """
+        header = block.header
+        if (header.parent_hash, header.height) == (self.tip, self.height + 1):
+            self._run = []  # whatever claimed this height before had no certificate
+        last = self._run[-1] if self._run else None
+        parent = (self.tip, self.height) if last is None else (last.hash, last.header.height)
+        if (header.parent_hash, header.height - 1) != parent:
+            if header.height > self.height:
+                _logger.warning(
+                    "a final block at height %d does not follow: passed over", header.height
+                )
+            return []
+        self._run.append(block)
+        if certificate.ballot.block_hash != block.hash:
+            return []
+        run, self._run = self._run, []
+        if not _is_certified(certificate, self.identity):
+            return []
+        self.tip, self.height = block.hash, header.height
+        return run
 
 
 def replay(
@@ -72,29 +120,17 @@ def replay(
         InvariantError: A certified block does not execute: this program or the quorum is wrong.
     """
     recent: deque[FinalBlock] = deque(maxlen=keep)
-    run: list[Block] = []
+    chain = CertifiedChain(identity, tip.hash, tip.height)
     at = tip
     for block, certificate in history:
-        header = block.header
-        if header.height <= tip.height:
+        if block.header.height <= tip.height:
             recent.append((block, certificate))
             continue
-        last = run[-1] if run else None
-        parent = (at.hash, at.height) if last is None else (last.hash, last.header.height)
-        if (header.parent_hash, header.height - 1) != parent:
-            _logger.warning(
-                "a final block at height %d does not follow: passed over", header.height
-            )
-            continue
-        run.append(block)
-        if certificate.ballot.block_hash != block.hash:
-            continue
-        if _is_certified(certificate, identity):
-            for final in run:
-                _apply(application, final)
-                recent.append((final, certificate))
-            at = FinalTip(block.hash, header.height, header.slot, header.view)
-        run = []
+        for final in chain.take(block, certificate):
+            _apply(application, final)
+            recent.append((final, certificate))
+            header = final.header
+            at = FinalTip(final.hash, header.height, header.slot, header.view)
     return at, list(recent)
 
 

@@ -13,11 +13,19 @@ from dataclasses import dataclass
 from functools import cache
 
 from proving.backends.freed_memory import keep_freed_memory
-from proving.backends.port import Backend
-from proving.errors import ProvingError
+from proving.backends.port import Backend, Hasher
+from proving.errors import ProofRejected, ProvingError, RejectionReason
 from proving.ledger.trace import statement_digest
 from proving.ledger.witness import decode_witness
-from proving.prover import PhaseSpan
+from proving.prover import OnPhase, PhaseSpan
+from proving.recursion.pyramid_work import (
+    decode_work,
+    prove_work,
+    read_said,
+    said_bytes,
+    said_digest,
+    verify_said,
+)
 from proving.segment_proofs import prove_segment, verify_segment
 from schemas.errors import ParameterError
 from schemas.job import JobEnvelope, ProofLevel
@@ -154,7 +162,7 @@ def prove_envelope(envelope: bytes) -> bytes:
 
     Raises:
         WireError: Envelope, statement or witness are not canonical.
-        ProvingError: The witness does not show the statement, or the level is not proven by this build.
+        ProvingError: The witness does not show the statement.
         ProofRejected: The proof that was made is not accepted; a defect of this machine.
         EnvironmentMissing: The configured backend cannot run here.
     """
@@ -163,22 +171,44 @@ def prove_envelope(envelope: bytes) -> bytes:
 
 def prove_job(job: JobEnvelope, backend: Backend) -> ProofResult:
     """Like `prove_envelope`, decoded and on a given backend."""
-    if job.level is not ProofLevel.SEGMENT:
-        raise ProvingError(f"this build proves segments, not {job.level.value}")
+    spans: list[PhaseSpan] = []
+    started = time.perf_counter()
+    if job.level is ProofLevel.SEGMENT:
+        proof = _prove_segment(job, backend, spans.append)
+    else:
+        said, proof = prove_work(decode_work(job.witness), backend, spans.append)
+        if said_bytes(said) != job.statement:
+            raise ProvingError("the job's witness and statement do not belong together")
+    seconds = time.perf_counter() - started
+    digest, bits = verify_job_proof(job, proof, backend)
+    listed = [{"name": s.name, "seconds": round(s.seconds, 6), "cells": s.cells} for s in spans]
+    phases = json.dumps(listed, separators=(",", ":"))
+    return ProofResult(proof, digest, bits, seconds, phases)
+
+
+def _prove_segment(job: JobEnvelope, backend: Backend, on_phase: OnPhase) -> bytes:
     statement = decode_statement(job.statement)
     witness = decode_witness(job.witness)
     place = (statement.shard, statement.window, statement.segment)
     if witness.statement != statement or place != (job.shard, job.window, job.segment):
         raise ProvingError("the job's witness, statement and place do not belong together")
-    spans: list[PhaseSpan] = []
-    started = time.perf_counter()
-    proof = prove_segment(witness, backend, spans.append)
-    seconds = time.perf_counter() - started
-    shown, verdict = verify_segment(proof.data, backend)
+    return prove_segment(witness, backend, on_phase).data
+
+
+def verify_job_proof(job: JobEnvelope, proof: bytes, hasher: Hasher) -> tuple[bytes, int]:
+    """Verifies that a proof shows a job's statement; returns the statement's digest and the proven bits.
+
+    Raises:
+        WireError: The statement is not canonical.
+        ProofError: The proof does not hold, or shows another statement.
+    """
+    if job.level is not ProofLevel.SEGMENT:
+        said = read_said(job.statement)
+        verdict = verify_said(said, proof, hasher, is_wrapped=job.level is ProofLevel.DAY)
+        return said_digest(said, hasher), verdict.proven_bits
+    statement = decode_statement(job.statement)
+    shown, verdict = verify_segment(proof, hasher)
     if shown != statement:
-        raise ProvingError("the proof shows another statement than the job's")
-    listed = [{"name": s.name, "seconds": round(s.seconds, 6), "cells": s.cells} for s in spans]
-    digest = statement_digest(statement, backend)
-    return ProofResult(
-        proof.data, digest, verdict.proven_bits, seconds, json.dumps(listed, separators=(",", ":"))
-    )
+        reason = RejectionReason.STATEMENT_MISMATCH
+        raise ProofRejected(reason, "publics", "the job's statement", "another")
+    return statement_digest(statement, hasher), verdict.proven_bits

@@ -14,11 +14,10 @@ from typing import Any
 
 from operators.event_log import Append, EventLog, LogReader, Record, StoredRecord
 from operators.jobs import Job, JobBook, JobState, RetryPolicy
-from operators.proof_worker import ProofResult
+from operators.proof_worker import ProofResult, verify_job_proof
 from operators.prover_pool import Outcome, ProverPool
 from proving.backends.port import Hasher
 from proving.errors import ProofError
-from proving.segment_proofs import verify_segment
 from schemas.errors import WireError
 from schemas.job import JobEnvelope, JobEvent
 from schemas.tables import JOBS, PROOFS, SCHEMA_HEADER, SchemaRegistry, Table, encode
@@ -170,16 +169,15 @@ class ProverRole:
         """Says whether the log holds an accepted proof of exactly this job."""
         if job.envelope is None:
             return False
-        statement = JobEnvelope.from_bytes(job.envelope).statement
+        envelope = JobEnvelope.from_bytes(job.envelope)
         for offset in self._found.get(job.job_id, []):
             for record in self.log.read(PROOFS_TOPIC, offset, 1):
                 for row in self._rows(PROOFS, record):
                     try:
-                        shown, _ = verify_segment(row["proof"], self.hasher)
-                    except ProofError:
+                        verify_job_proof(envelope, row["proof"], self.hasher)
+                    except (ProofError, WireError):
                         continue
-                    if shown.preimage() == statement:
-                        return True
+                    return True
         return False
 
     def _finish(self, outcome: Outcome) -> None:

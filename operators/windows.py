@@ -28,6 +28,7 @@ from proving.ledger.segments import cut_window
 from proving.ledger.state import Block as LedgerBlock
 from proving.ledger.state import Ledger, restore_ledger
 from proving.ledger.witness import SegmentWitness
+from proving.recursion.shard_part import link_heads
 from schemas.block import (
     MAX_PAYLOAD_BYTES,
     BlockHeader,
@@ -268,6 +269,9 @@ class WindowsStage:
             "pre_state_root": before,
             "post_state_root": last.post_state_root,
             "closed_millis": closed_millis,
+            "links": b"".join(
+                head for array in (Array.OUT, Array.INB) for head in link_heads(state.ledger, array)
+            ),
         }
         topic = shard_topic("windows", self.shard)
         return [

@@ -24,11 +24,34 @@ from proving.recursion.day import DAY_NUMBER, day_tape
 from proving.recursion.epoch import epoch_tape
 from proving.recursion.join import JOIN_NUMBER, join_tape
 from proving.recursion.lift import large_lift_tape, lift_tape
-from proving.recursion.programs import RecursionProgram, program_about, recursion_air
+from proving.recursion.programs import (
+    LOG_HEIGHT,
+    RecursionProgram,
+    program_about,
+    recursion_air,
+)
 from proving.recursion.tape import Tape
+from proving.recursion.wrap import (
+    SHRINK_KIND,
+    SHRINK_LOG_HEIGHT,
+    SHRINK_NUMBER,
+    WRAP_KIND,
+    WRAP_LOG_HEIGHT,
+    WRAP_NUMBER,
+    WRAPPED_KIND,
+    shrink_tape,
+    wrap_tape,
+)
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
-from proving.stark.parameters import RECURSION, SEGMENT_L, SEGMENT_S, ProofParameters
+from proving.stark.parameters import (
+    RECURSION,
+    SEGMENT_L,
+    SEGMENT_S,
+    SHRINK,
+    WRAP,
+    ProofParameters,
+)
 from proving.stark.setup import ProvingKey, make_proving_key
 from schemas.errors import InvariantError, ParameterError
 
@@ -159,7 +182,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="54e400165eb56f73fa6ddd15305d550e6f0db867cbb88511a8562469d99b856e",
+                key_digest="66f11b30adcaa94e11c11931b792495ad135c92e94bfa81b5f41e50846fa725a",
             ),
             ProofKind(
                 number=18,
@@ -175,7 +198,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="aee23a594b7cde5bfc54294a9ffeff2e2484650a1793f774eb0e835939bb2752",
+                key_digest="5ddbe527f2d32e739e30e24ab4bacc46c4a8767893d7db789331cd776dc9882a",
             ),
             ProofKind(
                 number=19,
@@ -183,7 +206,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="fae3a752ff2e7306c595cb4f29617862a0a5df15355914682a9863250a3aee07",
+                key_digest="26267a2f66b711798bfbb778f34c97472334951b4097aa5b1aaf971c16fecf38",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -191,7 +214,23 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="5cce6b3dca82124ad58cbd5459974c4cd4ae085f1a8844283f3ea2646cfcac15",
+                key_digest="e06ce62093221a4543d71c7345e18864ba3e377b541a7b7bba8c0612aea48057",
+            ),
+            ProofKind(
+                number=SHRINK_NUMBER,
+                name=SHRINK_KIND,
+                level="day",
+                make_air=lambda: _recursion(SHRINK_KIND),
+                parameters=SHRINK,
+                key_digest="ceaa4219b37883709c114d028a39c27673b2405905fe9a59ace395160acb9a2b",
+            ),
+            ProofKind(
+                number=WRAP_NUMBER,
+                name=WRAP_KIND,
+                level="day",
+                make_air=lambda: _recursion(WRAP_KIND),
+                parameters=WRAP,
+                key_digest="e3f8d1780706d23055b45069939142580ee13463294c7b17805c34758e896a6b",
             ),
         ]
     )
@@ -203,8 +242,13 @@ PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
     "join": (join_tape, ("lift_s", "lift_l")),
     "epoch": (epoch_tape, ("lift_s", "lift_l", "join")),
     "day": (day_tape, ("epoch",)),
+    SHRINK_KIND: (shrink_tape, (WRAPPED_KIND,)),
+    WRAP_KIND: (wrap_tape, (SHRINK_KIND,)),
 }
 """Of every recursive kind: what writes its program, and the kinds whose keys are constants of it."""
+
+LOG_HEIGHTS = {SHRINK_KIND: SHRINK_LOG_HEIGHT, WRAP_KIND: WRAP_LOG_HEIGHT}
+"""Base-2 logarithms of the rows of kinds that have fewer than `LOG_HEIGHT`."""
 
 SELF_RECURSIVE = frozenset({"join", "day"})
 """Kinds that take proofs of their own kind; such a proof names its own key as `vk_self`."""
@@ -213,12 +257,14 @@ SELF_RECURSIVE = frozenset({"join", "day"})
 def recursive_program(name: str, hasher: Hasher) -> RecursionProgram:
     """Returns the program of a recursive kind; seconds the first time."""
     write, about = PROGRAMS[name]
-    return program_about(name, write, [verifying_key(kind, hasher) for kind in about])
+    keys = [verifying_key(kind, hasher) for kind in about]
+    return program_about(name, write, keys, LOG_HEIGHTS.get(name, LOG_HEIGHT))
 
 
 def _recursion(name: str) -> Air:
     """Returns the circuit of a recursive kind."""
-    return recursion_air(lambda: recursive_program(name, NumpyHasher()).wiring)
+    log_height = LOG_HEIGHTS.get(name, LOG_HEIGHT)
+    return recursion_air(lambda: recursive_program(name, NumpyHasher()).wiring, log_height)
 
 
 def verifying_key(name: str, hasher: Hasher) -> VerifyingKey:

@@ -148,10 +148,12 @@ WINDOWS = Table(
             _required("pre_state_root", pa.binary(32)),
             _required("post_state_root", pa.binary(32)),
             _required("closed_millis", pa.int64()),
+            _optional("links", pa.binary()),
         ]
     ),
 )
-"""`windows.<shard>`: closed windows; heights are half-open."""
+"""`windows.<shard>`: closed windows; heights are half-open. `links` are the words of OUT and then of INB after the window, one for
+every shard: 64 bytes a shard."""
 
 JOBS = Table(
     "jobs",

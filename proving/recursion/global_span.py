@@ -19,7 +19,8 @@ from proving.recursion.span import MAX_WINDOW_GAP, NO_HISTORY, History, boundary
 from proving.stark.transcript import Label, Transcript
 from schemas.errors import ParameterError
 from schemas.statement import Boundary
-from schemas.units import INDEX_LIMIT, SHARD_LIMIT
+from schemas.units import INDEX_LIMIT, SHARD_LIMIT, word_elements
+from schemas.wire import Reader
 
 WordElements = tuple[int, ...]
 """Eight field elements."""
@@ -59,6 +60,21 @@ class GlobalSpan:
         transcript = Transcript(hasher)
         transcript.absorb(Label.GLOBAL_SPAN, self.elements())
         return transcript.word(Label.STATEMENT_DIGEST)
+
+
+def read_run(reader: Reader) -> GlobalSpan:
+    """Reads a run's elements, four bytes each.
+
+    Raises:
+        WireError: A field is missing or outside its range.
+    """
+    chain, shards = reader.u32("chain", INDEX_LIMIT), reader.u32("shards", SHARD_LIMIT)
+    first, end = (reader.u32(field, INDEX_LIMIT) for field in ("first_window", "end_window"))
+    for _ in range(WORD // 2):
+        reader.u32("filling", 1)
+    names = ("validators", "before", "after", "history")
+    words = [word_elements(reader.word(name)) for name in names]
+    return GlobalSpan(chain, shards, first, end, *words)
 
 
 def fold_words(left: Sequence[int], right: Sequence[int], hasher: Hasher) -> WordElements:

@@ -21,8 +21,15 @@ from proving.ledger.trace import window_rules
 from proving.ledger.trees import empty_digests
 from proving.stark.transcript import Label, Transcript
 from schemas.errors import ParameterError, WireError
-from schemas.statement import Boundary, SegmentStatement, decode_statement, order_rules
-from schemas.units import ZERO_WORD, Array, word_elements
+from schemas.statement import (
+    Boundary,
+    SegmentStatement,
+    decode_statement,
+    order_rules,
+    read_boundary,
+)
+from schemas.units import INDEX_LIMIT, SHARD_LIMIT, ZERO_WORD, Array, word_elements
+from schemas.wire import Reader
 
 History = tuple[int, ...]
 """Word that stands for the transaction lists of closed windows; zeros when there is none."""
@@ -85,6 +92,35 @@ class Span:
         return transcript.word(Label.STATEMENT_DIGEST)
 
 
+def read_span_bytes(reader: Reader) -> Span:
+    """Reads a span's elements, four bytes each.
+
+    Raises:
+        WireError: A field is missing or outside its range.
+    """
+    chain = reader.u32("chain", INDEX_LIMIT)
+    shard, shards = reader.u32("shard", SHARD_LIMIT), reader.u32("shards", SHARD_LIMIT)
+    first_window, first_segment, last_window, last_segment = (
+        reader.u32(field, INDEX_LIMIT)
+        for field in ("first_window", "first_segment", "last_window", "last_segment")
+    )
+    reader.u32("filling", 1)
+    before, after = read_boundary(reader, "before"), read_boundary(reader, "after")
+    history = word_elements(reader.word("history"))
+    return Span(
+        chain,
+        shard,
+        shards,
+        first_window,
+        first_segment,
+        last_window,
+        last_segment,
+        history,
+        before,
+        after,
+    )
+
+
 def boundary_elements(boundary: Boundary) -> list[int]:
     """Returns a boundary as public inputs show it: counters, then roots."""
     roots = [element for root in boundary.roots for element in word_elements(root)]
@@ -107,19 +143,9 @@ def span_of_segment(statement: SegmentStatement) -> Span:
     )
 
 
-def lift_spans(statements: Sequence[SegmentStatement]) -> Span:
-    """Returns the span of consecutive segments of one window, without a history.
-
-    Raises:
-        ParameterError: There are none, or one does not follow the one before, by name.
-    """
-    spans = [span_of_segment(statement) for statement in statements]
-    joined = _first(spans)
-    for number, span in enumerate(spans[1:], start=1):
-        if opens_window(joined, span):
-            raise ParameterError(f"child {number} is of another window than the first")
-        joined = _prolonged(joined, span, number, NO_HISTORY)
-    return joined
+def lift_spans(statements: Sequence[SegmentStatement], hasher: Hasher) -> Span:
+    """Returns the span of consecutive segments, over windows too; see `join_spans`."""
+    return join_spans([span_of_segment(statement) for statement in statements], hasher)
 
 
 def join_spans(spans: Sequence[Span], hasher: Hasher) -> Span:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from proving.kinds import PROGRAMS, kind_named, verifying_key
 from proving.prover import OnPhase
 from proving.recursion.children import NO_KEY
 from proving.recursion.join import JOIN_SLOTS, slot_inputs
-from proving.recursion.lift import LARGE_LIFT_SLOTS, LIFT_SLOTS
+from proving.recursion.lift import LARGE_LIFT_SLOTS, LIFT_SLOTS, WINDOW_PLACE
 from proving.recursion.recursive_proofs import (
     body_of,
     fill_child,
@@ -60,7 +61,7 @@ def prove_lift(
     """Proves that verified segments follow each other.
 
     Args:
-        proofs: Proofs of consecutive segments of one window with one payee: at most `LIFT_SLOTS` small ones or
+        proofs: Proofs of consecutive segments, over windows too, with one payee: at most `LIFT_SLOTS` small ones or
             `LARGE_LIFT_SLOTS` large ones.
         backend: Does the arithmetic.
         on_phase: Called after each phase.
@@ -72,7 +73,7 @@ def prove_lift(
     """
     segment, kind, slots = _lift_of(proofs)
     verified = [verify_segment(proof, backend, kinds=(segment,)) for proof in proofs]
-    span = lift_spans([statement for statement, _ in verified])
+    span = lift_spans([statement for statement, _ in verified], backend)
     payee = _one_payee([verdict.publics[NUM_PUBLICS - WORD :] for _, verdict in verified])
     publics = recursive_publics(kind, span.digest(backend), payee, backend)
     inputs = lift_inputs(proofs, slots)
@@ -147,16 +148,18 @@ def verify_span(
 
 
 def lift_inputs(proofs: Sequence[bytes], slots: int) -> FieldArray:
-    """Returns the private inputs of a lift: bodies of proofs, and the switches of the slots after the first.
+    """Returns the private inputs of a lift: bodies of proofs, then two bits for every slot after the first.
 
     Args:
         proofs: As many proofs of one kind of segment or fewer; the last one fills the slots left.
         slots: Segments that the lift takes.
     """
-    filled = [*proofs, *[proofs[-1]] * (slots - len(proofs))]
-    switches = np.zeros((slots - 1, EXTENSION_DEGREE), dtype=np.uint32)
-    switches[: len(proofs) - 1, 0] = 1
-    return np.concatenate([*(body_of(proof) for proof in filled), switches.reshape(-1)])
+    bodies = [body_of(proof) for proof in (*proofs, *[proofs[-1]] * (slots - len(proofs)))]
+    bits = np.zeros((slots - 1, 2, EXTENSION_DEGREE), dtype=np.uint32)
+    bits[: len(proofs) - 1, 0, 0] = 1
+    windows = [body[WINDOW_PLACE] for body in bodies]
+    bits[:, 1, 0] = [after == before for before, after in pairwise(windows)]
+    return np.concatenate([*bodies, bits.reshape(-1)])
 
 
 def join_inputs(children: Sequence[SpanProof], hasher: Hasher) -> FieldArray:

@@ -1,0 +1,288 @@
+"""The pyramid's process: follows the beacon, plans recursive proofs as jobs, and keeps the proofs that come back.
+
+It keeps nothing of its own but files named by content. At every start it folds the log again: what the beacon has
+accepted decides the trees, and a node with a proof on file is done. A job is planned when the proofs below it are
+on file; planning it twice changes nothing, because a job's id is what it proves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from operators.beacon_payload import ProofReference, decode_acceptances
+from operators.beacon_start import BeaconPlace, genesis_boundaries
+from operators.consensus_chain import genesis_tip
+from operators.event_log import EventLog, LogReader, StoredRecord
+from operators.final_headers import FinalHeaders
+from operators.final_history import CertifiedChain, blocks_in
+from operators.proof_files import proof_path, write_proof
+from operators.prover_role import record_of
+from operators.pyramid_planner import PyramidClock, PyramidPlanner, links_of_row
+from operators.pyramid_tree import Node, Segment, work_of
+from operators.record_input import input_of
+from operators.validator import identity_of
+from proving.backends.port import Hasher
+from proving.errors import ProofError
+from proving.kinds import kind_numbered
+from proving.ledger.trace import statement_digest
+from proving.recursion.pyramid_work import encode_work, said_bytes, said_digest, verify_said
+from proving.recursion.span import Span
+from proving.segment_proofs import verify_segment
+from schemas.errors import InvariantError
+from schemas.job import JobEnvelope, JobEvent, ProofLevel
+from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
+from schemas.topics import BEACON, BEACON_SHARD, shard_topic
+from schemas.topics import PROOFS as PROOFS_TOPIC
+from schemas.validators import validators_word
+
+LOGGER = logging.getLogger(__name__)
+
+POLL_RECORDS = 64
+"""Records per poll; a record of proofs may have a megabyte."""
+
+NAME = "pyramid"
+"""Name of its reader on the log, and of the worker in the events that it writes."""
+
+
+Place = tuple[str, bytes]
+"""Level of a node, and the digest of what it says."""
+
+
+@dataclass(slots=True)
+class PyramidRole:
+    """The process; `pump` is one round of its loop.
+
+    Attributes:
+        log: An open log of its own.
+        data: Data directory; proofs lie below it.
+        chain: The beacon's final blocks, certificates checked.
+        planner: What is to be proven.
+        headers: Certified headers of every shard.
+        window_of: Window of a slot.
+        hasher: Poseidon2.
+        minimum_bits: Proven bits that a proof needs.
+        waiting: Planned nodes without a proof, by level and digest of what they say, children first.
+    """
+
+    log: EventLog
+    data: Path
+    chain: CertifiedChain
+    planner: PyramidPlanner
+    headers: Sequence[FinalHeaders]
+    window_of: Callable[[int], int]
+    hasher: Hasher
+    minimum_bits: int
+    waiting: dict[Place, Node] = field(default_factory=dict)
+    _asked: set[Place] = field(default_factory=set)
+    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    _reader: LogReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Opens the reader, which fences one started before, and begins at the log's start."""
+        topics = [BEACON, PROOFS_TOPIC]
+        shards = range(len(self.planner.shards))
+        topics += [shard_topic(stem, shard) for stem in ("windows", "blocks") for shard in shards]
+        self._reader = self.log.reader(NAME, topics)
+        for topic in topics:
+            self._reader.seek(topic, 0, self.log.first_offset(topic))
+
+    def pump(self, now_millis: int) -> bool:
+        """Takes in what the log has, and plans what can be proven.
+
+        Raises:
+            FencedError: Another process of this kind was started.
+        """
+        records = self._reader.poll(POLL_RECORDS)
+        ended: list[Mapping[str, Any]] = []
+        for record in records:
+            ended += self._take(record, now_millis)
+        self._follow_blocks()
+        for tree in self.planner.plan():
+            self._enter(tree)
+        planned = list(self._planned(now_millis)) if not self._has_more(records) else []
+        if planned or ended:
+            self._reader.commit([record_of(JOBS, [row]) for row in [*planned, *ended]])
+        return bool(records)
+
+    def next_tick(self) -> int | None:
+        """News alone moves it."""
+        return None
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _has_more(self, records: list[StoredRecord]) -> bool:
+        return len(records) == POLL_RECORDS
+
+    def _take(self, record: StoredRecord, now_millis: int) -> Iterator[Mapping[str, Any]]:
+        """Takes a record; yields the rows that end jobs."""
+        if record.topic == BEACON:
+            for row in self._rows(CONSENSUS, record):
+                for block, certificate in blocks_in(row):
+                    for final in self.chain.take(block, certificate):
+                        self._accept(final.payload)
+        elif record.topic == PROOFS_TOPIC:
+            for row in self._rows(PROOFS, record):
+                if row["level"] != ProofLevel.SEGMENT and self._keep(row):
+                    yield self._event(bytes(row["job_id"]), JobEvent.ACCEPTED, now_millis)
+        elif record.topic.startswith("blocks."):
+            self.headers[int(record.topic.removeprefix("blocks."))].take(record)
+        else:
+            for row in self._rows(WINDOWS, record):
+                links = links_of_row(row, len(self.planner.shards))
+                if links is not None:
+                    self.planner.see_links(row["shard"], row["window"], links)
+
+    def _follow_blocks(self) -> None:
+        """Tells the planner which windows are over: those before the block that follows the accepted ones."""
+        for shard, progress in enumerate(self.planner.shards):
+            headers = self.headers[shard]
+            headers.forget(progress.height)
+            following = headers.headers.get(progress.height + 1)
+            if following is not None:
+                self.planner.reach(shard, self.window_of(following.slot))
+
+    def _accept(self, payload: bytes) -> None:
+        """Takes the windows that a final beacon block accepts, and puts their proofs on file."""
+        for window in decode_acceptances(payload):
+            self.planner.accept([self._segment(reference) for reference in window.proofs])
+
+    def _segment(self, reference: ProofReference) -> Segment:
+        """Returns what an accepted proof shows.
+
+        Raises:
+            InvariantError: The log does not hold the proof any more.
+        """
+        for record in self.log.read(PROOFS_TOPIC, reference.offset, 1):
+            rows = self._rows(PROOFS, record)
+            proof = bytes(rows[reference.row]["proof"]) if reference.row < len(rows) else b""
+            if record.offset == reference.offset and _sha256(proof) == reference.sha256:
+                statement, verdict = verify_segment(proof, self.hasher, self.minimum_bits)
+                digest = statement_digest(statement, self.hasher)
+                write_proof(self.data, ProofLevel.SEGMENT, digest, proof)
+                return Segment(statement, kind_numbered(verdict.kind).name)
+        raise InvariantError(
+            f"the accepted proof proofs/{reference.offset}/{reference.row} is gone"
+        )
+
+    def _enter(self, tree: Node) -> None:
+        """Enters the nodes of a tree that have no proof on file."""
+        for node in tree.nodes():
+            place = (node.level.value, said_digest(node.said, self.hasher))
+            if place not in self.waiting and self._proof_of(node) is None:
+                self.waiting[place] = node
+
+    def _keep(self, row: Mapping[str, Any]) -> bool:
+        """Puts a proof of a waiting node on file; says whether the row holds one."""
+        digest, proof = bytes(row["statement_digest"]), bytes(row["proof"])
+        place = (row["level"], digest)
+        node = self.waiting.get(place)
+        if node is None:
+            return False
+        try:
+            verify_said(
+                node.said,
+                proof,
+                self.hasher,
+                self.minimum_bits,
+                is_wrapped=node.level is ProofLevel.DAY,
+            )
+        except ProofError as error:
+            LOGGER.warning("a proof of level %s does not hold: %s", node.level, error)
+            return False
+        write_proof(self.data, node.level, digest, proof)
+        del self.waiting[place]
+        return True
+
+    def _planned(self, now_millis: int) -> Iterator[Mapping[str, Any]]:
+        """Yields the rows that plan the nodes whose children are proven, each once per start."""
+        for place, node in self.waiting.items():
+            if place in self._asked:
+                continue
+            work = work_of(node, self._proof_of)
+            if work is None:
+                continue
+            self._asked.add(place)
+            envelope = envelope_of_node(node, encode_work(work))
+            yield self._event(
+                envelope.job_id, JobEvent.PLANNED, now_millis, envelope=envelope.to_bytes()
+            )
+
+    def _proof_of(self, node: Segment | Node) -> bytes | None:
+        """Returns the proof of a node on file, or None."""
+        if isinstance(node, Segment):
+            level, digest = ProofLevel.SEGMENT, statement_digest(node.statement, self.hasher)
+        else:
+            level, digest = node.level, said_digest(node.said, self.hasher)
+        try:
+            return proof_path(self.data, level, digest).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _event(
+        self, job_id: bytes, event: JobEvent, now_millis: int, envelope: bytes | None = None
+    ) -> Mapping[str, Any]:
+        return {
+            "job_id": job_id,
+            "event": event.value,
+            "attempt": 0,
+            "worker": "" if event is JobEvent.PLANNED else NAME,
+            "at_millis": now_millis,
+            "lease_until_millis": 0,
+            "envelope": envelope,
+        }
+
+    def _rows(self, table: Table, record: StoredRecord) -> list[dict[str, Any]]:
+        batch = input_of(record, table, self._registry).batch
+        rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
+        return rows
+
+
+def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
+    """Returns the process of a chain's pyramid; proofs go below `data`."""
+    identity = identity_of(place.genesis, BEACON_SHARD, None, None)
+    clock = place.configuration.clock
+    planner = PyramidPlanner.start(
+        place.genesis.chain,
+        PyramidClock(
+            place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
+        ),
+        genesis_boundaries(place),
+        validators=validators_word(place.genesis.validator_keys),
+        hasher=place.hasher,
+    )
+    tip = genesis_tip(place.genesis.chain, BEACON_SHARD)
+    chain = CertifiedChain(identity, tip.hash, tip.height)
+    minimum = place.configuration.proving.minimum_proven_bits
+    headers = []
+    for shard in range(place.genesis.shards):
+        mine = identity_of(place.genesis, shard, None, None)
+        headers.append(FinalHeaders(mine.committee, mine.verifier))
+    return PyramidRole(
+        place.log,
+        data,
+        chain,
+        planner,
+        headers,
+        place.genesis.window_of,
+        place.hasher,
+        minimum,
+    )
+
+
+def envelope_of_node(node: Node, witness: bytes) -> JobEnvelope:
+    """Returns the job that proves a node; a node of all shards has the beacon's place."""
+    said = node.said
+    shard, segment = (
+        (said.shard, said.first_segment) if isinstance(said, Span) else (BEACON_SHARD, 0)
+    )
+    return JobEnvelope(node.level, shard, said.first_window, segment, said_bytes(said), witness)
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,181 @@
+"""The pyramid's process on a day that is proven: what it plans, what it believes, and that a restart changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operators.beacon_start import BeaconPlace
+from operators.event_log import EventLog, Record
+from operators.log_memory import MemoryLog, MemoryStore
+from operators.proof_files import proof_files
+from operators.proof_worker import prove_envelope, verify_job_proof
+from operators.prover_pool import DirectPool
+from operators.prover_role import ProverRole, record_of
+from operators.pyramid_role import PyramidRole, open_pyramid
+from operators.topic_view import TopicView
+from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.backends.cpu import CpuBackend
+from proving.recursion.global_span import GlobalSpan
+from proving.recursion.pyramid_work import read_said, said_digest
+from proving.recursion.span import Span
+from schemas.job import JobEnvelope, JobEvent, ProofLevel
+from schemas.tables import JOBS, PROOFS
+from schemas.validators import validators_word
+from tests.suites.mini_chain import MiniChain
+
+
+@dataclass
+class Pyramid:
+    """The process on a copy of a day's log.
+
+    Attributes:
+        day: Whose log it is.
+        data: Where its proofs go.
+        store: The copy.
+    """
+
+    day: MiniChain
+    data: Path
+    store: MemoryStore = field(default_factory=MemoryStore)
+    role: PyramidRole = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store.now_millis = lambda: self.day.now
+        source, copy = self.day.log(), self.log()
+        copy.create_topics(source.topics())
+        for topic in source.topics():
+            for stored in TopicView(source).records(topic):
+                copy.append(topic, [Record(stored.value, stored.headers, stored.key)])
+        self.start()
+
+    def start(self) -> None:
+        place = BeaconPlace(self.log(), self.day.genesis, self.day.configuration, NumpyHasher())
+        self.role = open_pyramid(place, self.data)
+        self.pump()
+
+    def log(self) -> EventLog:
+        return MemoryLog("memory://copy", self.store)
+
+    def pump(self) -> None:
+        while self.role.pump(self.day.now):
+            pass
+
+    def recursive(self, event: JobEvent) -> list[Mapping[str, Any]]:
+        """Returns the rows of recursive jobs with an event, as far as they can be told apart."""
+        known = {row["job_id"] for row in self.planned()}
+        rows = TopicView(self.log()).rows("jobs", JOBS)
+        return [row for row in rows if row["event"] == event and row["job_id"] in known]
+
+    def planned(self) -> list[Mapping[str, Any]]:
+        rows = TopicView(self.log()).rows("jobs", JOBS)
+        return [row for row in rows if row["event"] == JobEvent.PLANNED and is_recursive(row)]
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        output = record_of(PROOFS, [row])
+        self.log().append(output.topic, output.records)
+
+
+def is_recursive(row: Mapping[str, Any]) -> bool:
+    try:
+        return JobEnvelope.from_bytes(row["envelope"]).level is not ProofLevel.SEGMENT
+    except ValueError:
+        return False
+
+
+@pytest.fixture
+def pyramid(proven_day: MiniChain, tmp_path: Path) -> Pyramid:
+    return Pyramid(proven_day, tmp_path / "data")
+
+
+def test_a_closed_epoch_is_planned_from_what_the_beacon_accepted(pyramid: Pyramid) -> None:
+    envelopes = [JobEnvelope.from_bytes(row["envelope"]) for row in pyramid.planned()]
+    assert envelopes
+    assert {envelope.level for envelope in envelopes} == {ProofLevel.WINDOW}
+    for envelope in envelopes:
+        said = read_said(envelope.statement)
+        assert isinstance(said, Span)
+        assert (said.chain, said.shard, said.shards) == (pyramid.day.genesis.chain, 0, 1)
+    runs = [
+        node.said for node in pyramid.role.waiting.values() if isinstance(node.said, GlobalSpan)
+    ]
+    assert {run.validators for run in runs} == {validators_word(pyramid.day.genesis.validator_keys)}
+    assert runs[0].first_window == 0
+    assert len(proof_files(pyramid.data, ProofLevel.SEGMENT)) >= len(envelopes)
+
+
+def test_planning_again_changes_nothing(pyramid: Pyramid) -> None:
+    before = {row["job_id"] for row in pyramid.planned()}
+    pyramid.pump()
+    assert len(pyramid.planned()) == len(before)
+    pyramid.start()
+    assert {row["job_id"] for row in pyramid.planned()} == before
+
+
+def forged(pyramid: Pyramid, proof: bytes, **changes: Any) -> Mapping[str, Any]:
+    (_, digest), node = next(iter(pyramid.role.waiting.items()))
+    row: dict[str, Any] = {
+        "job_id": bytes(32),
+        "level": node.level.value,
+        "shard": 0,
+        "window": 0,
+        "segment": 0,
+        "statement_digest": digest,
+        "statement": b"",
+        "proof": proof,
+        "proven_bits": 200.0,
+        "prover": "nobody",
+        "prove_seconds": 0.0,
+        "phases": "[]",
+        "created_millis": 0,
+    }
+    return row | changes
+
+
+def test_a_proof_that_does_not_hold_is_not_kept(pyramid: Pyramid) -> None:
+    waiting = set(pyramid.role.waiting)
+    segment = proof_files(pyramid.data, ProofLevel.SEGMENT)[0].read_bytes()
+    for row in (
+        forged(pyramid, b""),
+        forged(pyramid, b"no proof"),
+        forged(pyramid, segment),
+        forged(pyramid, segment, statement_digest=bytes(32)),
+        forged(pyramid, segment, level="no level"),
+    ):
+        pyramid.append(row)
+    pyramid.pump()
+    assert set(pyramid.role.waiting) == waiting
+    assert pyramid.recursive(JobEvent.ACCEPTED) == []
+    assert proof_files(pyramid.data, ProofLevel.WINDOW) == []
+
+
+@pytest.mark.slow
+def test_the_epoch_is_proven_by_the_prover_and_kept(pyramid: Pyramid) -> None:
+    backend = CpuBackend(threads=2)
+    prover = ProverRole(
+        pyramid.log(), DirectPool(prove_envelope), "prover", lambda: pyramid.day.now, backend
+    )
+    for _ in range(200):
+        busy = prover.turn(0.0)
+        pyramid.pump()
+        if not pyramid.role.waiting:
+            break
+        assert busy or prover.turn(0.0), "nothing to prove and nothing proven"
+    assert not pyramid.role.waiting
+    accepted = {row["job_id"] for row in pyramid.recursive(JobEvent.ACCEPTED)}
+    assert accepted == {row["job_id"] for row in pyramid.planned()}
+    for row in pyramid.planned():
+        envelope = JobEnvelope.from_bytes(row["envelope"])
+        digest = said_digest(read_said(envelope.statement), backend)
+        (path,) = [
+            one for one in proof_files(pyramid.data, envelope.level) if one.stem == digest.hex()
+        ]
+        assert verify_job_proof(envelope, path.read_bytes(), backend)[1] >= 100
+    planned = len(pyramid.planned())
+    pyramid.start()
+    assert pyramid.role.waiting == {}
+    assert len(pyramid.planned()) == planned
