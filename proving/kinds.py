@@ -206,7 +206,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="26267a2f66b711798bfbb778f34c97472334951b4097aa5b1aaf971c16fecf38",
+                key_digest="71e5753c0cb3b408aad1a25fd7920204e09b357c26b46d4f71f96e391e9eb844",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -214,7 +214,7 @@ def registered_kinds() -> KindTable:
                 level="day_run",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="e06ce62093221a4543d71c7345e18864ba3e377b541a7b7bba8c0612aea48057",
+                key_digest="6924ad3657d5160c5916e836984ebe7d5e5b7100e6788b5012541422795f331d",
             ),
             ProofKind(
                 number=SHRINK_NUMBER,
@@ -222,7 +222,7 @@ def registered_kinds() -> KindTable:
                 level="day_run",
                 make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
-                key_digest="ceaa4219b37883709c114d028a39c27673b2405905fe9a59ace395160acb9a2b",
+                key_digest="c149c46140d3f144fbca474947eee961eac6f03b98fc8678f2927c49fd40b22d",
             ),
             ProofKind(
                 number=WRAP_NUMBER,
@@ -230,7 +230,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion(WRAP_KIND),
                 parameters=WRAP,
-                key_digest="e3f8d1780706d23055b45069939142580ee13463294c7b17805c34758e896a6b",
+                key_digest="1aa2c85632d43611870d790d8d108b2487c8b312c364e53fbc5a2520f8293977",
             ),
         ]
     )

@@ -15,7 +15,7 @@ from proving.light.errors import KeyDamaged
 
 KEY_FILE = Path(__file__).with_name("wrap_key.json")
 
-KEY_FILE_SHA256 = "bcd590613ee7926749ce068a967503df973575623eacd1e7915467e733a0718e"
+KEY_FILE_SHA256 = "66d337962faaca02d521207b8964f2dbaf770bfe8c8820a249f21855885d8a0a"
 """SHA-256 of the file, hexadecimal; another file is refused."""
 
 PROTOCOL_VERSION = 2
