@@ -23,7 +23,7 @@ from proving.ledger.air import LedgerAir
 from proving.recursion.day import DAY_NUMBER, day_tape
 from proving.recursion.epoch import epoch_tape
 from proving.recursion.join import JOIN_NUMBER, join_tape
-from proving.recursion.lift import lift_tape
+from proving.recursion.lift import large_lift_tape, lift_tape
 from proving.recursion.programs import (
     LOG_HEIGHT,
     RecursionProgram,
@@ -182,7 +182,15 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="38cd7b2e0619dd452fb7405e4ad4e231f30ecf2561016f37d131b319cb1dd97a",
+                key_digest="ed719a70c54ce90bd2b33c19206da10417cf12379e9ca942bc2fe06885ae3d2e",
+            ),
+            ProofKind(
+                number=18,
+                name="lift_l",
+                level="window",
+                make_air=lambda: _recursion("lift_l"),
+                parameters=RECURSION,
+                key_digest="7f028d3fc75aab40648c6c02b3bd6b2d6965332103e1d47aa436115b2986bd3a",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
@@ -190,7 +198,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="e3faf9382563372a75acae2146505627aff7331080f4da4f5777e721ae2b9a45",
+                key_digest="e9624d056f13b64223342a2555d09f2ecdb00d578fb74d75a91ac269e30ab712",
             ),
             ProofKind(
                 number=19,
@@ -198,7 +206,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="8969c41ff12932052aa3103eaf44c74494cffc2cde36203e5282c557cc3ab74d",
+                key_digest="c00ea731d2ca195aaffe9257c79005402a9e05276bd4380be235667308b95f30",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -206,7 +214,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="8f1cd80a40e2887796ef964412ecf311f9ac5877867411226c47222750d7b564",
+                key_digest="c2b4c95f03042b1f371b4e69ba39c944eb7ce87728b70904a13e8256ab3d8a5b",
             ),
             ProofKind(
                 number=SHRINK_NUMBER,
@@ -214,7 +222,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
-                key_digest="7c99a85a95fd101cb0381300cec469052a45ea5c312dd84de316f3795e21756a",
+                key_digest="266347570ec5c4290578b020d7809c3adb342134399bef5d4c2b525c97535f3d",
             ),
             ProofKind(
                 number=WRAP_NUMBER,
@@ -222,7 +230,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion(WRAP_KIND),
                 parameters=WRAP,
-                key_digest="fcaefb3b3b2dd860534fb7290a180822391e26720512b024742607652ed4c22e",
+                key_digest="65f57268fb942021d01c524823f8b57eff808354004be4650931fb25dce4c400",
             ),
         ]
     )
@@ -230,8 +238,9 @@ def registered_kinds() -> KindTable:
 
 PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
     "lift_s": (lift_tape, ("segment_s",)),
-    "join": (join_tape, ("lift_s",)),
-    "epoch": (epoch_tape, ("lift_s", "join")),
+    "lift_l": (large_lift_tape, ("segment_l",)),
+    "join": (join_tape, ("lift_s", "lift_l")),
+    "epoch": (epoch_tape, ("lift_s", "lift_l", "join")),
     "day": (day_tape, ("epoch",)),
     SHRINK_KIND: (shrink_tape, (WRAPPED_KIND,)),
     WRAP_KIND: (wrap_tape, (SHRINK_KIND,)),

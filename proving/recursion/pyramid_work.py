@@ -126,7 +126,7 @@ def say(work: Work, hasher: Hasher) -> Said:
         ProofError: A segment's proof does not hold.
     """
     if isinstance(work, LiftWork):
-        return lift_spans([verify_segment(proof, hasher)[0] for proof in work.proofs])
+        return lift_spans([verify_segment(proof, hasher)[0] for proof in work.proofs], hasher)
     if isinstance(work, JoinWork):
         return join_spans([child.span for child in work.children], hasher)
     if isinstance(work, DayWork):
