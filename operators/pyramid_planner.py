@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.pyramid_tree import Node, Segment, epoch_node, run_node, shard_node
+from operators.pyramid_tree import Node, Segment, epoch_node, run_node, shard_node, wrap_node
 from proving.backends.port import Hasher
 from proving.recursion.global_span import WordElements
 from proving.recursion.shard_part import LinkHeads, ShardPart, links_tree
@@ -216,7 +216,8 @@ class PyramidPlanner:
         yield hour
         if self.epoch % (clock.epochs_per_hour * clock.hours_per_day):
             return
-        yield run_node(self.hours, ProofLevel.DAY, self.hasher, is_forced=True)
+        day = run_node(self.hours, ProofLevel.DAY_RUN, self.hasher, is_forced=True)
+        yield wrap_node(day)
         self.hours = []
 
     def _windows(self, epoch: int) -> range:

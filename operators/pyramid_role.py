@@ -49,6 +49,10 @@ NAME = "pyramid"
 """Name of its reader on the log, and of the worker in the events that it writes."""
 
 
+Place = tuple[str, bytes]
+"""Level of a node, and the digest of what it says."""
+
+
 @dataclass(slots=True)
 class PyramidRole:
     """The process; `pump` is one round of its loop.
@@ -62,7 +66,7 @@ class PyramidRole:
         window_of: Window of a slot.
         hasher: Poseidon2.
         minimum_bits: Proven bits that a proof needs.
-        waiting: Planned nodes without a proof, by the digest of what they say, children first.
+        waiting: Planned nodes without a proof, by level and digest of what they say, children first.
     """
 
     log: EventLog
@@ -73,8 +77,8 @@ class PyramidRole:
     window_of: Callable[[int], int]
     hasher: Hasher
     minimum_bits: int
-    waiting: dict[bytes, Node] = field(default_factory=dict)
-    _asked: set[bytes] = field(default_factory=set)
+    waiting: dict[Place, Node] = field(default_factory=dict)
+    _asked: set[Place] = field(default_factory=set)
     _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     _reader: LogReader = field(init=False)
 
@@ -169,34 +173,41 @@ class PyramidRole:
     def _enter(self, tree: Node) -> None:
         """Enters the nodes of a tree that have no proof on file."""
         for node in tree.nodes():
-            digest = said_digest(node.said, self.hasher)
-            if digest not in self.waiting and self._proof_of(node) is None:
-                self.waiting[digest] = node
+            place = (node.level.value, said_digest(node.said, self.hasher))
+            if place not in self.waiting and self._proof_of(node) is None:
+                self.waiting[place] = node
 
     def _keep(self, row: Mapping[str, Any]) -> bool:
         """Puts a proof of a waiting node on file; says whether the row holds one."""
-        node = self.waiting.get(bytes(row["statement_digest"]))
+        digest, proof = bytes(row["statement_digest"]), bytes(row["proof"])
+        place = (row["level"], digest)
+        node = self.waiting.get(place)
         if node is None:
             return False
-        digest, proof = bytes(row["statement_digest"]), bytes(row["proof"])
         try:
-            verify_said(node.said, proof, self.hasher, self.minimum_bits)
+            verify_said(
+                node.said,
+                proof,
+                self.hasher,
+                self.minimum_bits,
+                is_wrapped=node.level is ProofLevel.DAY,
+            )
         except ProofError as error:
             LOGGER.warning("a proof of level %s does not hold: %s", node.level, error)
             return False
         write_proof(self.data, node.level, digest, proof)
-        del self.waiting[digest]
+        del self.waiting[place]
         return True
 
     def _planned(self, now_millis: int) -> Iterator[Mapping[str, Any]]:
         """Yields the rows that plan the nodes whose children are proven, each once per start."""
-        for digest, node in self.waiting.items():
-            if digest in self._asked:
+        for place, node in self.waiting.items():
+            if place in self._asked:
                 continue
             work = work_of(node, self._proof_of)
             if work is None:
                 continue
-            self._asked.add(digest)
+            self._asked.add(place)
             envelope = envelope_of_node(node, encode_work(work))
             yield self._event(
                 envelope.job_id, JobEvent.PLANNED, now_millis, envelope=envelope.to_bytes()

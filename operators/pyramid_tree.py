@@ -15,7 +15,15 @@ from proving.recursion.day import DAY_SLOTS
 from proving.recursion.global_proofs import EpochChildren, GlobalProof
 from proving.recursion.global_span import GlobalSpan, WordElements, join_runs, merge_shards
 from proving.recursion.join import JOIN_SLOTS
-from proving.recursion.pyramid_work import DayWork, EpochWork, JoinWork, LiftWork, Said, Work
+from proving.recursion.pyramid_work import (
+    DayWork,
+    EpochWork,
+    JoinWork,
+    LiftWork,
+    Said,
+    Work,
+    WrapWork,
+)
 from proving.recursion.shard_part import ShardPart
 from proving.recursion.span import Span, join_spans, lift_spans
 from proving.recursion.span_proofs import LIFTS, SpanProof
@@ -133,6 +141,11 @@ def run_node(
     )
 
 
+def wrap_node(day: Node) -> Node:
+    """Returns the node that says the same as a day's run, in a proof for light clients."""
+    return Node(ProofLevel.DAY, day.said, (day,))
+
+
 def work_of(node: Node, proof_of: ProofOf) -> Work | None:
     """Returns the work of a node, or None while a child's proof is missing."""
     proofs = [proof_of(child) for child in node.children]
@@ -148,6 +161,8 @@ def work_of(node: Node, proof_of: ProofOf) -> Work | None:
                 for child, proof in zip(node.children, found, strict=True)
             )
         )
+    if node.level is ProofLevel.DAY:
+        return WrapWork(GlobalProof(_global(node), found[0]))
     if node.parts:
         return EpochWork(_epoch_children(node, node.said, found))
     return DayWork(

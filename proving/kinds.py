@@ -182,7 +182,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="ed719a70c54ce90bd2b33c19206da10417cf12379e9ca942bc2fe06885ae3d2e",
+                key_digest="66f11b30adcaa94e11c11931b792495ad135c92e94bfa81b5f41e50846fa725a",
             ),
             ProofKind(
                 number=18,
@@ -190,7 +190,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_l"),
                 parameters=RECURSION,
-                key_digest="7f028d3fc75aab40648c6c02b3bd6b2d6965332103e1d47aa436115b2986bd3a",
+                key_digest="ce28692cc17d960d367c936e04ae2e5dd963c70d8ba6702021a142615755cb69",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
@@ -198,7 +198,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="e9624d056f13b64223342a2555d09f2ecdb00d578fb74d75a91ac269e30ab712",
+                key_digest="5ddbe527f2d32e739e30e24ab4bacc46c4a8767893d7db789331cd776dc9882a",
             ),
             ProofKind(
                 number=19,
@@ -206,23 +206,23 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="c00ea731d2ca195aaffe9257c79005402a9e05276bd4380be235667308b95f30",
+                key_digest="26267a2f66b711798bfbb778f34c97472334951b4097aa5b1aaf971c16fecf38",
             ),
             ProofKind(
                 number=DAY_NUMBER,
                 name="day",
-                level="day",
+                level="day_run",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="c2b4c95f03042b1f371b4e69ba39c944eb7ce87728b70904a13e8256ab3d8a5b",
+                key_digest="e06ce62093221a4543d71c7345e18864ba3e377b541a7b7bba8c0612aea48057",
             ),
             ProofKind(
                 number=SHRINK_NUMBER,
                 name=SHRINK_KIND,
-                level="day",
+                level="day_run",
                 make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
-                key_digest="266347570ec5c4290578b020d7809c3adb342134399bef5d4c2b525c97535f3d",
+                key_digest="ceaa4219b37883709c114d028a39c27673b2405905fe9a59ace395160acb9a2b",
             ),
             ProofKind(
                 number=WRAP_NUMBER,
@@ -230,7 +230,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion(WRAP_KIND),
                 parameters=WRAP,
-                key_digest="65f57268fb942021d01c524823f8b57eff808354004be4650931fb25dce4c400",
+                key_digest="e3f8d1780706d23055b45069939142580ee13463294c7b17805c34758e896a6b",
             ),
         ]
     )

@@ -15,7 +15,7 @@ from proving.light.errors import KeyDamaged
 
 KEY_FILE = Path(__file__).with_name("wrap_key.json")
 
-KEY_FILE_SHA256 = "72193f1c7eab186765131e47c06dbd7fd54a10aa120df9ce2dc4952949b005c5"
+KEY_FILE_SHA256 = "bcd590613ee7926749ce068a967503df973575623eacd1e7915467e733a0718e"
 """SHA-256 of the file, hexadecimal; another file is refused."""
 
 PROTOCOL_VERSION = 2

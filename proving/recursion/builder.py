@@ -10,11 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD, P
-from proving.recursion.layout import CELLS, FMA_SLOTS, ROW_BITS, ROW_WORDS, SLOTS
+from proving.recursion.layout import (
+    CELLS,
+    COEFFICIENT_SLOTS,
+    FMA_SLOTS,
+    ROW_BITS,
+    ROW_WORDS,
+    SLOTS,
+)
 from proving.recursion.tape import (
     NOTHING,
     Bits,
     Element,
+    Evaluation,
     Move,
     MultiplyAdd,
     Permutation,
@@ -78,12 +86,14 @@ class CircuitBuilder:
         a: Element | None = None,
         b: Element | None = None,
         c: Element | None = None,
+        *,
+        cross: int = 0,
     ) -> Element:
-        """Returns k0 a b + k1 a + k2 b + k3 c + k4 for weights (k0, ..., k4), base elements."""
+        """Returns (k0 a + cross c) b + k1 a + k2 b + k3 c + k4 for weights (k0, ..., k4), base elements."""
         slots = self._slots(a, b, c)
         level = self.level_of(slots[:3])
         out = self._new_element(level)
-        self._multiply_add((*slots[:3], out), weights, Unknown.RESULT, "", level)
+        self._multiply_add((*slots[:3], out), (*weights, 1, cross), Unknown.RESULT, "", level)
         return out
 
     def require(
@@ -94,35 +104,42 @@ class CircuitBuilder:
         b: Element | None = None,
         *,
         c: Element | None = None,
+        cross: int = 0,
         equals: Element,
     ) -> None:
-        """Claims that k0 a b + k1 a + k2 b + k3 c + k4 is a known element.
+        """Claims that (k0 a + cross c) b + k1 a + k2 b + k3 c + k4 is a known element.
 
         Args:
             what: Says what is wrong when it does not hold.
             weights: (k0, ..., k4).
             a: First factor.
             b: Second factor.
-            c: Summand.
+            c: Summand, and with a weight `cross` a second first factor.
+            cross: Weight of c b.
             equals: The element it must be.
         """
         slots = (*self._slots(a, b, c)[:3], equals)
-        self._multiply_add(slots, weights, Unknown.NONE, what, self.level_of(slots))
+        level = self.level_of(slots)
+        self._multiply_add(slots, (*weights, 1, cross), Unknown.NONE, what, level)
 
     def require_equal(self, what: str, a: Element, b: Element) -> None:
         """Claims that two known elements are equal."""
         self.require(what, (0, 1, 0, 0, 0), a, equals=b)
 
-    def divide(self, what: str, numerator: Element, denominator: Element) -> Element:
-        """Returns the q with q * denominator = numerator; the program must make the denominator nonzero.
+    def divide(
+        self, what: str, numerator: Element, denominator: Element, minus: Element | None = None
+    ) -> Element:
+        """Returns the q with q * (denominator - minus) = numerator; the program must make the difference nonzero.
 
-        A denominator of zero makes the circuit unsatisfiable unless the numerator is zero too; then every
+        A difference of zero makes the circuit unsatisfiable unless the numerator is zero too; then every
         q passes, so only use it where one of them cannot vanish.
         """
-        level = self.level_of((numerator, denominator))
+        subtracted = NOTHING if minus is None else minus
+        level = self.level_of((numerator, denominator, subtracted))
         found = self._new_element(level)
-        slots = (found, denominator, NOTHING, numerator)
-        self._multiply_add(slots, (1, 0, 0, 0, 0), Unknown.FACTOR, what, level)
+        slots = (denominator, found, subtracted, numerator)
+        weights = (1, 0, 0, 0, 0, 1, 0 if minus is None else P - 1)
+        self._multiply_add(slots, weights, Unknown.FACTOR, what, level)
         return found
 
     def _multiply_add(
@@ -134,9 +151,38 @@ class CircuitBuilder:
         level: int,
     ) -> None:
         a, b, c, out = slots
-        k0, k1, k2, k3, k4 = (weight % P for weight in weights)
-        record = MultiplyAdd((a, b, c, out), (k0, k1, k2, k3, k4, 1), unknown, what, level)
+        k0, k1, k2, k3, k4, k5, k6 = (weight % P for weight in weights)
+        record = MultiplyAdd((a, b, c, out), (k0, k1, k2, k3, k4, k5, k6), unknown, what, level)
         self.tape.multiply_adds.append(record)
+
+    def evaluate(self, coefficients: Sequence[Element], variable: Element) -> Element:
+        """Returns the value of a polynomial, lowest coefficient first, four to a row."""
+        if not coefficients:
+            return self.constant(0)
+        zero = self.constant(0)
+        square = self.combine((1, 0, 0, 0, 0), variable, variable)
+        step = len(COEFFICIENT_SLOTS)
+        filled = [*coefficients, *[zero] * (-len(coefficients) % step)]
+        rows = [tuple(filled[start : start + step]) for start in range(0, len(filled), step)]
+        levels: list[int] = []
+        for row in reversed(rows):
+            known = self.level_of((*row, variable, square))
+            levels.append(max(known, levels[-1] + 1) if levels else known)
+        total = self._new_element(levels[-1])
+        last = len(rows) - 1
+        chain = [
+            Evaluation(
+                row,
+                variable,
+                square,
+                total if number == 0 else NOTHING,
+                number < last,
+                levels[last - number],
+            )
+            for number, row in enumerate(rows)
+        ]
+        self.tape.evaluations.append(chain)
+        return total
 
     def split(self, whole: Element) -> list[Element]:
         """Returns the five coordinates of an element as base elements."""

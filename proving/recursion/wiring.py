@@ -12,8 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proving.arithmetic.modulus import P
-from proving.recursion.layout import FIXED, FMA_SLOTS, NUM_FIXED, POWER_SLOTS, ROW_WORDS, TOTAL_SLOT
-from proving.recursion.tape import NOTHING, MultiplyAdd, Permutation, Source, Step, Tape, Unknown
+from proving.recursion.layout import (
+    COEFFICIENT_SLOTS,
+    FIXED,
+    FMA_SLOTS,
+    NUM_FIXED,
+    POWER_SLOTS,
+    ROW_WORDS,
+    SQUARE_SLOT,
+    TOTAL_SLOT,
+    VARIABLE_SLOT,
+)
+from proving.recursion.tape import (
+    NOTHING,
+    Evaluation,
+    MultiplyAdd,
+    Permutation,
+    Source,
+    Step,
+    Tape,
+    Unknown,
+)
 from proving.stark.air import FieldArray
 from schemas.errors import InvariantError, ParameterError
 
@@ -32,7 +51,7 @@ class Places:
         moves: (n,) rows.
         splits: (n,) rows.
         bits: (n,) rows.
-        reductions: (n,) rows of all chains' records, one after the other.
+        reductions, evaluations: (n,) rows of all chains' records, one after the other.
     """
 
     multiply_adds: Counts
@@ -40,6 +59,7 @@ class Places:
     splits: Counts
     bits: Counts
     reductions: Counts
+    evaluations: Counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,14 +174,29 @@ class _Wirer:
                     self._element("slot", number, row, power, writes=False)
                 self._element("slot", TOTAL_SLOT, row, record_of_chain.total, writes=True)
                 row += 1
+        starts.append(row)
+        for evaluations in tape.evaluations:
+            for evaluation in evaluations:
+                self._evaluation(evaluation, row)
+                row += 1
         spans = [
             np.arange(start, stop) for start, stop in zip(starts, [*starts[1:], row], strict=True)
         ]
         pairs = np.array(halves, dtype=np.int64).reshape(-1, 2)
         return Places(pairs, *spans)
 
+    def _evaluation(self, record: Evaluation, row: int) -> None:
+        self._set("evaluates", row, 1)
+        self._set("evaluates_on", row, int(record.continues))
+        places = (*COEFFICIENT_SLOTS, VARIABLE_SLOT, SQUARE_SLOT)
+        for number, read in zip(
+            places, (*record.coefficients, record.variable, record.square), strict=True
+        ):
+            self._element("slot", number, row, read, writes=False)
+        self._element("slot", TOTAL_SLOT, row, record.total, writes=True)
+
     def _multiply_add(self, record: MultiplyAdd, row: int, half: int) -> None:
-        writes = {Unknown.RESULT: 3, Unknown.FACTOR: 0, Unknown.NONE: NOTHING}[record.unknown]
+        writes = {Unknown.RESULT: 3, Unknown.FACTOR: 1, Unknown.NONE: NOTHING}[record.unknown]
         for number, element in enumerate(record.slots):
             self._element("slot", FMA_SLOTS * half + number, row, element, writes=number == writes)
         name = "second_weights" if half else "first_weights"

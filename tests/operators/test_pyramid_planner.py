@@ -10,7 +10,15 @@ from itertools import islice
 import pytest
 
 from operators.pyramid_planner import Links, PyramidClock, PyramidPlanner, links_of_row
-from operators.pyramid_tree import Node, Segment, lift_nodes, run_node, shard_node, work_of
+from operators.pyramid_tree import (
+    Node,
+    Segment,
+    lift_nodes,
+    run_node,
+    shard_node,
+    work_of,
+    wrap_node,
+)
 from pipelines.sample_shards import CHAIN, SampleEpoch, sample_epochs
 from pipelines.sample_window import sample_window
 from proving.arithmetic.poseidon2 import NumpyHasher
@@ -24,6 +32,7 @@ from proving.recursion.pyramid_work import (
     EpochWork,
     JoinWork,
     LiftWork,
+    WrapWork,
     decode_work,
     encode_work,
     prove_work,
@@ -185,7 +194,7 @@ def test_runs_are_joined_in_groups_and_a_single_one_only_if_forced() -> None:
 
 def test_a_node_has_work_once_the_proofs_below_it_are_there() -> None:
     found = trees()
-    day = run_node(found, ProofLevel.DAY, HASHER)
+    day = wrap_node(run_node(found, ProofLevel.DAY_RUN, HASHER))
     kinds = set()
     for node in day.nodes():
         last = node.children[-1]
@@ -198,7 +207,9 @@ def test_a_node_has_work_once_the_proofs_below_it_are_there() -> None:
         assert read_said(said_bytes(node.said)) == node.said
         with pytest.raises((ProofError, ParameterError)):
             prove_work(work, ReferenceBackend())
-    assert kinds == {LiftWork, EpochWork, DayWork} | ({JoinWork} if has_joins(day) else set())
+    assert kinds == {LiftWork, EpochWork, DayWork, WrapWork} | (
+        {JoinWork} if has_joins(day) else set()
+    )
 
 
 def all_but(missing: Segment | Node | None, child: Segment | Node) -> bytes | None:
