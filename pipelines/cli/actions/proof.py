@@ -59,8 +59,7 @@ class ProofReport:
         error: Why not, or empty.
         proven_bits: Proven soundness.
         verify_ms: Time of the check alone.
-        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots; of a day's last
-            proof: level, kind, statement, payee.
+        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots.
     """
 
     file: Path
