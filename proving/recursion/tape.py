@@ -221,7 +221,7 @@ class Tape:
     def arithmetic_rows(self) -> int:
         """Rows of the arithmetic lane."""
         single = len(self.moves) + len(self.splits) + len(self.bits)
-        chained = sum(map(len, [*self.reductions, *self.evaluations]))
+        chained = sum(map(len, self.reductions)) + sum(map(len, self.evaluations))
         return (len(self.multiply_adds) + 1) // 2 + single + chained
 
     @property
