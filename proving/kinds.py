@@ -182,7 +182,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="66f11b30adcaa94e11c11931b792495ad135c92e94bfa81b5f41e50846fa725a",
+                key_digest="9d0e03204be7fb21747b6d3c896f886fc98c8268caaea57cfafe3602c1492c7a",
             ),
             ProofKind(
                 number=18,
@@ -190,7 +190,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_l"),
                 parameters=RECURSION,
-                key_digest="ce28692cc17d960d367c936e04ae2e5dd963c70d8ba6702021a142615755cb69",
+                key_digest="3ef0ba067d10372c5de14b4005eeb90b5fe54e449c1f0349d3ed684829e64614",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
@@ -198,7 +198,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="5ddbe527f2d32e739e30e24ab4bacc46c4a8767893d7db789331cd776dc9882a",
+                key_digest="8b53fd40305214287641a76907bd77279e5c205207dfec1bb331a31e03baf26b",
             ),
             ProofKind(
                 number=19,
@@ -206,7 +206,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="26267a2f66b711798bfbb778f34c97472334951b4097aa5b1aaf971c16fecf38",
+                key_digest="81a2750bc7d62c5e2493fe16cd6ebe0aae96b31f902e087bbc3c2f4c058a896c",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -214,7 +214,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="e06ce62093221a4543d71c7345e18864ba3e377b541a7b7bba8c0612aea48057",
+                key_digest="5c5df92fdbf0bb3eea2ad476a96ec91867ecda3ce5adf5259a53231750f5bd1f",
             ),
             ProofKind(
                 number=SHRINK_NUMBER,
@@ -222,7 +222,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
-                key_digest="ceaa4219b37883709c114d028a39c27673b2405905fe9a59ace395160acb9a2b",
+                key_digest="c38b324b49dfca386844ee60e20a807790ac3e56ca8b170b71bbba42184a8e45",
             ),
             ProofKind(
                 number=WRAP_NUMBER,
@@ -230,7 +230,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion(WRAP_KIND),
                 parameters=WRAP,
-                key_digest="e3f8d1780706d23055b45069939142580ee13463294c7b17805c34758e896a6b",
+                key_digest="7865603ce023b249d796cc688fae1e3adf638f7e073a766c96c4ae0d88c3bf05",
             ),
         ]
     )

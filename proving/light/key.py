@@ -15,7 +15,7 @@ from proving.light.errors import KeyDamaged
 
 KEY_FILE = Path(__file__).with_name("wrap_key.json")
 
-KEY_FILE_SHA256 = "bcd590613ee7926749ce068a967503df973575623eacd1e7915467e733a0718e"
+KEY_FILE_SHA256 = "d165ce2b9d424db8b9d504871806c58ba57442e374afda8dc9a4a877b83b807f"
 """SHA-256 of the file, hexadecimal; another file is refused."""
 
 PROTOCOL_VERSION = 2
