@@ -211,7 +211,7 @@ def registered_kinds() -> KindTable:
             ProofKind(
                 number=DAY_NUMBER,
                 name="day",
-                level="day",
+                level="day_run",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
                 key_digest="5c5df92fdbf0bb3eea2ad476a96ec91867ecda3ce5adf5259a53231750f5bd1f",
@@ -219,7 +219,7 @@ def registered_kinds() -> KindTable:
             ProofKind(
                 number=SHRINK_NUMBER,
                 name=SHRINK_KIND,
-                level="day",
+                level="day_run",
                 make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
                 key_digest="c38b324b49dfca386844ee60e20a807790ac3e56ca8b170b71bbba42184a8e45",

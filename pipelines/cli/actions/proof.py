@@ -59,7 +59,8 @@ class ProofReport:
         error: Why not, or empty.
         proven_bits: Proven soundness.
         verify_ms: Time of the check alone.
-        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots.
+        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots; of a day's last
+            proof: level, kind, statement, payee.
     """
 
     file: Path
@@ -85,8 +86,6 @@ def verify_proof(call: Call, *, files: Sequence[Path]) -> ProofReport | ProofRep
     """Verifies proof files; a single one that does not hold ends the command with its error."""
     minimum = call.settings().configuration.proving.minimum_proven_bits
     hasher = NumpyHasher()
-    for name in SEGMENT_KINDS:
-        verifying_key(name, hasher)  # so that the first file's time is its own
     if len(files) == 1:
         return _report(files[0], minimum, hasher)
     reports, code = [], 0
@@ -170,7 +169,11 @@ def _prover_side(
 ) -> tuple[Sequence[TranscriptEvent] | None, str]:
     """Returns the prover's transcript, or None, and where it comes from."""
     if against is not None:
-        return verify_segment(_read(against), hasher)[1].events, str(against)
+        other = _read(against)
+        shown = _heard(_key_of(other, hasher), other, hasher)
+        if shown.error is not None:
+            raise shown.error
+        return shown.events, str(against)
     settings = call.settings()
     stated = [event.values for event in heard.events if event.label is Label.PUBLICS]
     if not stated:
@@ -263,6 +266,8 @@ def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
 def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
     data = _read(file)
     kind = registered_kinds().by_number.get(read_header(data).kind)
+    for name in SEGMENT_KINDS if kind is None else (kind.name,):
+        verifying_key(name, hasher)  # so that a file's time is its own
     started = time.perf_counter()
     if kind is not None and kind.name in PROGRAMS:
         verdict = verify_kinds(data, [kind.name], hasher, minimum_bits)
