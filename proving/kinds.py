@@ -182,7 +182,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="66f11b30adcaa94e11c11931b792495ad135c92e94bfa81b5f41e50846fa725a",
+                key_digest="9d0e03204be7fb21747b6d3c896f886fc98c8268caaea57cfafe3602c1492c7a",
             ),
             ProofKind(
                 number=18,
@@ -190,7 +190,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_l"),
                 parameters=RECURSION,
-                key_digest="ce28692cc17d960d367c936e04ae2e5dd963c70d8ba6702021a142615755cb69",
+                key_digest="3ef0ba067d10372c5de14b4005eeb90b5fe54e449c1f0349d3ed684829e64614",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
@@ -198,7 +198,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="5ddbe527f2d32e739e30e24ab4bacc46c4a8767893d7db789331cd776dc9882a",
+                key_digest="8b53fd40305214287641a76907bd77279e5c205207dfec1bb331a31e03baf26b",
             ),
             ProofKind(
                 number=19,
@@ -206,7 +206,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="71e5753c0cb3b408aad1a25fd7920204e09b357c26b46d4f71f96e391e9eb844",
+                key_digest="2cbea546e42e4d235731ea6daca6261fbc813372da0951678274816a824faf0d",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -214,7 +214,7 @@ def registered_kinds() -> KindTable:
                 level="day_run",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="6924ad3657d5160c5916e836984ebe7d5e5b7100e6788b5012541422795f331d",
+                key_digest="a21e7f50217f2502d2d360546714a22245be910b1a254014cf010548fe6e6946",
             ),
             ProofKind(
                 number=SHRINK_NUMBER,
@@ -222,7 +222,7 @@ def registered_kinds() -> KindTable:
                 level="day_run",
                 make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
-                key_digest="c149c46140d3f144fbca474947eee961eac6f03b98fc8678f2927c49fd40b22d",
+                key_digest="05c4fb1b7928c34b1c943c50b1b6967ecb16123c731dcc0974ff8d624081f148",
             ),
             ProofKind(
                 number=WRAP_NUMBER,
@@ -230,7 +230,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion(WRAP_KIND),
                 parameters=WRAP,
-                key_digest="1aa2c85632d43611870d790d8d108b2487c8b312c364e53fbc5a2520f8293977",
+                key_digest="c34ddf17e9774b0b17983a4b7f3e757775c0920734ae1c64fff4803e64657201",
             ),
         ]
     )

@@ -17,6 +17,7 @@ from proving.errors import ProvingError
 from proving.recursion.arrays import Integers, TapeArrays, tape_arrays
 from proving.recursion.extension_rows import invert_rows, multiply_rows
 from proving.recursion.layout import CELLS, ROW_BITS, ROW_WORDS, SLOTS
+from proving.recursion.schedule import schedule
 from proving.recursion.tape import NOTHING, Source, Step, Tape, Unknown
 from schemas.errors import ParameterError
 
@@ -83,7 +84,7 @@ class Execution:
             (_Run.permutations, [r.level for chain in tape.chains for r in chain]),
         ):
             kinds.append((call, levels, np.arange(len(levels))))
-        self._schedule = _schedule(kinds)
+        self._schedule = schedule(kinds)
 
     def run(self, publics: FieldArray, inputs: FieldArray, hasher: Hasher) -> Values:
         """Computes all values; whether they keep the circuit's claims is `check`'s to say.
@@ -157,21 +158,6 @@ class Execution:
         for row in np.flatnonzero(arrays.positions != NOTHING):
             uses[row] = uses_of.get((int(arrays.trees[row]), int(arrays.positions[row])), 0)
         return uses
-
-
-def _schedule(
-    kinds: Sequence[tuple[Call, Sequence[int], Integers]],
-) -> list[tuple[Call, Integers]]:
-    """Returns what to call with which records, level after level."""
-    calls: list[tuple[int, int, Call, Integers]] = []
-    for place, (call, given, numbers) in enumerate(kinds):
-        levels = np.array(given, dtype=np.int64)[numbers]
-        order = np.argsort(levels, kind="stable")
-        bounds = np.flatnonzero(np.diff(levels[order])) + 1
-        parts = [part for part in np.split(order, bounds) if len(part)]
-        calls += [(int(levels[part[0]]), place, call, numbers[part]) for part in parts]
-    calls.sort(key=lambda entry: entry[:2])
-    return [(call, part) for _, _, call, part in calls]
 
 
 def sums(arrays: TapeArrays, values: Values, numbers: Integers) -> Integers:

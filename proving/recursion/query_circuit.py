@@ -14,6 +14,7 @@ from proving.commitments.domains import coset_shift
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.layout import ROW_BITS
 from proving.recursion.polynomials import weighted_sum
+from proving.recursion.row_chains import evaluate_polynomial, reduce_inputs, reduce_words
 from proving.recursion.sections import ProofPositions
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
@@ -91,7 +92,7 @@ class QueryCircuit:
         builder = self._builder
         unit = builder.constant(pow(shift, -(2**last.log_arity), P))
         point = builder.divide("the final point", unit, inverse)
-        total = builder.evaluate(self._context.final, point)
+        total = evaluate_polynomial(builder, self._context.final, point)
         builder.require_equal(self._where("the final polynomial"), total, value)
 
     def _where(self, what: str) -> str:
@@ -167,7 +168,7 @@ class QueryCircuit:
             filled = [*row, *[zero] * (-width % 8)]
             spans[name] = range(len(positions) // 8, (len(positions) + len(filled)) // 8)
             positions += filled
-        words, total = builder.reduce_inputs(positions, context.powers)
+        words, total = reduce_inputs(builder, positions, context.powers)
         for name, span in spans.items():
             self._open(name, [words[place] for place in span], key.widths[name], key.log_size)
         x = builder.divide(
@@ -180,7 +181,7 @@ class QueryCircuit:
         prefix = [words[spans["main"].start + k] for k in range(-(-layout.main_next // 8))]
         if layout.lookup_next:
             prefix += [words[spans["lookup"].start + k] for k in range(-(-layout.lookup_next // 8))]
-        total = builder.reduce_words(prefix, context.powers)
+        total = reduce_words(builder, prefix, context.powers)
         second = self._quotient(total, context.following, x)
         return builder.combine((1, 0, 0, 1, 0), second, context.next_weight, value)
 

@@ -16,6 +16,7 @@ from proving.recursion.layout import ROW_BITS
 from proving.recursion.polynomials import Form, affine, element_of, evaluate, weighted_sum
 from proving.recursion.public_messages import PublicPlace, public_templates
 from proving.recursion.query_circuit import BatchedPoint, QueryCircuit, QueryContext
+from proving.recursion.row_chains import evaluate_polynomial
 from proving.recursion.sections import ProofPositions
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
@@ -256,13 +257,15 @@ class _Child:
         inputs += [affine(element) for element in publics]
         inputs += [*selectors, *lookup]
         values = evaluate(builder, key.system.program, inputs)
-        total = builder.evaluate([element_of(builder, value) for value in values], challenge)
+        total = evaluate_polynomial(
+            builder, [element_of(builder, value) for value in values], challenge
+        )
         low = opened["quotient"][:EXTENSION_DEGREE]
         high = opened["quotient"][EXTENSION_DEGREE:]
         chunks = [
             builder.combine((1, 0, 0, 1, 0), raised, b, a) for a, b in zip(low, high, strict=True)
         ]
-        quotient = builder.evaluate(chunks, builder.constant(0, 1))
+        quotient = evaluate_polynomial(builder, chunks, builder.constant(0, 1))
         weights = (1, 0, P - 1, 0, 0)
         builder.require("the constraints", weights, raised, quotient, equals=total)
 
@@ -340,7 +343,7 @@ class _Child:
         builder, values = self._builder, list[Element]()
         for row in rows:
             values += [*row, *[builder.constant(0)] * (whole_words(len(row)) - len(row))]
-        return builder.evaluate(values, challenge)
+        return evaluate_polynomial(builder, values, challenge)
 
     def _power(self, base: Element, exponent: int) -> Element:
         builder, result = self._builder, None

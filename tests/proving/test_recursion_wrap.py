@@ -99,8 +99,8 @@ def test_the_kinds_are_the_last_of_a_day_and_their_figures_hold() -> None:
     shrink, wrap = (verifying_key(kind, BACKEND) for kind in (SHRINK_KIND, WRAP_KIND))
     levels = {kind.name: (kind.number, kind.level) for kind in registered_kinds().kinds}
     assert (levels[SHRINK_KIND], levels[WRAP_KIND]) == ((22, "day_run"), (21, "day"))
-    assert (shrink.log_height, shrink.log_size, proof_bytes(shrink)) == (14, 18, 184_420)
-    assert (wrap.log_height, wrap.log_size, proof_bytes(wrap)) == (13, 21, 85_694)
+    assert (shrink.log_height, shrink.log_size, proof_bytes(shrink)) == (13, 17, 174_260)
+    assert (wrap.log_height, wrap.log_size, proof_bytes(wrap)) == (13, 21, 86_078)
     assert (shrink.proven_bits, wrap.proven_bits) == (100, 100)
     assert wrap.parameters.digests.collision_bits == 104
     assert plan_memory(wrap).peak < PROVER_GIB * 2**30
@@ -127,7 +127,7 @@ def test_the_proof_of_a_day_is_verified_by_both_verifiers_and_by_nothing_else(
 ) -> None:
     claim, key = wrapped(), verifying_key(WRAP_KIND, BACKEND)
     verdict = verify_wrap(claim, BACKEND)
-    assert (verdict.proven_bits, len(claim.data)) == (100, 85_694)
+    assert (verdict.proven_bits, len(claim.data)) == (100, 86_078)
     assert claim.run.validators == VALIDATORS
     found = verify_light(claim.data)
     assert found.statement == np.array(claim.run.digest(BACKEND), dtype="<u4").tobytes()
