@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from operators.beacon_payload import ProofReference, decode_acceptances
 from operators.beacon_start import BeaconPlace, genesis_boundaries
 from operators.consensus_chain import genesis_tip
 from operators.event_log import EventLog, LogReader, StoredRecord
@@ -31,6 +30,7 @@ from proving.ledger.trace import statement_digest
 from proving.recursion.pyramid_work import encode_work, said_bytes, said_digest, verify_said
 from proving.recursion.span import Span
 from proving.segment_proofs import verify_segment
+from schemas.beacon_payload import ProofReference, decode_acceptances
 from schemas.errors import InvariantError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel
 from schemas.statement import SegmentStatement
@@ -127,7 +127,7 @@ class PyramidRole:
 
     def _accept(self, payload: bytes) -> None:
         """Takes the windows that a final beacon block accepts, and puts their proofs on file."""
-        for window in decode_acceptances(payload):
+        for window in decode_acceptances(payload).windows:
             self.planner.accept([self._segment(reference) for reference in window.proofs])
 
     def _segment(self, reference: ProofReference) -> SegmentStatement:

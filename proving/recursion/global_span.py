@@ -44,9 +44,14 @@ def boundary_word(boundary: Boundary, hasher: Hasher) -> WordElements:
 
 def chain_state(boundaries: Sequence[Boundary], hasher: Hasher) -> WordElements:
     """Returns the word that stands for where all shards are, between two windows; folded in their order."""
+    return fold_states([boundary_word(boundary, hasher) for boundary in boundaries], hasher)
+
+
+def fold_states(words: Sequence[WordElements], hasher: Hasher) -> WordElements:
+    """Returns the state of shards whose boundaries' words are given, in their order."""
     state = NO_HISTORY
-    for boundary in boundaries:
-        state = fold_words(state, boundary_word(boundary, hasher), hasher)
+    for word in words:
+        state = fold_words(state, word, hasher)
     return state
 
 
