@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operators.application import BlockContent
+from operators.application import BlockContent, CheckState
 from operators.beacon import BeaconApplication, BeaconBranch, ShardTip
 from operators.beacon_evidence import ProofShelf
 from operators.beacon_runs import RunRules, RunShelf, RunTip
