@@ -82,7 +82,7 @@ class ProofShelf:
         """Takes a record of `proofs`; rows that claim nothing sensible are passed over."""
         self.end = record.offset + 1
         for position, row in enumerate(self._rows(record)):
-            if row["level"] == ProofLevel.DAY:
+            if row["level"] == ProofLevel.DAY_RUN:
                 self.runs.take((record.offset, position), row)
             if row["level"] != ProofLevel.SEGMENT:
                 continue

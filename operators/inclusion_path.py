@@ -16,7 +16,13 @@ from proving.ledger.witness import SegmentWitness
 from proving.ledger.words import block_word, transaction_word
 from proving.light.inclusion import HistoryFold, Inclusion, RunFold
 from proving.recursion.global_span import GlobalSpan, join_runs
-from proving.recursion.span import NO_HISTORY, Span, join_spans, opens_window
+from proving.recursion.span import (
+    NO_HISTORY,
+    Span,
+    join_spans,
+    opens_window,
+    span_of_segment,
+)
 from schemas.errors import InvariantError, ParameterError
 from schemas.run import WordElements
 from schemas.transactions import Transaction, TransactionKind
@@ -159,8 +165,8 @@ def _in_part(tree: Node, span: Span, window: int, hasher: Hasher) -> Closed:
 
 def _in_spans(node: Segment | Node, window: int, hasher: Hasher) -> Closed | None:
     """Returns how a window is closed below a node, or None if it is closed above it or not there."""
-    if isinstance(node, Segment) or isinstance(node.children[0], Segment):
-        return None  # a lift is of one window
+    if isinstance(node, Segment):
+        return None
     joined = _span(node.children[0])
     found = _in_spans(node.children[0], window, hasher)
     for child in node.children[1:]:
@@ -178,7 +184,9 @@ def _in_spans(node: Segment | Node, window: int, hasher: Hasher) -> Closed | Non
 
 
 def _span(node: Segment | Node) -> Span:
-    if isinstance(node, Node) and isinstance(node.said, Span):
+    if isinstance(node, Segment):
+        return span_of_segment(node.statement)
+    if isinstance(node.said, Span):
         return node.said
     raise InvariantError("a tree of one shard holds what is not a span")
 

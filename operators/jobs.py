@@ -73,7 +73,7 @@ class Job:
     Attributes:
         job_id: 32 bytes.
         envelope: Canonical envelope bytes; dropped (None) once the job is accepted.
-        order: Position among planned jobs; work is handed out in this order.
+        order: Window that the job is about, then its position among planned jobs; work is handed out in this order.
         state: See `JobState`; `leased` may have run out, ask `JobBook.state_of`.
         worker: Holder of the latest lease, or its prover once proved.
         attempt: Number of the latest attempt, from 1; 0 before the first.
@@ -86,7 +86,7 @@ class Job:
 
     job_id: bytes
     envelope: bytes | None
-    order: int
+    order: tuple[int, int]
     state: JobState = JobState.WAITING
     worker: str = ""
     attempt: int = 0
@@ -131,7 +131,10 @@ class JobBook:
         return job.state
 
     def ready(self, now_millis: int, limit: int) -> list[Job]:
-        """Returns up to `limit` jobs that may be leased now, oldest plan first."""
+        """Returns up to `limit` jobs that may be leased now, oldest window first.
+
+        What joins older windows thus comes before what proves newer ones: a day is finished before the next.
+        """
         found = [
             job
             for job in self.jobs.values()
@@ -141,7 +144,7 @@ class JobBook:
         return sorted(found, key=lambda job: job.order)[:limit]
 
     def held_by(self, worker: str) -> list[Job]:
-        """Returns the jobs whose latest lease is this worker's and has no end yet, oldest plan first."""
+        """Returns the jobs whose latest lease is this worker's and has no end yet, oldest window first."""
         found = [
             job
             for job in self.jobs.values()
@@ -184,10 +187,11 @@ class JobBook:
 
     def _plan(self, row: Mapping[str, Any], job: Job | None) -> bool:
         job_id, envelope = bytes(row["job_id"]), bytes(row["envelope"] or b"")
-        if (job is not None and job.state is not JobState.DEAD) or not _is_named(job_id, envelope):
+        window = _window_of(job_id, envelope)
+        if (job is not None and job.state is not JobState.DEAD) or window is None:
             return False
         if job is None:
-            self.jobs[job_id] = Job(job_id, envelope, len(self.jobs))
+            self.jobs[job_id] = Job(job_id, envelope, (window, len(self.jobs)))
             return True
         job.envelope = envelope
         job.state, job.not_before_millis = JobState.WAITING, row["at_millis"]
@@ -232,8 +236,10 @@ class JobBook:
         return True
 
 
-def _is_named(job_id: bytes, envelope: bytes) -> bool:
+def _window_of(job_id: bytes, envelope: bytes) -> int | None:
+    """Returns the window of an envelope, or None if it is not the job's."""
     try:
-        return JobEnvelope.from_bytes(envelope).job_id == job_id
+        job = JobEnvelope.from_bytes(envelope)
     except WireError:
-        return False
+        return None
+    return job.window if job.job_id == job_id else None

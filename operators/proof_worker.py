@@ -204,7 +204,7 @@ def verify_job_proof(job: JobEnvelope, proof: bytes, hasher: Hasher) -> tuple[by
     """
     if job.level is not ProofLevel.SEGMENT:
         said = read_said(job.statement)
-        verdict = verify_said(said, proof, hasher)
+        verdict = verify_said(said, proof, hasher, is_wrapped=job.level is ProofLevel.DAY)
         return said_digest(said, hasher), verdict.proven_bits
     statement = decode_statement(job.statement)
     shown, verdict = verify_segment(proof, hasher)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.pyramid_tree import Node, epoch_node, run_node, shard_node
+from operators.pyramid_tree import Node, Segment, epoch_node, run_node, shard_node, wrap_node
 from proving.backends.port import Hasher
 from proving.recursion.shard_part import LinkHeads, ShardPart, links_tree
 from proving.recursion.span import reopened
 from schemas.errors import InvariantError
 from schemas.job import ProofLevel
 from schemas.run import WordElements
-from schemas.statement import Boundary, SegmentStatement
+from schemas.statement import Boundary
 from schemas.units import ZERO_WORD, Array
 
 
@@ -58,13 +58,17 @@ class ShardProgress:
         segments: Accepted segments after it.
         windows: Links at the end of accepted windows, by window.
         window: The last accepted window, or -1.
+        height: Height of its last block.
+        reached: Window of the block after that, once it is final; no window before it will get another block.
     """
 
     at: Boundary
     links: Links
-    segments: list[SegmentStatement] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
     windows: dict[int, Links] = field(default_factory=dict)
     window: int = -1
+    height: int = 0
+    reached: int = 0
 
 
 @dataclass(slots=True)
@@ -109,21 +113,29 @@ class PyramidPlanner:
     def see_links(self, shard: int, window: int, links: Links) -> None:
         """Takes what is said that a shard's links held after a window; looked at when the window is accepted."""
         progress = self.shards[shard]
-        if window > progress.window or window in {one.window for one in progress.segments}:
+        if window > progress.window or window in {
+            one.statement.window for one in progress.segments
+        }:
             progress.windows.setdefault(window, links)
 
-    def accept(self, segments: Sequence[SegmentStatement]) -> None:
+    def accept(self, segments: Sequence[Segment]) -> None:
         """Takes an accepted window's segments.
 
         Raises:
             InvariantError: They are not of a later window than the last.
         """
-        shard, window = segments[0].shard, segments[0].window
+        first, last = segments[0].statement, segments[-1].statement
+        shard, window = first.shard, first.window
         progress = self.shards[shard]
         if window <= progress.window:
             raise InvariantError(f"window {window} of shard {shard} was accepted twice")
         progress.segments += segments
-        progress.window = window
+        progress.window, progress.height = window, last.after.height
+        progress.reached = window + 1
+
+    def reach(self, shard: int, window: int) -> None:
+        """Takes the window of the final block that follows a shard's accepted ones."""
+        self.shards[shard].reached = window
 
     def plan(self) -> Iterator[Node]:
         """Yields the trees that can be planned now: an epoch's, and at its end an hour's and a day's.
@@ -135,15 +147,19 @@ class PyramidPlanner:
             yield from self._close(tree)
 
     def _plan_epoch(self) -> Node | None:
-        """Returns the next epoch's tree once every shard has made its last block of it and its links are known."""
+        """Returns the next epoch's tree once every shard has made its last block of it and its links are known.
+
+        Raises:
+            ParameterError: What the shards did breaks a rule between them, by name.
+        """
         windows = self._windows(self.epoch)
-        if any(progress.window < windows.stop - 1 for progress in self.shards):
+        if any(progress.reached < windows.stop for progress in self.shards):
             return None
         trees: list[Node | None] = []
         parts: list[ShardPart] = []
         ends: list[Links] = []
         for progress in self.shards:
-            mine = [one for one in progress.segments if one.window in windows]
+            mine = [one for one in progress.segments if one.statement.window in windows]
             links = self._links_after(progress, mine)
             if links is None:
                 return None
@@ -164,19 +180,20 @@ class PyramidPlanner:
         )
         for progress, part, links in zip(self.shards, tree.parts, ends, strict=True):
             progress.at, progress.links = part.after, links
-            progress.segments = [one for one in progress.segments if one.window >= windows.stop]
+            progress.segments = [
+                one for one in progress.segments if one.statement.window >= windows.stop
+            ]
             progress.windows = {k: v for k, v in progress.windows.items() if k >= windows.stop}
         self.epoch += 1
         return tree
 
-    def _links_after(
-        self, progress: ShardProgress, mine: Sequence[SegmentStatement]
-    ) -> Links | None:
+    def _links_after(self, progress: ShardProgress, mine: Sequence[Segment]) -> Links | None:
         """Returns a shard's links after some segments, checked against the roots that are proven; None if unknown."""
         if not mine:
             return progress.links
-        end = reopened(mine[-1].after)
-        for links in (progress.windows.get(mine[-1].window), progress.links):
+        last = mine[-1].statement
+        end = reopened(last.after)
+        for links in (progress.windows.get(last.window), progress.links):
             if links is not None and self._fits(links, end):
                 return links
         return None
@@ -199,7 +216,8 @@ class PyramidPlanner:
         yield hour
         if self.epoch % (clock.epochs_per_hour * clock.hours_per_day):
             return
-        yield run_node(self.hours, ProofLevel.DAY, self.hasher, is_forced=True)
+        day = run_node(self.hours, ProofLevel.DAY_RUN, self.hasher, is_forced=True)
+        yield wrap_node(day)
         self.hours = []
 
     def _windows(self, epoch: int) -> range:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from operators.beacon_start import BeaconPlace, genesis_boundaries
 from operators.consensus_chain import genesis_tip
 from operators.event_log import EventLog, LogReader, StoredRecord
+from operators.final_headers import FinalHeaders
 from operators.final_history import CertifiedChain, blocks_in
 from operators.proof_files import proof_path, write_proof
 from operators.prover_role import record_of
@@ -26,6 +27,7 @@ from operators.record_input import input_of
 from operators.validator import identity_of
 from proving.backends.port import Hasher
 from proving.errors import ProofError
+from proving.kinds import kind_numbered
 from proving.ledger.trace import statement_digest
 from proving.recursion.pyramid_work import encode_work, said_bytes, said_digest, verify_said
 from proving.recursion.span import Span
@@ -33,7 +35,6 @@ from proving.segment_proofs import verify_segment
 from schemas.beacon_payload import ProofReference, decode_acceptances
 from schemas.errors import InvariantError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel
-from schemas.statement import SegmentStatement
 from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
 from schemas.topics import BEACON, BEACON_SHARD, shard_topic
 from schemas.topics import PROOFS as PROOFS_TOPIC
@@ -48,6 +49,10 @@ NAME = "pyramid"
 """Name of its reader on the log, and of the worker in the events that it writes."""
 
 
+Place = tuple[str, bytes]
+"""Level of a node, and the digest of what it says."""
+
+
 @dataclass(slots=True)
 class PyramidRole:
     """The process; `pump` is one round of its loop.
@@ -57,26 +62,31 @@ class PyramidRole:
         data: Data directory; proofs lie below it.
         chain: The beacon's final blocks, certificates checked.
         planner: What is to be proven.
+        headers: Certified headers of every shard.
+        window_of: Window of a slot.
         hasher: Poseidon2.
         minimum_bits: Proven bits that a proof needs.
-        waiting: Planned nodes without a proof, by the digest of what they say, children first.
+        waiting: Planned nodes without a proof, by level and digest of what they say, children first.
     """
 
     log: EventLog
     data: Path
     chain: CertifiedChain
     planner: PyramidPlanner
+    headers: Sequence[FinalHeaders]
+    window_of: Callable[[int], int]
     hasher: Hasher
     minimum_bits: int
-    waiting: dict[bytes, Node] = field(default_factory=dict)
-    _asked: set[bytes] = field(default_factory=set)
+    waiting: dict[Place, Node] = field(default_factory=dict)
+    _asked: set[Place] = field(default_factory=set)
     _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     _reader: LogReader = field(init=False)
 
     def __post_init__(self) -> None:
         """Opens the reader, which fences one started before, and begins at the log's start."""
         topics = [BEACON, PROOFS_TOPIC]
-        topics += [shard_topic("windows", shard) for shard in range(len(self.planner.shards))]
+        shards = range(len(self.planner.shards))
+        topics += [shard_topic(stem, shard) for stem in ("windows", "blocks") for shard in shards]
         self._reader = self.log.reader(NAME, topics)
         for topic in topics:
             self._reader.seek(topic, 0, self.log.first_offset(topic))
@@ -91,6 +101,7 @@ class PyramidRole:
         ended: list[Mapping[str, Any]] = []
         for record in records:
             ended += self._take(record, now_millis)
+        self._follow_blocks()
         for tree in self.planner.plan():
             self._enter(tree)
         planned = list(self._planned(now_millis)) if not self._has_more(records) else []
@@ -119,18 +130,29 @@ class PyramidRole:
             for row in self._rows(PROOFS, record):
                 if row["level"] != ProofLevel.SEGMENT and self._keep(row):
                     yield self._event(bytes(row["job_id"]), JobEvent.ACCEPTED, now_millis)
+        elif record.topic.startswith("blocks."):
+            self.headers[int(record.topic.removeprefix("blocks."))].take(record)
         else:
             for row in self._rows(WINDOWS, record):
                 links = links_of_row(row, len(self.planner.shards))
                 if links is not None:
                     self.planner.see_links(row["shard"], row["window"], links)
 
+    def _follow_blocks(self) -> None:
+        """Tells the planner which windows are over: those before the block that follows the accepted ones."""
+        for shard, progress in enumerate(self.planner.shards):
+            headers = self.headers[shard]
+            headers.forget(progress.height)
+            following = headers.headers.get(progress.height + 1)
+            if following is not None:
+                self.planner.reach(shard, self.window_of(following.slot))
+
     def _accept(self, payload: bytes) -> None:
         """Takes the windows that a final beacon block accepts, and puts their proofs on file."""
         for window in decode_acceptances(payload).windows:
             self.planner.accept([self._segment(reference) for reference in window.proofs])
 
-    def _segment(self, reference: ProofReference) -> SegmentStatement:
+    def _segment(self, reference: ProofReference) -> Segment:
         """Returns what an accepted proof shows.
 
         Raises:
@@ -140,10 +162,10 @@ class PyramidRole:
             rows = self._rows(PROOFS, record)
             proof = bytes(rows[reference.row]["proof"]) if reference.row < len(rows) else b""
             if record.offset == reference.offset and _sha256(proof) == reference.sha256:
-                statement, _ = verify_segment(proof, self.hasher, self.minimum_bits)
+                statement, verdict = verify_segment(proof, self.hasher, self.minimum_bits)
                 digest = statement_digest(statement, self.hasher)
                 write_proof(self.data, ProofLevel.SEGMENT, digest, proof)
-                return statement
+                return Segment(statement, kind_numbered(verdict.kind).name)
         raise InvariantError(
             f"the accepted proof proofs/{reference.offset}/{reference.row} is gone"
         )
@@ -151,34 +173,41 @@ class PyramidRole:
     def _enter(self, tree: Node) -> None:
         """Enters the nodes of a tree that have no proof on file."""
         for node in tree.nodes():
-            digest = said_digest(node.said, self.hasher)
-            if digest not in self.waiting and self._proof_of(node) is None:
-                self.waiting[digest] = node
+            place = (node.level.value, said_digest(node.said, self.hasher))
+            if place not in self.waiting and self._proof_of(node) is None:
+                self.waiting[place] = node
 
     def _keep(self, row: Mapping[str, Any]) -> bool:
         """Puts a proof of a waiting node on file; says whether the row holds one."""
-        node = self.waiting.get(bytes(row["statement_digest"]))
+        digest, proof = bytes(row["statement_digest"]), bytes(row["proof"])
+        place = (row["level"], digest)
+        node = self.waiting.get(place)
         if node is None:
             return False
-        digest, proof = bytes(row["statement_digest"]), bytes(row["proof"])
         try:
-            verify_said(node.said, proof, self.hasher, self.minimum_bits)
+            verify_said(
+                node.said,
+                proof,
+                self.hasher,
+                self.minimum_bits,
+                is_wrapped=node.level is ProofLevel.DAY,
+            )
         except ProofError as error:
             LOGGER.warning("a proof of level %s does not hold: %s", node.level, error)
             return False
         write_proof(self.data, node.level, digest, proof)
-        del self.waiting[digest]
+        del self.waiting[place]
         return True
 
     def _planned(self, now_millis: int) -> Iterator[Mapping[str, Any]]:
         """Yields the rows that plan the nodes whose children are proven, each once per start."""
-        for digest, node in self.waiting.items():
-            if digest in self._asked:
+        for place, node in self.waiting.items():
+            if place in self._asked:
                 continue
             work = work_of(node, self._proof_of)
             if work is None:
                 continue
-            self._asked.add(digest)
+            self._asked.add(place)
             envelope = envelope_of_node(node, encode_work(work))
             yield self._event(
                 envelope.job_id, JobEvent.PLANNED, now_millis, envelope=envelope.to_bytes()
@@ -230,7 +259,20 @@ def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
     tip = genesis_tip(place.genesis.chain, BEACON_SHARD)
     chain = CertifiedChain(identity, tip.hash, tip.height)
     minimum = place.configuration.proving.minimum_proven_bits
-    return PyramidRole(place.log, data, chain, planner, place.hasher, minimum)
+    headers = []
+    for shard in range(place.genesis.shards):
+        mine = identity_of(place.genesis, shard, None, None)
+        headers.append(FinalHeaders(mine.committee, mine.verifier))
+    return PyramidRole(
+        place.log,
+        data,
+        chain,
+        planner,
+        headers,
+        place.genesis.window_of,
+        place.hasher,
+        minimum,
+    )
 
 
 def envelope_of_node(node: Node, witness: bytes) -> JobEnvelope:

@@ -15,11 +15,18 @@ from proving.recursion.day import DAY_SLOTS
 from proving.recursion.global_proofs import EpochChildren, GlobalProof
 from proving.recursion.global_span import GlobalSpan, join_runs, merge_shards
 from proving.recursion.join import JOIN_SLOTS
-from proving.recursion.lift import LIFT_SLOTS
-from proving.recursion.pyramid_work import DayWork, EpochWork, JoinWork, LiftWork, Said, Work
+from proving.recursion.pyramid_work import (
+    DayWork,
+    EpochWork,
+    JoinWork,
+    LiftWork,
+    Said,
+    Work,
+    WrapWork,
+)
 from proving.recursion.shard_part import ShardPart
 from proving.recursion.span import Span, join_spans, lift_spans
-from proving.recursion.span_proofs import SpanProof
+from proving.recursion.span_proofs import LIFTS, SpanProof
 from schemas.errors import InvariantError
 from schemas.job import ProofLevel
 from schemas.run import WordElements
@@ -32,9 +39,11 @@ class Segment:
 
     Attributes:
         statement: What its proof shows.
+        kind: Kind of the proof.
     """
 
     statement: SegmentStatement
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +74,26 @@ ProofOf = Callable[[Segment | Node], bytes | None]
 """Returns the proof of something, or None while there is none."""
 
 
-def lift_nodes(statements: Sequence[SegmentStatement]) -> list[Node]:
-    """Returns the lifts of consecutive segments, each of one window."""
+def lift_nodes(segments: Sequence[Segment], hasher: Hasher) -> list[Node]:
+    """Returns the lifts of consecutive segments, over windows; each takes segments of one kind."""
     nodes: list[Node] = []
-    for _, grouped in groupby(statements, lambda statement: statement.window):
-        window = list(grouped)
-        for start in range(0, len(window), LIFT_SLOTS):
-            part = window[start : start + LIFT_SLOTS]
-            leaves = tuple(map(Segment, part))
-            nodes.append(Node(ProofLevel.WINDOW, lift_spans(part), leaves))
+    for kind, grouped in groupby(segments, lambda segment: segment.kind):
+        same, (_, slots) = list(grouped), LIFTS[kind]
+        for start in range(0, len(same), slots):
+            part = tuple(same[start : start + slots])
+            said = lift_spans([segment.statement for segment in part], hasher)
+            nodes.append(Node(ProofLevel.WINDOW, said, part))
     return nodes
 
 
-def shard_node(statements: Sequence[SegmentStatement], hasher: Hasher) -> Node:
+def shard_node(segments: Sequence[Segment], hasher: Hasher) -> Node:
     """Returns the tree of what a shard did in an epoch; a single lift needs no join above it.
 
     Args:
-        statements: Its segments, consecutive; at least one.
+        segments: Its segments, consecutive; at least one.
         hasher: Poseidon2.
     """
-    return _joined(lift_nodes(statements), JOIN_SLOTS, lambda part: _join(part, hasher))
+    return _joined(lift_nodes(segments, hasher), JOIN_SLOTS, lambda part: _join(part, hasher))
 
 
 def epoch_node(
@@ -133,6 +142,11 @@ def run_node(
     )
 
 
+def wrap_node(day: Node) -> Node:
+    """Returns the node that says the same as a day's run, in a proof for light clients."""
+    return Node(ProofLevel.DAY, day.said, (day,))
+
+
 def work_of(node: Node, proof_of: ProofOf) -> Work | None:
     """Returns the work of a node, or None while a child's proof is missing."""
     proofs = [proof_of(child) for child in node.children]
@@ -148,6 +162,8 @@ def work_of(node: Node, proof_of: ProofOf) -> Work | None:
                 for child, proof in zip(node.children, found, strict=True)
             )
         )
+    if node.level is ProofLevel.DAY:
+        return WrapWork(GlobalProof(_global(node), found[0]))
     if node.parts:
         return EpochWork(_epoch_children(node, node.said, found))
     return DayWork(

@@ -52,7 +52,7 @@ def span_of(segments: Sequence[bytes]) -> Span:
     """
     hasher = NumpyHasher()
     statements = [verify_segment(segment, hasher)[0] for segment in segments]
-    spans = [lift_spans(part) for part in _parts(statements, LIFT_SLOTS)]
+    spans = [lift_spans(part, hasher) for part in _parts(statements, LIFT_SLOTS)]
     while len(spans) > 1:
         spans = [join_spans(part, hasher) for part in _parts(spans, JOIN_SLOTS)]
     return spans[0]

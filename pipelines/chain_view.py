@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proving.recursion.pyramid_work import read_said
+from proving.recursion.span import Span
 from schemas.block import genesis_hash, header_from_bytes
 from schemas.errors import WireError
 from schemas.genesis import Genesis
-from schemas.job import JobEvent, planned_envelope
+from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 
 
 @dataclass(slots=True)
@@ -18,6 +20,7 @@ class ChainView:
 
     Attributes:
         genesis: Clock of the chain.
+        end_window: Windows from this one on are not looked at; None to look at all.
         height: Height of the last final block; 0 before the first.
         tip_window: Window of the last final block, or -1.
         state_root: State root after it, 32 bytes; empty before the first.
@@ -25,11 +28,14 @@ class ChainView:
         last_user_window: Window of the last block that held transactions, or -1.
         window_segments: Number of segments of each closed window.
         window_transactions: Number of transactions of each closed window.
-        planned: Proof jobs planned, by id.
-        accepted: Proof jobs whose proof the beacon has accepted.
+        planned: Jobs of segments planned, by id.
+        accepted: Jobs of segments whose proof the beacon has accepted.
+        nodes: Recursive jobs planned: level and the windows that they are about, half-open.
+        kept: Recursive jobs whose proof is on file.
     """
 
     genesis: Genesis
+    end_window: int | None = None
     height: int = 0
     tip_window: int = -1
     state_root: bytes = b""
@@ -39,6 +45,8 @@ class ChainView:
     window_transactions: dict[int, int] = field(default_factory=dict)
     planned: set[bytes] = field(default_factory=set)
     accepted: set[bytes] = field(default_factory=set)
+    nodes: dict[bytes, tuple[ProofLevel, range]] = field(default_factory=dict)
+    kept: set[bytes] = field(default_factory=set)
 
     def add_block(self, row: Mapping[str, Any]) -> None:
         """Takes a row of `blocks.<shard>`; one that does not follow is passed over."""
@@ -52,21 +60,65 @@ class ChainView:
         self.tip, self.height = header.block_hash(), header.height
         self.state_root = header.post_state_root
         self.tip_window = self.genesis.window_of(header.slot)
-        if header.transaction_count:
+        if header.transaction_count and not self.is_beyond(self.tip_window):
             self.last_user_window = self.tip_window
 
     def add_window(self, row: Mapping[str, Any]) -> None:
         """Takes a row of `windows.<shard>`."""
+        if self.is_beyond(row["window"]):
+            return
         self.window_segments[row["window"]] = row["segments"]
         self.window_transactions[row["window"]] = row["transactions"]
+
+    def is_beyond(self, window: int) -> bool:
+        """Whether a window lies past what is looked at."""
+        return self.end_window is not None and window >= self.end_window
 
     def add_job(self, row: Mapping[str, Any]) -> None:
         """Takes a row of `jobs`."""
         job_id = row["job_id"]
-        if row["event"] == JobEvent.PLANNED and planned_envelope(row) is not None:
-            self.planned.add(job_id)
+        if row["event"] == JobEvent.PLANNED:
+            envelope = planned_envelope(row)
+            if envelope is None or self.is_beyond(envelope.window):
+                return
+            if envelope.level is ProofLevel.SEGMENT:
+                self.planned.add(job_id)
+            else:
+                self._add_node(job_id, envelope)
         elif row["event"] == JobEvent.ACCEPTED and job_id in self.planned:
             self.accepted.add(job_id)
+        elif row["event"] == JobEvent.ACCEPTED and job_id in self.nodes:
+            self.kept.add(job_id)
+
+    def _add_node(self, job_id: bytes, envelope: JobEnvelope) -> None:
+        try:
+            said = read_said(envelope.statement)
+        except WireError:
+            return
+        end = said.last_window + 1 if isinstance(said, Span) else said.end_window
+        self.nodes[job_id] = envelope.level, range(said.first_window, end)
+
+    def proven_days(self, windows_per_day: int) -> int:
+        """Returns how many days from the first on have their proof on file."""
+        kept = {self.nodes[job_id] for job_id in self.kept}
+        days = 0
+        while (
+            ProofLevel.DAY,
+            range(days * windows_per_day, (days + 1) * windows_per_day),
+        ) in kept:
+            days += 1
+        return days
+
+    def levels(self) -> dict[ProofLevel, tuple[int, int]]:
+        """Returns how many recursive proofs of each level are on file, of how many planned."""
+        return {
+            level: (
+                sum(self.nodes[job_id][0] is level for job_id in self.kept),
+                sum(found is level for found, _ in self.nodes.values()),
+            )
+            for level in ProofLevel
+            if level is not ProofLevel.SEGMENT
+        }
 
     @property
     def segments(self) -> int:

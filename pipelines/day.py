@@ -112,6 +112,8 @@ class Day:
             supervisor.claim()
             traffic = prepare_traffic(settings.data, configuration, genesis, seed, report)
             write_node_configuration(settings)
+        days = configuration.demo.days if configuration.proving.pyramid else 0
+        windows_per_day = configuration.clock.windows_per_day
         with closing(open_log(settings.log_url)) as log:
             create_topics(log, genesis)
             check_history(log, settings.data)
@@ -120,10 +122,12 @@ class Day:
                 supervisor,
                 traffic,
                 expected_verdicts(traffic),
-                ChainView(genesis),
+                ChainView(genesis, days * windows_per_day or None),
                 report,
                 is_stopped,
                 timer,
+                days,
+                windows_per_day,
             )
             return run.play(genesis)
 
@@ -170,7 +174,7 @@ class _SupervisedClock:
 
 @dataclass(slots=True)
 class _Run:
-    """One run of a day, while its processes live."""
+    """One run of a day, while its processes live; `days` are to be proven by one proof each, 0 for none."""
 
     log: EventLog
     supervisor: Supervisor
@@ -180,6 +184,8 @@ class _Run:
     report: Progress
     is_stopped: Stopped
     timer: PhaseTimer
+    days: int
+    windows_per_day: int
     read: dict[str, int] = field(default_factory=dict)
 
     def play(self, genesis: Genesis) -> DayOutcome:
@@ -206,6 +212,13 @@ class _Run:
                     lambda: self.chain.is_proven and self.chain.is_sealed,
                     lambda: len(self.chain.accepted),
                 )
+            if self.days:
+                with self.timer.phase("pyramid"):
+                    self.report.phase("recursive proofs, up to the day's", None)
+                    self._follow(
+                        lambda: self.chain.proven_days(self.windows_per_day) >= self.days,
+                        lambda: len(self.chain.kept),
+                    )
             restarts = self.supervisor.restarts
         finally:
             self.supervisor.stop()

@@ -31,13 +31,7 @@ from schemas.topics import shard_topic
 
 VERIFY_TIMEOUT_SECONDS = 600.0
 
-NOT_BUILT_LEVELS = (
-    ProofLevel.SHARD_EPOCH,
-    ProofLevel.SHARD_HOUR,
-    ProofLevel.EPOCH,
-    ProofLevel.DAY,
-)
-WHY_NOT_FINAL = "the recursive proofs that end a day in one proof are not built yet"
+WHY_NOT_FINAL = "no certificate of the beacon stands under a day's proof yet"
 
 
 def verify_in_fresh_process(files: list[Path], minimum_bits: int) -> Mapping[str, Any]:
@@ -116,46 +110,33 @@ def latencies(settings: Settings, outcome: DayOutcome) -> dict[str, Any]:
 
 
 def proof_levels(settings: Settings, verified: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns one entry per level of the pyramid; a window's proof is the list of its segments' proofs."""
-    seconds: dict[tuple[int, int], float] = {}
+    """Returns one entry per level of the pyramid, counted over the proofs on file that hold.
+
+    A level of which nothing is on file says so with null: the pyramid is switched off, or a shard's epoch was one
+    lift, which needs no join above it.
+    """
+    seconds: dict[str, dict[bytes, float]] = defaultdict(dict)
     with closing(open_log(settings.log_url)) as log:
         for row in TopicView(log).rows(PROOFS_TOPIC, PROOFS):
-            place = (row["window"], row["segment"])
-            seconds[place] = min(row["prove_seconds"], seconds.get(place, row["prove_seconds"]))
+            best = seconds[row["level"]]
+            best[row["job_id"]] = min(
+                row["prove_seconds"], best.get(row["job_id"], row["prove_seconds"])
+            )
     proofs = [proof for proof in verified["proofs"] if proof["accepted"]]
-    windows: dict[int, int] = defaultdict(int)
-    window_seconds: dict[int, float] = defaultdict(float)
-    window_ms: dict[int, float] = defaultdict(float)
-    for proof in proofs:
-        place = (proof["shown"]["window"], proof["shown"]["segment"])
-        windows[place[0]] += proof["bytes"]
-        window_seconds[place[0]] += seconds.get(place, 0)
-        window_ms[place[0]] += proof["verify_ms"]
-    entries = [
-        {
-            "level": ProofLevel.SEGMENT.value,
-            "count": len(proofs),
-            "bytes_max": max((p["bytes"] for p in proofs), default=None),
-            "proven_bits_min": min((p["proven_bits"] for p in proofs), default=None),
-            "prove_seconds": round(sum(seconds.values()), 3),
-            "verify_ms_max": max((p["verify_ms"] for p in proofs), default=None),
-        },
-        {
-            "level": ProofLevel.WINDOW.value,
-            "count": len(windows),
-            "bytes_max": max(windows.values(), default=None),
-            "proven_bits_min": min((p["proven_bits"] for p in proofs), default=None),
-            "prove_seconds": round(sum(window_seconds.values()), 3),
-            "verify_ms_max": round(max(window_ms.values()), 1) if window_ms else None,
-        },
-    ]
-    absent = dict.fromkeys(
-        ("count", "bytes_max", "proven_bits_min", "prove_seconds", "verify_ms_max")
-    )
-    return entries + [
-        {"level": level.value, **absent, "why": "recursion is not built yet"}
-        for level in NOT_BUILT_LEVELS
-    ]
+    entries = []
+    for level in ProofLevel:
+        mine = [proof for proof in proofs if Path(proof["file"]).parent.name == level.value]
+        entries.append(
+            {
+                "level": level.value,
+                "count": len(mine) or None,
+                "bytes_max": max((p["bytes"] for p in mine), default=None),
+                "proven_bits_min": min((p["proven_bits"] for p in mine), default=None),
+                "prove_seconds": round(sum(seconds[level.value].values()), 3) if mine else None,
+                "verify_ms_max": max((p["verify_ms"] for p in mine), default=None),
+            }
+        )
+    return entries
 
 
 def supply(data: Path) -> dict[str, Any] | None:
@@ -185,8 +166,8 @@ def epochs(data: Path) -> list[dict[str, Any]]:
 
 
 def all_proof_files(data: Path) -> list[Path]:
-    """Returns the accepted proofs of a data directory."""
-    return proof_files(data, ProofLevel.SEGMENT)
+    """Returns the proofs of a data directory, level by level."""
+    return [path for level in ProofLevel for path in proof_files(data, level)]
 
 
 def _percentiles(summary: LatencySummary | None) -> dict[str, float] | None:

@@ -96,8 +96,12 @@ def _proving(shard: int, configuration: Configuration) -> tuple[StageNode, ...]:
             (transactions, blocks),
             (shard_topic("windows", shard), JOBS),
         ),
+        StageNode(f"prover.{shard}", f"lease and prove jobs in {pool}", (JOBS,), (PROOFS, JOBS)),
         StageNode(
-            f"prover.{shard}", f"lease and prove segments in {pool}", (JOBS,), (PROOFS, JOBS)
+            f"pyramid.{shard}",
+            "plan recursive proofs of what is accepted, keep them",
+            (BEACON, PROOFS, blocks, shard_topic("windows", shard)),
+            (JOBS,),
         ),
         StageNode(
             f"beacon.{shard}",

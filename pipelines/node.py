@@ -36,7 +36,7 @@ IDLE_SECONDS = 0.05
 
 SHARD = 0
 
-NICENESS = {"beacon": 5, "prover": 10}
+NICENESS = {"beacon": 5, "pyramid": 5, "prover": 10}
 """Finality comes first where processes share cores: proofs are checked and made with what is left."""
 
 _logger = logging.getLogger("ecliptica.node")
@@ -134,6 +134,7 @@ def build_role(name: str, place: NodePlace) -> Role:
         "beacon": node_roles.beacon,
         "chain": node_roles.chain,
         "prover": node_roles.prover,
+        "pyramid": node_roles.pyramid,
     }
     return builders[name](place)
 

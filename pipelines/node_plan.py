@@ -9,9 +9,9 @@ from pipelines.supervisor import ProcessPlan
 from schemas.config import Configuration
 from schemas.errors import ParameterError
 
-ROLES = ("admission", "validator", "beacon", "chain", "prover")
+ROLES = ("admission", "validator", "beacon", "chain", "prover", "pyramid")
 """admission: checks transactions. validator: votes on blocks. beacon: votes on proofs. chain: writes down final
-blocks, windows and accepted proofs. prover: proves segments."""
+blocks, windows and accepted proofs. prover: makes proofs. pyramid: plans recursive proofs and keeps them."""
 
 VALIDATOR_ROLES = ("validator", "beacon")
 """Roles with one process per validator."""
@@ -19,7 +19,7 @@ VALIDATOR_ROLES = ("validator", "beacon")
 SERVICE_ROLES = {
     "admission": ("admission",),
     "consensus": ("validator", "beacon", "chain"),
-    "proving": ("prover",),
+    "proving": ("prover", "pyramid"),
     "all": ROLES,
 }
 """Roles that a pipeline of `ecliptica run` starts; `export` runs in the command itself."""
@@ -58,6 +58,8 @@ def node_plans(
     """Returns one process per role, and one per validator."""
     plans = []
     for role in roles:
+        if role == "pyramid" and not configuration.proving.pyramid:
+            continue
         arguments = ["-m", "pipelines.node", role, "--data", str(data)]
         if role not in VALIDATOR_ROLES:
             plans.append(ProcessPlan(role, arguments))

@@ -21,6 +21,7 @@ from operators.proof_worker import (
 )
 from operators.prover_pool import DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole
+from operators.pyramid_role import open_pyramid
 from operators.stage_driver import StageDriver, open_driver
 from operators.validator import ShardValidator, identity_of
 from operators.windows import WindowsStage, WindowsState
@@ -185,6 +186,11 @@ def prover(place: NodePlace) -> Role:
         pool = RayPool(prove_envelope, workers)
     name = f"prover-{place.index}"
     return ProvingRole(ProverRole(place.log, pool, name, now_millis, place.hasher(), policy))
+
+
+def pyramid(place: NodePlace) -> Role:
+    """Returns what plans recursive proofs and keeps them."""
+    return open_pyramid(beacon_place(place), place.data)
 
 
 def now_millis() -> int:

@@ -23,12 +23,35 @@ from proving.ledger.air import LedgerAir
 from proving.recursion.day import DAY_NUMBER, day_tape
 from proving.recursion.epoch import epoch_tape
 from proving.recursion.join import JOIN_NUMBER, join_tape
-from proving.recursion.lift import lift_tape
-from proving.recursion.programs import RecursionProgram, program_about, recursion_air
+from proving.recursion.lift import large_lift_tape, lift_tape
+from proving.recursion.programs import (
+    LOG_HEIGHT,
+    RecursionProgram,
+    program_about,
+    recursion_air,
+)
 from proving.recursion.tape import Tape
+from proving.recursion.wrap import (
+    SHRINK_KIND,
+    SHRINK_LOG_HEIGHT,
+    SHRINK_NUMBER,
+    WRAP_KIND,
+    WRAP_LOG_HEIGHT,
+    WRAP_NUMBER,
+    WRAPPED_KIND,
+    shrink_tape,
+    wrap_tape,
+)
 from proving.stark.air import Air
 from proving.stark.key import VerifyingKey, make_verifying_key
-from proving.stark.parameters import RECURSION, SEGMENT_L, SEGMENT_S, ProofParameters
+from proving.stark.parameters import (
+    RECURSION,
+    SEGMENT_L,
+    SEGMENT_S,
+    SHRINK,
+    WRAP,
+    ProofParameters,
+)
 from proving.stark.setup import ProvingKey, make_proving_key
 from schemas.errors import InvariantError, ParameterError
 
@@ -159,7 +182,15 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="38cd7b2e0619dd452fb7405e4ad4e231f30ecf2561016f37d131b319cb1dd97a",
+                key_digest="ed719a70c54ce90bd2b33c19206da10417cf12379e9ca942bc2fe06885ae3d2e",
+            ),
+            ProofKind(
+                number=18,
+                name="lift_l",
+                level="window",
+                make_air=lambda: _recursion("lift_l"),
+                parameters=RECURSION,
+                key_digest="7f028d3fc75aab40648c6c02b3bd6b2d6965332103e1d47aa436115b2986bd3a",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
@@ -167,7 +198,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="e3faf9382563372a75acae2146505627aff7331080f4da4f5777e721ae2b9a45",
+                key_digest="e9624d056f13b64223342a2555d09f2ecdb00d578fb74d75a91ac269e30ab712",
             ),
             ProofKind(
                 number=19,
@@ -175,7 +206,7 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="8969c41ff12932052aa3103eaf44c74494cffc2cde36203e5282c557cc3ab74d",
+                key_digest="c00ea731d2ca195aaffe9257c79005402a9e05276bd4380be235667308b95f30",
             ),
             ProofKind(
                 number=DAY_NUMBER,
@@ -183,7 +214,23 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="8f1cd80a40e2887796ef964412ecf311f9ac5877867411226c47222750d7b564",
+                key_digest="c2b4c95f03042b1f371b4e69ba39c944eb7ce87728b70904a13e8256ab3d8a5b",
+            ),
+            ProofKind(
+                number=SHRINK_NUMBER,
+                name=SHRINK_KIND,
+                level="day",
+                make_air=lambda: _recursion(SHRINK_KIND),
+                parameters=SHRINK,
+                key_digest="266347570ec5c4290578b020d7809c3adb342134399bef5d4c2b525c97535f3d",
+            ),
+            ProofKind(
+                number=WRAP_NUMBER,
+                name=WRAP_KIND,
+                level="day",
+                make_air=lambda: _recursion(WRAP_KIND),
+                parameters=WRAP,
+                key_digest="65f57268fb942021d01c524823f8b57eff808354004be4650931fb25dce4c400",
             ),
         ]
     )
@@ -191,11 +238,17 @@ def registered_kinds() -> KindTable:
 
 PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
     "lift_s": (lift_tape, ("segment_s",)),
-    "join": (join_tape, ("lift_s",)),
-    "epoch": (epoch_tape, ("lift_s", "join")),
+    "lift_l": (large_lift_tape, ("segment_l",)),
+    "join": (join_tape, ("lift_s", "lift_l")),
+    "epoch": (epoch_tape, ("lift_s", "lift_l", "join")),
     "day": (day_tape, ("epoch",)),
+    SHRINK_KIND: (shrink_tape, (WRAPPED_KIND,)),
+    WRAP_KIND: (wrap_tape, (SHRINK_KIND,)),
 }
 """Of every recursive kind: what writes its program, and the kinds whose keys are constants of it."""
+
+LOG_HEIGHTS = {SHRINK_KIND: SHRINK_LOG_HEIGHT, WRAP_KIND: WRAP_LOG_HEIGHT}
+"""Base-2 logarithms of the rows of kinds that have fewer than `LOG_HEIGHT`."""
 
 SELF_RECURSIVE = frozenset({"join", "day"})
 """Kinds that take proofs of their own kind; such a proof names its own key as `vk_self`."""
@@ -204,12 +257,14 @@ SELF_RECURSIVE = frozenset({"join", "day"})
 def recursive_program(name: str, hasher: Hasher) -> RecursionProgram:
     """Returns the program of a recursive kind; seconds the first time."""
     write, about = PROGRAMS[name]
-    return program_about(name, write, [verifying_key(kind, hasher) for kind in about])
+    keys = [verifying_key(kind, hasher) for kind in about]
+    return program_about(name, write, keys, LOG_HEIGHTS.get(name, LOG_HEIGHT))
 
 
 def _recursion(name: str) -> Air:
     """Returns the circuit of a recursive kind."""
-    return recursion_air(lambda: recursive_program(name, NumpyHasher()).wiring)
+    log_height = LOG_HEIGHTS.get(name, LOG_HEIGHT)
+    return recursion_air(lambda: recursive_program(name, NumpyHasher()).wiring, log_height)
 
 
 def verifying_key(name: str, hasher: Hasher) -> VerifyingKey:

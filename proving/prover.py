@@ -227,7 +227,8 @@ class _Run:
         self, name: str, coefficients: FieldArray, transcript: Transcript, label: Label
     ) -> None:
         key = self.key.verifying_key
-        columns = commit_columns(self.backend, coefficients, key.log_size, key.log_cap)
+        digests = key.parameters.digests
+        columns = commit_columns(self.backend, coefficients, key.log_size, key.log_cap, digests)
         self.committed[name] = columns
         self.sections[f"{name}_cap"] = columns.tree.cap
         transcript.absorb(label, columns.tree.cap)

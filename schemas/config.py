@@ -152,6 +152,10 @@ class ProvingConfig(Section):
     max_unproven_windows: int = Field(default=1_024, ge=1, le=MAX_COUNT - 1)
     """How many windows the cut of proof jobs may run ahead of the accepted proofs; beyond it blocks wait on the log."""
 
+    pyramid: bool = True
+    """Whether accepted segments are joined by recursive proofs up to the day's; without them a window's proof is the
+    list of its segments' proofs."""
+
     minimum_proven_bits: int = Field(default=100, ge=100, le=128)
     """Least proven soundness of an accepted proof, bits; never below 100."""
 

@@ -31,13 +31,14 @@ class JobEvent(StrEnum):
 
 
 class ProofLevel(StrEnum):
-    """Levels of the pyramid; a window's proof is its list of segment proofs until recursion joins them."""
+    """Levels of the pyramid, from below; `day_run` is a day's proof before it is wrapped for light clients."""
 
     SEGMENT = "segment"
     WINDOW = "window"
     SHARD_EPOCH = "shard_epoch"
     SHARD_HOUR = "shard_hour"
     EPOCH = "epoch"
+    DAY_RUN = "day_run"
     DAY = "day"
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.program import Program
 from proving.arithmetic.residues import reduced
+from proving.arithmetic.sha256 import Bytes
 from proving.backends.inversion import inverse_program
 from proving.backends.lowering import (
     HASH_ROWS,
@@ -24,6 +25,7 @@ from proving.backends.machine_code import MachineCode, vector_lanes
 from proving.backends.port import Backend, FieldArray
 from proving.backends.programs import VectorMachine
 from proving.backends.reference import ReferenceBackend
+from proving.backends.sha256_lanes import Sha256Lanes
 from proving.backends.team import Team
 from proving.backends.transforms import (
     CompiledTransform,
@@ -78,6 +80,11 @@ class CpuBackend(ReferenceBackend):
         """`cpu`."""
         return "cpu"
 
+    @cached_property
+    def _sha256(self) -> Sha256Lanes:
+        """Compiled when a proof is first made with it."""
+        return Sha256Lanes(self._lanes, self._team)
+
     def permute(self, states: FieldArray) -> FieldArray:
         """See `Backend`."""
         columns = self._padded(states.T)
@@ -127,6 +134,14 @@ class CpuBackend(ReferenceBackend):
         self._permute_in_place(columns)
         permuted = columns[:WORD, : len(pairs)].T.astype(np.uint64)
         return reduced(permuted + pairs[:, :WORD]).astype(np.uint32)
+
+    def sha256_rows(self, columns: FieldArray, prefix: Sequence[int]) -> Bytes:
+        """See `Backend`."""
+        return self._sha256.rows(columns, prefix)
+
+    def sha256_messages(self, messages: Bytes) -> Bytes:
+        """See `Backend`."""
+        return self._sha256.messages(messages)
 
     def run(self, program: Program, inputs: Sequence[FieldArray | int], size: int) -> FieldArray:
         """See `Backend`."""

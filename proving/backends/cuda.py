@@ -15,6 +15,7 @@ import numpy as np
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.ntt import root_of_unity
 from proving.arithmetic.program import Program
+from proving.arithmetic.sha256 import Bytes, sha256_messages, sha256_rows
 from proving.backends.bytecode import Assembly, assemble
 from proving.backends.cuda_kernels import (
     COMBINE,
@@ -159,6 +160,14 @@ class CudaBackend:
             arguments = (given.address, count, target.address)
             self._device.launch(COMPRESS_PAIRS, (blocks_for(count), 1), arguments)
         return as_field_array(target)
+
+    def sha256_rows(self, columns: FieldArray, prefix: Sequence[int]) -> Bytes:
+        """See `Backend`; done by the host, since only the last proof of a day asks for it."""
+        return sha256_rows(np.asarray(columns), prefix)
+
+    def sha256_messages(self, messages: Bytes) -> Bytes:
+        """See `Backend`; done by the host."""
+        return sha256_messages(messages)
 
     def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
         """See `Backend`."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proving.arithmetic.program import Program
+from proving.arithmetic.sha256 import Bytes
 
 FieldArray = NDArray[np.uint32]
 """Canonical residues < P. A backend may return arrays of a device's memory (`backends.device_array`), which can be indexed,
@@ -96,6 +97,14 @@ class Backend(Hasher, Protocol):
 
     def compress(self, digests: FieldArray) -> FieldArray:
         """Compresses adjacent pairs of (2n, 8) digests to their (n, 8) parents."""
+        ...
+
+    def sha256_rows(self, columns: FieldArray, prefix: Sequence[int]) -> Bytes:
+        """SHA-256 of each row of a (c, n) matrix after the same words, all 32 bits little-endian: (n, 32)."""
+        ...
+
+    def sha256_messages(self, messages: Bytes) -> Bytes:
+        """SHA-256 of each of (n, m) messages of m bytes, m at most 55: (n, 32)."""
         ...
 
     def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:

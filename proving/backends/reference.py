@@ -17,6 +17,7 @@ from proving.arithmetic.ntt import geometric, root_of_unity, transform
 from proving.arithmetic.poseidon2 import BLOCK_STATES, permute, permute_columns
 from proving.arithmetic.program import Program
 from proving.arithmetic.residues import invert_residues, reduced
+from proving.arithmetic.sha256 import Bytes, sha256_messages, sha256_rows
 from proving.backends.inversion import conjugates_program
 from proving.backends.port import Backend, FieldArray
 from proving.errors import ProvingError
@@ -192,6 +193,14 @@ class ReferenceBackend:
         pairs = digests.reshape(-1, PERMUTATION_WIDTH)
         permuted = self.permute(pairs)[:, :WORD].astype(np.uint64)
         return reduced(permuted + pairs[:, :WORD]).astype(np.uint32)
+
+    def sha256_rows(self, columns: FieldArray, prefix: Sequence[int]) -> Bytes:
+        """Hashes each row of a (c, n) matrix of words after the same words: (n, 32)."""
+        return sha256_rows(columns, prefix)
+
+    def sha256_messages(self, messages: Bytes) -> Bytes:
+        """Hashes each of (n, m) short messages: (n, 32)."""
+        return sha256_messages(messages)
 
     def combine(self, columns: FieldArray, weights: FieldArray) -> FieldArray:
         """Sums weight_j * column_j: (c, n) base columns, (c, 5) extension weights -> (5, n)."""

@@ -23,6 +23,7 @@ from proving.commitments.domains import coset_points, coset_shift
 from proving.commitments.merkle import MerkleTree, climb, commit_rows, hash_opened_rows
 from proving.errors import ProofRejected, ProvingError, RejectionReason
 from proving.stark.challenge_field import Extension, Residues, columns_of, rejoin
+from proving.stark.commitment_hash import POSEIDON2, CommitmentHash
 from proving.stark.coordinates import add, multiply, scale
 from proving.stark.parameters import FoldingRound, ProofParameters
 from proving.stark.transcript import Label, Transcript
@@ -117,7 +118,7 @@ def commit_layers(
     current = codeword
     for number, layer in enumerate(schedule):
         leaves = _leaves(current, layer)
-        tree = commit_rows(backend, leaves, layer.log_cap)
+        tree = commit_rows(backend, leaves, layer.log_cap, parameters.digests)
         layers.append(CommittedLayer(leaves, tree))
         sections[f"layer{number}_cap"] = tree.cap
         transcript.absorb(Label.LAYER_CAP, tree.cap)
@@ -157,6 +158,7 @@ def check_layers(
     *,
     indices: FieldArray,
     values: FieldArray,
+    digests: CommitmentHash = POSEIDON2,
 ) -> None:
     """Checks every query through all layers down to the final polynomial.
 
@@ -167,6 +169,7 @@ def check_layers(
         challenges: Folding challenges, one per layer.
         indices: (q,) positions in the first layer's domain.
         values: (q, 5) what the first layer must hold there.
+        digests: What the trees were made with.
 
     Raises:
         ProofRejected: A path, a folded value or the final polynomial does not fit.
@@ -182,7 +185,7 @@ def check_layers(
         flat = leaves.reshape(len(leaves), -1)
         paths = sections.get(f"layer{number}_paths")
         cap = sections[f"layer{number}_cap"]
-        check_paths(hasher, flat, paths, indices=leaf, cap=cap, where=where)
+        check_paths(hasher, flat, paths, indices=leaf, cap=cap, where=where, digests=digests)
         held = leaves[np.arange(len(leaves)), slot]
         _require(held == current, RejectionReason.FOLD_MISMATCH, where, current, held)
         current, place = _folded(leaves, leaf, beta, layer, schedule[0].log_size), leaf
@@ -200,6 +203,7 @@ def check_paths(
     indices: FieldArray,
     cap: FieldArray,
     where: str,
+    digests: CommitmentHash = POSEIDON2,
 ) -> None:
     """Checks that (q, c) rows are what a cap commits to at (q,) indices; no paths: the cap is the leaves.
 
@@ -207,7 +211,8 @@ def check_paths(
         ProofRejected: A path ends in another digest.
     """
     siblings = np.zeros((len(rows), 0, cap.shape[1]), np.uint32) if paths is None else paths
-    tops = climb(hasher, hash_opened_rows(hasher, rows), indices, siblings)
+    leaves = hash_opened_rows(hasher, rows, digests)
+    tops = climb(hasher, leaves, indices, siblings, digests)
     wanted = cap[indices >> np.uint32(siblings.shape[1])]
     _require(tops == wanted, RejectionReason.MERKLE_PATH, where, wanted, tops)
 

@@ -27,7 +27,7 @@ PUBLIC_USES = (1, 1, 1)
 """How often a program reads each of them."""
 
 LOG_HEIGHT = 16
-"""Base-2 logarithm of the rows: five verifications fill them."""
+"""Base-2 logarithm of the rows of lifts and joins: five verifications fill them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,16 +58,19 @@ _programs: dict[tuple[str, ...], RecursionProgram] = {}
 
 
 def program_about(
-    name: str, write: Callable[..., Tape], keys: Sequence[VerifyingKey]
+    name: str,
+    write: Callable[..., Tape],
+    keys: Sequence[VerifyingKey],
+    log_height: int = LOG_HEIGHT,
 ) -> RecursionProgram:
     """Returns a program about proofs of some keys, written once per process; two seconds."""
     place = (name, *(key.digest_hex for key in keys))
     if place not in _programs:
         tape = write(*keys)
-        _programs[place] = RecursionProgram(wire(tape, LOG_HEIGHT), Execution(tape))
+        _programs[place] = RecursionProgram(wire(tape, log_height), Execution(tape))
     return _programs[place]
 
 
-def recursion_air(make_wiring: Callable[[], Wiring]) -> RecursionAir:
+def recursion_air(make_wiring: Callable[[], Wiring], log_height: int = LOG_HEIGHT) -> RecursionAir:
     """Returns the circuit of a recursive kind; its wiring is made when it is asked for."""
-    return RecursionAir("recursion", LOG_HEIGHT, PUBLIC_USES, make_wiring)
+    return RecursionAir("recursion", log_height, PUBLIC_USES, make_wiring)

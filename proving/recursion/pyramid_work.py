@@ -1,7 +1,7 @@
 """The work of one node of the pyramid as canonical bytes: proofs below it in, one proof out.
 
-Four kinds of node: a lift of segments, a join of spans, an epoch of shards, a day of runs. What a node will say
-follows from what its children say, so it is known before anything is proven.
+Five kinds of node: a lift of segments, a join of spans, an epoch of shards, a day of runs, and its wrapping for light
+clients. What a node will say follows from what its children say, so it is known before anything is proven.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from proving.recursion.lift import LIFT_SLOTS
 from proving.recursion.shard_part import LinkHeads, ShardPart
 from proving.recursion.span import Span, join_spans, lift_spans, read_span_bytes
 from proving.recursion.span_proofs import SpanProof, prove_join, prove_lift, verify_span
+from proving.recursion.wrap_proofs import prove_shrink, prove_wrap, verify_wrap
 from proving.segment_proofs import verify_segment
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from proving.verifier import VerifiedStatement
@@ -79,9 +80,22 @@ class DayWork:
     children: tuple[GlobalProof, ...]
 
 
-Work = LiftWork | JoinWork | EpochWork | DayWork
+@dataclass(frozen=True, slots=True)
+class WrapWork:
+    """A day's proof to be made small for light clients."""
 
-_NUMBERS: dict[type[Work], int] = {LiftWork: 1, JoinWork: 2, EpochWork: 3, DayWork: 4}
+    child: GlobalProof
+
+
+Work = LiftWork | JoinWork | EpochWork | DayWork | WrapWork
+
+_NUMBERS: dict[type[Work], int] = {
+    LiftWork: 1,
+    JoinWork: 2,
+    EpochWork: 3,
+    DayWork: 4,
+    WrapWork: 5,
+}
 
 
 def said_bytes(said: Said) -> bytes:
@@ -107,13 +121,20 @@ def read_said(data: bytes) -> Said:
 
 
 def verify_said(
-    said: Said, proof: bytes, hasher: Hasher, minimum_bits: int = MINIMUM_PROVEN_BITS
+    said: Said,
+    proof: bytes,
+    hasher: Hasher,
+    minimum_bits: int = MINIMUM_PROVEN_BITS,
+    *,
+    is_wrapped: bool = False,
 ) -> VerifiedStatement:
-    """Verifies that a proof shows what a node says.
+    """Verifies that a proof shows what a node says; a run's proof may be the one for light clients.
 
     Raises:
         ProofError: It does not.
     """
+    if is_wrapped and isinstance(said, GlobalSpan):
+        return verify_wrap(GlobalProof(said, proof), hasher, minimum_bits)
     if isinstance(said, Span):
         return verify_span(SpanProof(said, proof), hasher, minimum_bits)
     return verify_run(GlobalProof(said, proof), hasher, minimum_bits)
@@ -127,9 +148,11 @@ def say(work: Work, hasher: Hasher) -> Said:
         ProofError: A segment's proof does not hold.
     """
     if isinstance(work, LiftWork):
-        return lift_spans([verify_segment(proof, hasher)[0] for proof in work.proofs])
+        return lift_spans([verify_segment(proof, hasher)[0] for proof in work.proofs], hasher)
     if isinstance(work, JoinWork):
         return join_spans([child.span for child in work.children], hasher)
+    if isinstance(work, WrapWork):
+        return work.child.run
     if isinstance(work, DayWork):
         return join_runs([child.run for child in work.children], hasher)
     children = work.children
@@ -155,6 +178,9 @@ def prove_work(work: Work, backend: Backend, on_phase: OnPhase | None = None) ->
     if isinstance(work, JoinWork):
         join = prove_join(work.children, backend, on_phase)
         return join.span, join.data
+    if isinstance(work, WrapWork):
+        shrunk = prove_shrink(work.child, backend, on_phase)
+        return shrunk.run, prove_wrap(shrunk, backend, on_phase).data
     if isinstance(work, DayWork):
         day = prove_day(work.children, backend, on_phase)
         return day.run, day.data
@@ -172,9 +198,10 @@ def encode_work(work: Work) -> bytes:
     elif isinstance(work, EpochWork):
         _write_epoch(writer, work.children)
     else:
+        children = (work.child,) if isinstance(work, WrapWork) else work.children
         claims = [
             (child.span if isinstance(child, SpanProof) else child.run, child.data)
-            for child in work.children
+            for child in children
         ]
         writer.u8(len(claims))
         for said, proof in claims:
@@ -202,6 +229,10 @@ def decode_work(data: bytes) -> Work:
     elif number == _NUMBERS[DayWork]:
         runs = [_read_claim(reader) for _ in range(reader.u8("children", DAY_SLOTS + 1))]
         work = DayWork(tuple(GlobalProof(_as_run(said), proof) for said, proof in runs))
+    elif number == _NUMBERS[WrapWork]:
+        reader.u8("children", 2)
+        said, proof = _read_claim(reader)
+        work = WrapWork(GlobalProof(_as_run(said), proof))
     elif number == _NUMBERS[EpochWork]:
         work = EpochWork(_read_epoch(reader))
     else:

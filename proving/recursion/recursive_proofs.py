@@ -73,18 +73,37 @@ def verify_recursive(
         ProofMalformed: The bytes are no proof of these kinds.
         ProofRejected: They are, of something that does not hold, of another statement, or with too few bits.
     """
+    verdict = verify_kinds(proof, kinds, hasher, minimum_bits)
+    _require_word(verdict, STATEMENT_WORD, tuple(statement), "statement")
+    return verdict
+
+
+def verify_kinds(
+    proof: bytes,
+    kinds: Sequence[str],
+    hasher: Hasher,
+    minimum_bits: int = MINIMUM_PROVEN_BITS,
+) -> VerifiedStatement:
+    """Verifies a proof of one of some recursive kinds; what its statement word stands for is the caller's to know.
+
+    Raises:
+        ProofMalformed: The bytes are no proof of these kinds.
+        ProofRejected: They are, of something that does not hold, or with too few bits.
+    """
     ring = KeyRing.of(verifying_key(name, hasher) for name in kinds)
     verdict = verify(proof, AcceptancePolicy(ring, hasher, minimum_bits))
     named = self_named(kind_numbered(verdict.kind).name, hasher)
-    for place, wanted, name in (
-        (KEY_WORD, named, "vk_self"),
-        (STATEMENT_WORD, tuple(statement), "statement"),
-    ):
-        stated = public_word_of(verdict, place)
-        if stated != wanted:
-            reason = RejectionReason.STATEMENT_MISMATCH
-            raise ProofRejected(reason, f"publics/{name}", wanted, stated)
+    _require_word(verdict, KEY_WORD, named, "vk_self")
     return verdict
+
+
+def _require_word(
+    verdict: VerifiedStatement, place: int, wanted: tuple[int, ...], name: str
+) -> None:
+    stated = public_word_of(verdict, place)
+    if stated != wanted:
+        reason = RejectionReason.STATEMENT_MISMATCH
+        raise ProofRejected(reason, f"publics/{name}", wanted, stated)
 
 
 def payee_of(verdict: VerifiedStatement) -> tuple[int, ...]:

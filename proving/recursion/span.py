@@ -144,19 +144,9 @@ def span_of_segment(statement: SegmentStatement) -> Span:
     )
 
 
-def lift_spans(statements: Sequence[SegmentStatement]) -> Span:
-    """Returns the span of consecutive segments of one window, without a history.
-
-    Raises:
-        ParameterError: There are none, or one does not follow the one before, by name.
-    """
-    spans = [span_of_segment(statement) for statement in statements]
-    joined = _first(spans)
-    for number, span in enumerate(spans[1:], start=1):
-        if opens_window(joined, span):
-            raise ParameterError(f"child {number} is of another window than the first")
-        joined = _prolonged(joined, span, number, NO_HISTORY)
-    return joined
+def lift_spans(statements: Sequence[SegmentStatement], hasher: Hasher) -> Span:
+    """Returns the span of consecutive segments, over windows too; see `join_spans`."""
+    return join_spans([span_of_segment(statement) for statement in statements], hasher)
 
 
 def join_spans(spans: Sequence[Span], hasher: Hasher) -> Span:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
 from proving.backends.port import Backend, FieldArray, Hasher
 from proving.errors import ProofRejected, ProvingError, RejectionReason
-from proving.kinds import PROGRAMS, verifying_key
+from proving.kinds import PROGRAMS, kind_named, verifying_key
 from proving.prover import OnPhase
 from proving.recursion.children import NO_KEY
 from proving.recursion.join import JOIN_SLOTS, slot_inputs
-from proving.recursion.lift import LIFT_SLOTS
+from proving.recursion.lift import LARGE_LIFT_SLOTS, LIFT_SLOTS, WINDOW_PLACE
 from proving.recursion.recursive_proofs import (
     body_of,
     fill_child,
@@ -23,15 +24,22 @@ from proving.recursion.recursive_proofs import (
     verify_recursive,
 )
 from proving.recursion.span import Span, join_spans, lift_spans, opens_window, span_problem
-from proving.segment_proofs import SEGMENT_KIND, verify_segment
+from proving.segment_proofs import LARGE_SEGMENT_KIND, SEGMENT_KIND, verify_segment
+from proving.stark.encoding import read_header
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from proving.verifier import VerifiedStatement
 from schemas.errors import ParameterError
 from schemas.statement import NUM_PUBLICS
 
-LIFT_KIND, JOIN_KIND = "lift_s", "join"
-SPAN_KINDS = (LIFT_KIND, JOIN_KIND)
+LIFT_KIND, LARGE_LIFT_KIND, JOIN_KIND = "lift_s", "lift_l", "join"
+SPAN_KINDS = (LIFT_KIND, LARGE_LIFT_KIND, JOIN_KIND)
 """Kinds of proof about spans."""
+
+LIFTS = {
+    SEGMENT_KIND: (LIFT_KIND, LIFT_SLOTS),
+    LARGE_SEGMENT_KIND: (LARGE_LIFT_KIND, LARGE_LIFT_SLOTS),
+}
+"""Kind of the segments -> kind of their lift, and how many it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +61,39 @@ def prove_lift(
     """Proves that verified segments follow each other.
 
     Args:
-        proofs: Proofs of consecutive segments of one window, at most `LIFT_SLOTS`, with one payee.
+        proofs: Proofs of consecutive segments, over windows too, with one payee: at most `LIFT_SLOTS` small ones or
+            `LARGE_LIFT_SLOTS` large ones.
         backend: Does the arithmetic.
         on_phase: Called after each phase.
 
     Raises:
         ParameterError: There are too few or too many, or they do not follow each other, by name.
-        ProofError: One of them does not verify.
+        ProofError: One of them does not verify, or is of another kind than the first.
         ProvingError: Their payees differ.
     """
-    if not 1 <= len(proofs) <= LIFT_SLOTS:
-        raise ParameterError(f"a lift takes 1..{LIFT_SLOTS} segments, got {len(proofs)}")
-    verified = [verify_segment(proof, backend, kinds=(SEGMENT_KIND,)) for proof in proofs]
-    span = lift_spans([statement for statement, _ in verified])
+    segment, kind, slots = _lift_of(proofs)
+    verified = [verify_segment(proof, backend, kinds=(segment,)) for proof in proofs]
+    span = lift_spans([statement for statement, _ in verified], backend)
     payee = _one_payee([verdict.publics[NUM_PUBLICS - WORD :] for _, verdict in verified])
-    publics = recursive_publics(LIFT_KIND, span.digest(backend), payee, backend)
-    return SpanProof(
-        span, prove_recursive(LIFT_KIND, publics, lift_inputs(proofs), backend, on_phase)
-    )
+    publics = recursive_publics(kind, span.digest(backend), payee, backend)
+    inputs = lift_inputs(proofs, slots)
+    return SpanProof(span, prove_recursive(kind, publics, inputs, backend, on_phase))
+
+
+def _lift_of(proofs: Sequence[bytes]) -> tuple[str, str, int]:
+    """Returns the kind of the segments, of their lift, and its slots; the first proof names the kind.
+
+    Raises:
+        ParameterError: There are too few or too many.
+    """
+    if not proofs:
+        raise ParameterError("a lift takes at least one segment")
+    large = read_header(proofs[0]).kind == kind_named(LARGE_SEGMENT_KIND).number
+    segment = LARGE_SEGMENT_KIND if large else SEGMENT_KIND
+    kind, slots = LIFTS[segment]
+    if len(proofs) > slots:
+        raise ParameterError(f"{kind} takes 1..{slots} segments, got {len(proofs)}")
+    return segment, kind, slots
 
 
 def prove_join(
@@ -124,16 +147,19 @@ def verify_span(
     return verify_recursive(claim.data, statement, SPAN_KINDS, hasher, minimum_bits)
 
 
-def lift_inputs(proofs: Sequence[bytes]) -> FieldArray:
-    """Returns the private inputs of a lift: bodies of proofs, and the switches of the slots after the first.
+def lift_inputs(proofs: Sequence[bytes], slots: int) -> FieldArray:
+    """Returns the private inputs of a lift: bodies of proofs, then two bits for every slot after the first.
 
     Args:
-        proofs: One to `LIFT_SLOTS` proofs of the segment kind; the last one fills the slots left.
+        proofs: As many proofs of one kind of segment or fewer; the last one fills the slots left.
+        slots: Segments that the lift takes.
     """
-    filled = [*proofs, *[proofs[-1]] * (LIFT_SLOTS - len(proofs))]
-    switches = np.zeros((LIFT_SLOTS - 1, EXTENSION_DEGREE), dtype=np.uint32)
-    switches[: len(proofs) - 1, 0] = 1
-    return np.concatenate([*(body_of(proof) for proof in filled), switches.reshape(-1)])
+    bodies = [body_of(proof) for proof in (*proofs, *[proofs[-1]] * (slots - len(proofs)))]
+    bits = np.zeros((slots - 1, 2, EXTENSION_DEGREE), dtype=np.uint32)
+    bits[: len(proofs) - 1, 0, 0] = 1
+    windows = [body[WINDOW_PLACE] for body in bodies]
+    bits[:, 1, 0] = [after == before for before, after in pairwise(windows)]
+    return np.concatenate([*bodies, bits.reshape(-1)])
 
 
 def join_inputs(children: Sequence[SpanProof], hasher: Hasher) -> FieldArray:

@@ -20,9 +20,11 @@ from proving.recursion.sections import ProofPositions
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
 from proving.recursion.transcript import TranscriptCircuit
-from proving.stark.key import HASH_POSEIDON2, PROTOCOL_VERSION, VerifyingKey, key_description
+from proving.stark.commitment_hash import POSEIDON2
+from proving.stark.key import PROTOCOL_VERSION, VerifyingKey, key_description
 from proving.stark.system import whole_words
 from proving.stark.transcript import Label
+from schemas.errors import ParameterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,12 @@ def verify_child(
         key: The key that the proof must be of; with an open key, its kind and cap are not looked at.
         start: Input position at which the proof's body begins.
         open_key: Where kind and cap come from. The caller must claim that the key's digest is one it trusts.
+
+    Raises:
+        ParameterError: The key's proofs are not made with Poseidon2, the only hash of the circuit.
     """
+    if key.parameters.digests is not POSEIDON2:
+        raise ParameterError(f"no circuit verifies proofs made with {key.parameters.hash}")
     return _Child(builder, key, start, open_key).verify()
 
 
@@ -126,7 +133,7 @@ class _Child:
         """Computes the digest of a key from its kind and its cap, as `proving.stark.key` does."""
         builder, key = self._builder, self._key
         transcript = TranscriptCircuit(builder)
-        constants = [builder.constant(PROTOCOL_VERSION), builder.constant(HASH_POSEIDON2)]
+        constants = [builder.constant(PROTOCOL_VERSION), builder.constant(POSEIDON2.number)]
         transcript.absorb(Label.KIND, 3, [builder.word_of([*constants, open_key.kind])])
         transcript.absorb_constants(Label.KEY_DESCRIPTION, key_description(key.system))
         transcript.absorb_constants(Label.PARAMETERS, key.parameters.elements())

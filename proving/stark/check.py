@@ -107,7 +107,15 @@ def verify_stark(
     indices = hear_indices(transcript, count, key.log_size)
     _check_rows(key, sections, indices, hasher)
     values = _batched_at(key, sections, opened, indices, challenge=batching, point=point)
-    check_layers(hasher, sections, key.schedule, folding, indices=indices, values=values)
+    check_layers(
+        hasher,
+        sections,
+        key.schedule,
+        folding,
+        indices=indices,
+        values=values,
+        digests=key.parameters.digests,
+    )
     return StarkVerdict(stated, tuple(transcript.events))
 
 
@@ -236,7 +244,15 @@ def _check_rows(
     for name in key.widths:
         cap = key.preprocessed_cap if name == "fixed" else sections[f"{name}_cap"]
         rows, paths = sections[f"{name}_rows"], sections.get(f"{name}_paths")
-        check_paths(hasher, rows, paths, indices=indices, cap=cap, where=f"{name} columns")
+        check_paths(
+            hasher,
+            rows,
+            paths,
+            indices=indices,
+            cap=cap,
+            where=f"{name} columns",
+            digests=key.parameters.digests,
+        )
 
 
 def _batched_at(

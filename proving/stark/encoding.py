@@ -1,8 +1,8 @@
 """Proof bytes: a fixed layout that the verifying key alone determines.
 
-Header: `ECLP`, version, kind, key digest. Body: public inputs, then every section of `proof_sections`, all
-canonical residues as little-endian 32-bit words. The exact length is known before anything is allocated,
-and each proof has exactly one encoding. Source: proving/README.md "Byte layout".
+Header: `ECLP`, version, kind, key digest. Body: public inputs, then every section of `proof_sections`: canonical
+residues as little-endian 32-bit words, or digests that are bytes. The exact length is known before anything is
+allocated, and each proof has exactly one encoding. Source: proving/README.md "Byte layout".
 """
 
 from __future__ import annotations
@@ -48,11 +48,23 @@ class Section:
 
     Attributes:
         name: Such as `main_cap` or `layer1_leaves`.
-        shape: Its shape in elements.
+        shape: Its shape in numbers.
+        entry_bytes: Bytes of each number: 4 of an element, 1 of a digest that is a list of bytes.
     """
 
     name: str
     shape: tuple[int, ...]
+    entry_bytes: int = 4
+
+    @property
+    def limit(self) -> int:
+        """What every number must be below."""
+        return P if self.entry_bytes == 4 else 256
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the section."""
+        return self.entry_bytes * prod(self.shape)
 
 
 def proof_sections(key: VerifyingKey) -> tuple[Section, ...]:
@@ -62,15 +74,16 @@ def proof_sections(key: VerifyingKey) -> tuple[Section, ...]:
 
 def _all_sections(key: VerifyingKey) -> list[Section]:
     parameters, layout, digit = key.parameters, key.system.layout, EXTENSION_DEGREE
-    cap = (2**key.log_cap, WORD)
-    lookup_cap = cap if layout.lookup else (0, WORD)
+    width, unit = parameters.digests.entries, parameters.digests.entry_bytes
+    cap = (2**key.log_cap, width)
+    lookup_cap = cap if layout.lookup else (0, width)
     lookup_nonce = (1 if layout.lookup and parameters.lookup_pow_bits else 0,)
     sections = [
         Section("publics", (layout.publics,)),
-        Section("main_cap", cap),
+        Section("main_cap", cap, unit),
         Section("lookup_nonce", lookup_nonce),
-        Section("lookup_cap", lookup_cap),
-        Section("quotient_cap", cap),
+        Section("lookup_cap", lookup_cap, unit),
+        Section("quotient_cap", cap, unit),
         Section("point_nonce", (1 if parameters.deep_pow_bits else 0,)),
         Section("fixed_openings", (layout.fixed, digit)),
         Section("main_openings", (layout.main, digit)),
@@ -81,23 +94,24 @@ def _all_sections(key: VerifyingKey) -> list[Section]:
         Section("batching_nonce", (1 if parameters.batching_pow_bits else 0,)),
     ]
     for number, layer in enumerate(key.schedule):
-        sections.append(Section(f"layer{number}_cap", (2**layer.log_cap, WORD)))
+        sections.append(Section(f"layer{number}_cap", (2**layer.log_cap, width), unit))
         sections.append(Section(f"layer{number}_nonce", (1 if parameters.commit_pow_bits else 0,)))
     sections.append(Section("final_polynomial", (2**parameters.log_final_length, digit)))
     sections.append(Section("query_nonce", (1 if parameters.query_pow_bits else 0,)))
     queries = parameters.num_queries
-    for name, width in key.widths.items():
-        sections.append(Section(f"{name}_rows", (queries, width)))
-        sections.append(Section(f"{name}_paths", (queries, key.log_size - key.log_cap, WORD)))
+    for name, columns in key.widths.items():
+        depth = key.log_size - (key.log_key_cap if name == "fixed" else key.log_cap)
+        sections.append(Section(f"{name}_rows", (queries, columns)))
+        sections.append(Section(f"{name}_paths", (queries, depth, width), unit))
     for number, layer in enumerate(key.schedule):
         sections.append(Section(f"layer{number}_leaves", (queries, 2**layer.log_arity, digit)))
-        sections.append(Section(f"layer{number}_paths", (queries, layer.path_length, WORD)))
+        sections.append(Section(f"layer{number}_paths", (queries, layer.path_length, width), unit))
     return sections
 
 
 def proof_bytes(key: VerifyingKey) -> int:
     """Returns the exact length of every proof under a key, in bytes."""
-    return HEADER_BYTES + 4 * sum(prod(section.shape) for section in proof_sections(key))
+    return HEADER_BYTES + sum(section.num_bytes for section in proof_sections(key))
 
 
 def encode_proof(key: VerifyingKey, values: Mapping[str, FieldArray]) -> bytes:
@@ -115,11 +129,11 @@ def encode_proof(key: VerifyingKey, values: Mapping[str, FieldArray]) -> bytes:
     ]
     for section in sections:
         array = values[section.name]
-        if array.shape != section.shape or (array >= P).any():
+        if array.shape != section.shape or (array >= section.limit).any():
             raise ParameterError(
                 f"{section.name} is not a canonical array of shape {section.shape}"
             )
-        parts.append(np.ascontiguousarray(array, dtype="<u4").tobytes())
+        parts.append(np.ascontiguousarray(array, dtype=f"<u{section.entry_bytes}").tobytes())
     return b"".join(parts)
 
 
@@ -162,12 +176,12 @@ def decode_proof(key: VerifyingKey, proof: bytes) -> dict[str, FieldArray]:
         raise ProofMalformed(RejectionReason.TRUNCATED, "proof", wanted, len(proof))
     if len(proof) > wanted:
         raise ProofMalformed(RejectionReason.TRAILING_BYTES, "proof", wanted, len(proof))
-    body = np.frombuffer(proof, dtype="<u4", offset=HEADER_BYTES).astype(np.uint32, copy=False)
     values: dict[str, FieldArray] = {}
-    start = 0
+    start = HEADER_BYTES
     for section in proof_sections(key):
-        size = prod(section.shape)
-        part = body[start : start + size]
+        count, kind = prod(section.shape), f"<u{section.entry_bytes}"
+        held = np.frombuffer(proof, dtype=kind, count=count, offset=start)
+        part = held.astype(np.uint32, copy=False)
         if (part >= P).any():
             place = int(np.flatnonzero(part >= P)[0])
             raise ProofMalformed(
@@ -176,6 +190,7 @@ def decode_proof(key: VerifyingKey, proof: bytes) -> dict[str, FieldArray]:
                 f"below {P}",
                 int(part[place]),
             )
+        part.setflags(write=False)
         values[section.name] = part.reshape(section.shape)
-        start += size
+        start += section.num_bytes
     return values

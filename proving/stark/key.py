@@ -13,20 +13,18 @@ from functools import cached_property
 
 import numpy as np
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE, EXTENSION_TAIL, GENERATOR, WORD, P
+from proving.arithmetic.modulus import EXTENSION_DEGREE, EXTENSION_TAIL, GENERATOR, P
 from proving.backends.port import FieldArray, Hasher
 from proving.stark.air import Air
 from proving.stark.parameters import FoldingRound, ProofParameters, folding_schedule
 from proving.stark.soundness import CircuitShape, proven_bits
 from proving.stark.system import ConstraintSystem, compile_air, whole_words
-from proving.stark.transcript import Label, Transcript
+from proving.stark.transcript import Label
+from proving.stark.transcripts import make_transcript
 from schemas.errors import ParameterError
 
 PROTOCOL_VERSION = 2
 """Part of every key digest and proof header; a change of transcript, layout or formulas raises it."""
-
-HASH_POSEIDON2 = 1
-"""Identifier of the commitment hash: Poseidon2-16 over KoalaBear."""
 
 QUOTIENT_CHUNKS = 2
 """Degree-3 constraints leave a quotient of degree below twice the height."""
@@ -41,7 +39,8 @@ class VerifyingKey:
         air: The circuit.
         system: The circuit compiled.
         parameters: Settings of the proof system.
-        preprocessed_cap: (2^cap, 8) Merkle cap of the fixed columns' extension; (0, 8) without any.
+        preprocessed_cap: (2^log_key_cap, entries of a digest) Merkle cap of the fixed columns' extension; empty
+            without any.
         digest: Word that names all of the above.
     """
 
@@ -66,6 +65,11 @@ class VerifyingKey:
     def log_cap(self) -> int:
         """Base-2 logarithm of the cap of the column trees."""
         return min(self.parameters.log_cap, self.log_size)
+
+    @property
+    def log_key_cap(self) -> int:
+        """Base-2 logarithm of the cap of the preprocessed columns' tree."""
+        return key_cap(self.parameters, self.log_height)
 
     @cached_property
     def schedule(self) -> tuple[FoldingRound, ...]:
@@ -98,6 +102,12 @@ class VerifyingKey:
     def digest_hex(self) -> str:
         """The digest as 64 hexadecimal characters, four bytes little-endian per element."""
         return np.array(self.digest, dtype="<u4").tobytes().hex()
+
+
+def key_cap(parameters: ProofParameters, log_height: int) -> int:
+    """Returns the base-2 logarithm of the cap of the preprocessed columns' tree."""
+    levels = parameters.log_cap + parameters.key_cap_levels
+    return min(levels, log_height + parameters.log_blowup)
 
 
 def circuit_shape(system: ConstraintSystem) -> CircuitShape:
@@ -141,9 +151,8 @@ def make_verifying_key(
         raise ParameterError(f"kind is {kind}, must be below P")
     compiled = compile_air(air) if system is None else system
     folding_schedule(parameters, compiled.log_height)
-    cap = np.array(preprocessed_cap, dtype=np.uint32).reshape(-1, WORD)
-    log_size = compiled.log_height + parameters.log_blowup
-    wanted = 2 ** min(parameters.log_cap, log_size) if compiled.layout.fixed else 0
+    cap = np.array(preprocessed_cap, dtype=np.uint32).reshape(-1, parameters.digests.entries)
+    wanted = 2 ** key_cap(parameters, compiled.log_height) if compiled.layout.fixed else 0
     if len(cap) != wanted:
         raise ParameterError(f"the preprocessed cap has {len(cap)} digests, {wanted} are needed")
     cap.setflags(write=False)
@@ -167,8 +176,8 @@ def _key_digest(
     cap: FieldArray,
     hasher: Hasher,
 ) -> tuple[int, ...]:
-    transcript = Transcript(hasher)
-    transcript.absorb(Label.KIND, [PROTOCOL_VERSION, HASH_POSEIDON2, kind])
+    transcript = make_transcript(parameters.hash, hasher)
+    transcript.absorb(Label.KIND, [PROTOCOL_VERSION, parameters.digests.number, kind])
     transcript.absorb(Label.KEY_DESCRIPTION, key_description(system))
     transcript.absorb(Label.PARAMETERS, parameters.elements())
     transcript.absorb(Label.PREPROCESSED_CAP, cap)

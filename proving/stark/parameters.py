@@ -7,14 +7,11 @@ key alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from proving.arithmetic.modulus import TWO_ADICITY
+from proving.stark.commitment_hash import POSEIDON2, CommitmentHash, commitment_hash
 from schemas.errors import ParameterError
-
-MAX_POW_BITS = 24
-"""Bits: P - 1 is a multiple of 2^24, so that many low bits of a uniform residue are uniform, and about
-2^31 / 2^24 = 128 nonces below P are expected to pass."""
 
 MAX_LOG_BLOWUP = 8
 """The wrap proof's blow-up of 256 is the largest one in use."""
@@ -22,18 +19,22 @@ MAX_LOG_BLOWUP = 8
 MAX_QUERIES = 1024
 """Far above any setting that gains soundness; bounds the size of a proof before anything is read."""
 
-_RANGES = {
+_RANGES: dict[str, tuple[int, int | None]] = {
     "log_blowup": (1, MAX_LOG_BLOWUP),
     "num_queries": (1, MAX_QUERIES),
     "log_arity": (1, 3),
     "log_cap": (0, 8),
     "log_final_length": (0, 10),
-    "batching_pow_bits": (0, MAX_POW_BITS),
-    "commit_pow_bits": (0, MAX_POW_BITS),
-    "deep_pow_bits": (0, MAX_POW_BITS),
-    "lookup_pow_bits": (0, MAX_POW_BITS),
-    "query_pow_bits": (0, MAX_POW_BITS),
+    "batching_pow_bits": (0, None),
+    "commit_pow_bits": (0, None),
+    "deep_pow_bits": (0, None),
+    "lookup_pow_bits": (0, None),
+    "query_pow_bits": (0, None),
 }
+"""Least and greatest value of every setting that transcripts hear, in their order; None is the hash's most grinding."""
+
+MAX_KEY_CAP_LEVELS = 8
+"""A cap that lies in a key is at most 2^8 times as long as those in a proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,14 @@ class ProofParameters:
         log_arity: A FRI layer is folded by 2^log_arity; 1..3.
         log_cap: Merkle trees end in 2^log_cap digests (fewer if a tree has fewer leaves).
         log_final_length: Folding stops at a polynomial of 2^log_final_length coefficients.
-        batching_pow_bits: Grinding before the DEEP batching challenge; 0..24, as all below.
+        batching_pow_bits: Grinding before the DEEP batching challenge; 0..24, with SHA-256 0..25, as all below.
         commit_pow_bits: Grinding before each folding challenge.
         deep_pow_bits: Grinding before the out-of-domain point.
         lookup_pow_bits: Grinding before the lookup challenges.
         query_pow_bits: Grinding before the query indices.
+        key_cap_levels: The cap of the preprocessed columns lies in the key and costs a proof nothing, so its tree
+            may end so many levels below the others; 0..8. The key's digest binds it by the cap's length.
+        hash: Commits and challenges, `poseidon2` or `sha256`; the key's digest binds it by its number.
     """
 
     log_blowup: int
@@ -63,21 +67,33 @@ class ProofParameters:
     deep_pow_bits: int = 0
     lookup_pow_bits: int = 0
     query_pow_bits: int = 0
+    key_cap_levels: int = 0
+    hash: str = POSEIDON2.name
 
     def __post_init__(self) -> None:
         """Checks every field's range.
 
         Raises:
-            ParameterError: A field is outside its range.
+            ParameterError: A field is outside its range, or there is no such hash.
         """
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
+        digests = commitment_hash(self.hash)
+        if not 0 <= self.key_cap_levels <= MAX_KEY_CAP_LEVELS:
+            raise ParameterError(
+                f"key_cap_levels is {self.key_cap_levels}, must be within 0..{MAX_KEY_CAP_LEVELS}"
+            )
+        for name, (low, most) in _RANGES.items():
+            value, high = getattr(self, name), digests.most_pow_bits if most is None else most
             if not low <= value <= high:
                 raise ParameterError(f"{name} is {value}, must be within {low}..{high}")
 
     def elements(self) -> tuple[int, ...]:
-        """Returns the fields as field elements, in declaration order, for key digest and transcript."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        """Returns the ten settings that key digest and transcript hear, in declaration order."""
+        return tuple(getattr(self, name) for name in _RANGES)
+
+    @property
+    def digests(self) -> CommitmentHash:
+        """What the digests of the proof are."""
+        return commitment_hash(self.hash)
 
 
 SEGMENT_S = ProofParameters(log_blowup=3, num_queries=55, log_final_length=3, query_pow_bits=20)
@@ -95,6 +111,31 @@ RECURSION = ProofParameters(
 )
 """Recursive proofs: 2^16 rows, blow-up 16. Of the settings with >= 100 proven bits whose proof is below 200 kB, the one
 with the least grinding."""
+
+SHRINK = ProofParameters(
+    log_blowup=4,
+    num_queries=40,
+    log_cap=4,
+    log_final_length=5,
+    batching_pow_bits=2,
+    query_pow_bits=21,
+)
+"""The proof between a day's last join and WRAP: 2^14 rows, blow-up 16. The cheapest to make of those with >= 100 proven
+bits that a circuit of 2^13 rows verifies: 7,990 of its 8,192 rows of arithmetic; a longer final polynomial would cost more
+rows, and more queries would not fit."""
+
+WRAP = ProofParameters(
+    log_blowup=8,
+    num_queries=19,
+    log_cap=5,
+    log_final_length=7,
+    batching_pow_bits=6,
+    query_pow_bits=25,
+    key_cap_levels=4,
+    hash="sha256",
+)
+"""The last proof of a day: 2^13 rows, blow-up 256. 19 queries are the fewest with >= 100 proven bits and 25 bits of
+grinding; caps of 32 digests and 128 coefficients are the lengths at which the proof is shortest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,12 @@ from proving.stark.challenge_field import Extension, powers, unstack
 from proving.stark.key import VerifyingKey
 from proving.stark.system import ConstraintSystem, whole_words
 from proving.stark.transcript import Label, Transcript
+from proving.stark.transcripts import make_transcript
 
 
 def open_transcript(key: VerifyingKey, publics: Sequence[int], hasher: Hasher) -> Transcript:
     """Starts a transcript with everything that is known before the proof."""
-    transcript = Transcript(hasher)
+    transcript = make_transcript(key.parameters.hash, hasher)
     transcript.absorb(Label.KEY_DIGEST, key.digest)
     transcript.absorb(Label.PARAMETERS, key.parameters.elements())
     transcript.absorb(Label.KIND, [key.kind])

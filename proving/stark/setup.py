@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proving.arithmetic.modulus import GENERATOR, WORD, P
+from proving.arithmetic.modulus import GENERATOR, P
 from proving.backends.port import Backend, FieldArray
 from proving.commitments.merkle import MerkleTree, commit_rows
 from proving.stark.air import Air
-from proving.stark.key import VerifyingKey, make_verifying_key
+from proving.stark.commitment_hash import POSEIDON2, CommitmentHash
+from proving.stark.key import VerifyingKey, key_cap, make_verifying_key
 from proving.stark.parameters import ProofParameters
 from proving.stark.system import compile_air
 from schemas.errors import ParameterError
@@ -50,11 +51,16 @@ class ProvingKey:
 
 
 def commit_columns(
-    backend: Backend, coefficients: FieldArray, log_size: int, log_cap: int
+    backend: Backend,
+    coefficients: FieldArray,
+    log_size: int,
+    log_cap: int,
+    digests: CommitmentHash = POSEIDON2,
 ) -> CommittedColumns:
     """Evaluates coefficient columns on the coset of 2^log_size points and commits to its rows."""
     extension = backend.evaluate_on_coset(coefficients, log_size, GENERATOR)
-    return CommittedColumns(coefficients, extension, commit_rows(backend, extension, log_cap))
+    tree = commit_rows(backend, extension, log_cap, digests)
+    return CommittedColumns(coefficients, extension, tree)
 
 
 def make_proving_key(
@@ -71,11 +77,12 @@ def make_proving_key(
     if values.shape != (air.num_fixed, 2**air.log_height) or (values >= P).any():
         raise ParameterError(f"{air.name}: the fixed columns have shape {values.shape}")
     fixed: CommittedColumns | None = None
-    cap = np.zeros((0, WORD), dtype=np.uint32)
+    digests = parameters.digests
+    cap = np.zeros((0, digests.entries), dtype=np.uint32)
     if air.num_fixed:
         coefficients = backend.interpolate(values.astype(np.uint32))
-        log_cap = min(parameters.log_cap, log_size)
-        fixed = commit_columns(backend, coefficients, log_size, log_cap)
+        log_cap = key_cap(parameters, air.log_height)
+        fixed = commit_columns(backend, coefficients, log_size, log_cap, digests)
         cap = fixed.tree.cap
     key = make_verifying_key(kind, air, parameters, cap, backend, system=system)
     return ProvingKey(key, values, fixed)

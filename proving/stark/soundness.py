@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import floor, log2, sqrt
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD, P
+from proving.arithmetic.modulus import EXTENSION_DEGREE, P
 from proving.stark.parameters import ProofParameters, folding_schedule
 from schemas.errors import ParameterError
 
@@ -156,7 +156,9 @@ def analyse(parameters: ProofParameters, shape: CircuitShape, regime: Regime) ->
         *_out_of_domain_rounds(parameters, shape, regime),
         *_fri_rounds(parameters, shape, regime),
     )
-    binding = RoundBits("hash collisions", WORD * log2(P) / 2, "p^(-8/2), outside the IOP")
+    digests = parameters.digests
+    formula = f"half of a digest of {digests.name}, outside the IOP"
+    binding = RoundBits("hash collisions", digests.collision_bits, formula)
     return SoundnessReport(regime.name, (*rounds, binding))
 
 

@@ -1,5 +1,7 @@
 """The Fiat-Shamir transcript: a Poseidon2 duplex sponge with typed, length-bound messages.
 
+`sha256_transcript` keeps the same labels and order over another hash.
+
 Sixteen elements of state: the first eight are the rate, the last eight are never written nor shown. A block
 overwrites the rate and is permuted. Every message and every request begins with a block of its own that holds
 its label and its length or count; a message's elements follow in whole blocks, the last filled up with zeros.
@@ -101,9 +103,7 @@ class Transcript:
         if any(not 0 <= value < P for value in elements):
             raise ParameterError(f"{label.name} holds an element that is not below P")
         self.events.append(TranscriptEvent("absorb", label, tuple(elements)))
-        self._block([int(label), len(elements)])
-        for start in range(0, len(elements), RATE):
-            self._block(elements[start : start + RATE])
+        self._hear(label, elements)
 
     def challenge(self, label: Label) -> tuple[int, ...]:
         """Draws a uniform element of the extension field, as five coordinates."""
@@ -132,7 +132,8 @@ class Transcript:
         """
         if not 0 <= log_size <= 24:
             raise ParameterError(f"indices of {log_size} bits would be biased")
-        drawn = self._request(label, RATE, count)
+        self._block([int(label), count])
+        drawn = self._rate()
         while len(drawn) < count:
             self._permute()
             drawn += self._rate()
@@ -171,8 +172,13 @@ class Transcript:
         state[0], state[1] = int(label), bits
         return state
 
-    def _request(self, label: Label, shown: int, count: int | None = None) -> list[int]:
-        self._block([int(label), shown if count is None else count])
+    def _hear(self, label: Label, elements: Sequence[int]) -> None:
+        self._block([int(label), len(elements)])
+        for start in range(0, len(elements), RATE):
+            self._block(elements[start : start + RATE])
+
+    def _request(self, label: Label, shown: int) -> list[int]:
+        self._block([int(label), shown])
         return self._rate()[:shown]
 
     def _rate(self) -> list[int]:

@@ -117,7 +117,7 @@ def test_planning_again_changes_nothing(pyramid: Pyramid) -> None:
 
 
 def forged(pyramid: Pyramid, proof: bytes, **changes: Any) -> Mapping[str, Any]:
-    digest, node = next(iter(pyramid.role.waiting.items()))
+    (_, digest), node = next(iter(pyramid.role.waiting.items()))
     row: dict[str, Any] = {
         "job_id": bytes(32),
         "level": node.level.value,

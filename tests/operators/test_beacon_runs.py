@@ -174,7 +174,7 @@ class Beacon:
         found = self.log.read("proofs", offset, 1)
         return found[0] if found else None
 
-    def post(self, statement: bytes, proof: bytes, level: ProofLevel = ProofLevel.DAY) -> None:
+    def post(self, statement: bytes, proof: bytes, level: ProofLevel = ProofLevel.DAY_RUN) -> None:
         row = {
             "job_id": bytes(32),
             "level": level.value,
@@ -260,7 +260,7 @@ def test_what_is_accepted_is_forgotten() -> None:
 def test_a_proven_day_is_proposed_accepted_and_final(beacon: Beacon) -> None:
     clock = PyramidClock(1, 1, WINDOWS_PER_DAY)
     tree = next(one for one in planned(VALIDATORS, clock) if one.level is ProofLevel.DAY)
-    proof = prove_tree(tree, CpuBackend(threads=2))
+    proof = prove_tree(tree.children[0], CpuBackend(threads=2))
     beacon.post(day().to_bytes(), proof[:-4] + bytes(4))
     beacon.post(day().to_bytes(), proof)
     application = beacon.application

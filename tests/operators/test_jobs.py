@@ -40,9 +40,11 @@ def book(*rows: dict[str, Any]) -> JobBook:
     return made
 
 
-def test_a_planned_job_is_ready_in_the_order_of_planning() -> None:
-    jobs = book(planned(), planned(work=OTHER))
-    assert [job.job_id for job in jobs.ready(0, 9)] == [JOB, OTHER.job_id]
+def test_planned_jobs_are_ready_by_window_and_then_in_the_order_of_planning() -> None:
+    """So what joins old windows comes before what proves new ones."""
+    third = JobEnvelope(ProofLevel.EPOCH, 0, 0, 0, b"statement", b"witness")
+    jobs = book(planned(), planned(work=OTHER), planned(work=third))
+    assert [job.job_id for job in jobs.ready(0, 9)] == [OTHER.job_id, third.job_id, JOB]
 
 
 def test_the_first_lease_on_the_log_wins_the_race() -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
 
 import pytest
 
 from operators.pyramid_planner import Links, PyramidClock, PyramidPlanner, links_of_row
-from operators.pyramid_tree import Node, Segment, lift_nodes, run_node, shard_node, work_of
+from operators.pyramid_tree import (
+    Node,
+    Segment,
+    lift_nodes,
+    run_node,
+    shard_node,
+    work_of,
+    wrap_node,
+)
 from pipelines.sample_shards import CHAIN, SampleEpoch, sample_epochs
 from pipelines.sample_window import sample_window
 from proving.arithmetic.poseidon2 import NumpyHasher
@@ -23,6 +32,7 @@ from proving.recursion.pyramid_work import (
     EpochWork,
     JoinWork,
     LiftWork,
+    WrapWork,
     decode_work,
     encode_work,
     prove_work,
@@ -30,9 +40,9 @@ from proving.recursion.pyramid_work import (
     said_bytes,
 )
 from proving.recursion.span import Span, join_spans, lift_spans
+from proving.segment_proofs import LARGE_SEGMENT_KIND, SEGMENT_KIND
 from schemas.errors import InvariantError, ParameterError, WireError
 from schemas.job import ProofLevel
-from schemas.statement import SegmentStatement
 from schemas.units import ZERO_WORD
 
 HASHER = NumpyHasher()
@@ -45,8 +55,8 @@ def epochs() -> list[SampleEpoch]:
     return list(islice(sample_epochs(2, HASHER, make_layout(7, 1)), 5))
 
 
-def statements(epoch: SampleEpoch, shard: int) -> list[SegmentStatement]:
-    return [witness.statement for witness in epoch.witnesses[shard]]
+def statements(epoch: SampleEpoch, shard: int) -> list[Segment]:
+    return [Segment(witness.statement, SEGMENT_KIND) for witness in epoch.witnesses[shard]]
 
 
 def links_after(number: int, shard: int) -> Links:
@@ -101,8 +111,9 @@ def test_an_epoch_waits_for_every_shard_and_for_links_that_fit_the_roots() -> No
 
 def test_a_shard_without_a_block_in_an_epoch_takes_part_as_it_stands() -> None:
     sparse = planner()
-    sparse.shards[1].window = 0  # known to have passed the epoch with no block in it
     feed(sparse, 0, [0])
+    assert list(sparse.plan()) == []
+    sparse.reach(1, 1)  # its first block lies in the next epoch
     (tree,) = sparse.plan()
     assert tree.parts[1].span is None
     assert len(tree.children) == 1
@@ -125,9 +136,9 @@ def test_a_window_counts_once() -> None:
         feed(made, 0, [0])
 
 
-def segments(count: int) -> list[SegmentStatement]:
+def segments(count: int, kind: str = SEGMENT_KIND) -> list[Segment]:
     witnesses = sample_window(40 * count, 3, make_layout(7, 1))
-    return [witness.statement for witness in witnesses][:count]
+    return [Segment(witness.statement, kind) for witness in witnesses][:count]
 
 
 @pytest.mark.parametrize("count", [1, LIFT_SLOTS, LIFT_SLOTS + 1, 7 * LIFT_SLOTS])
@@ -143,12 +154,18 @@ def test_segments_are_lifted_and_lifts_joined_as_far_as_needed(count: int) -> No
     assert tree.said.last_segment == count - 1
     assert (tree.level is ProofLevel.WINDOW) == (count <= LIFT_SLOTS)
     if count <= LIFT_SLOTS:
-        assert tree.said == lift_spans(given)
+        assert tree.said == lift_spans([one.statement for one in given], HASHER)
 
 
-def test_windows_are_lifted_apart() -> None:
+def test_a_lift_goes_on_over_windows_and_takes_one_kind_of_segment() -> None:
     given = [*statements(epochs()[0], 0)[-1:], *statements(epochs()[1], 0)[:1]]
-    assert [node.said.first_window for node in lift_nodes(given)] == [0, 1]
+    (lift,) = lift_nodes(given, HASHER)
+    assert isinstance(lift.said, Span)
+    assert (lift.said.first_window, lift.said.last_window) == (0, 1)
+    large = [given[0], replace(given[1], kind=LARGE_SEGMENT_KIND)]
+    assert [len(node.children) for node in lift_nodes(large, HASHER)] == [1, 1]
+    many = segments(3, LARGE_SEGMENT_KIND)
+    assert [len(node.children) for node in lift_nodes(many, HASHER)] == [1, 1, 1]
 
 
 def trees() -> list[Node]:
@@ -177,7 +194,7 @@ def test_runs_are_joined_in_groups_and_a_single_one_only_if_forced() -> None:
 
 def test_a_node_has_work_once_the_proofs_below_it_are_there() -> None:
     found = trees()
-    day = run_node(found, ProofLevel.DAY, HASHER)
+    day = wrap_node(run_node(found, ProofLevel.DAY_RUN, HASHER))
     kinds = set()
     for node in day.nodes():
         last = node.children[-1]
@@ -190,7 +207,9 @@ def test_a_node_has_work_once_the_proofs_below_it_are_there() -> None:
         assert read_said(said_bytes(node.said)) == node.said
         with pytest.raises((ProofError, ParameterError)):
             prove_work(work, ReferenceBackend())
-    assert kinds == {LiftWork, EpochWork, DayWork} | ({JoinWork} if has_joins(day) else set())
+    assert kinds == {LiftWork, EpochWork, DayWork, WrapWork} | (
+        {JoinWork} if has_joins(day) else set()
+    )
 
 
 def all_but(missing: Segment | Node | None, child: Segment | Node) -> bytes | None:
@@ -230,6 +249,6 @@ def test_links_of_a_row_are_of_the_chains_shards() -> None:
 def test_a_span_of_several_lifts_is_their_join() -> None:
     given = segments(LIFT_SLOTS + 1)
     tree = shard_node(given, HASHER)
-    spans = [node.said for node in lift_nodes(given) if isinstance(node.said, Span)]
+    spans = [node.said for node in lift_nodes(given, HASHER) if isinstance(node.said, Span)]
     assert tree.said == join_spans(spans, HASHER)
     assert all(isinstance(leaf, Segment) for lift in tree.children for leaf in lift.children)  # type: ignore[union-attr]

@@ -124,7 +124,7 @@ def test_layers_follow_the_parameters_alone() -> None:
     )
     for wrong in ({"num_queries": 0}, {"log_blowup": 0}, {"log_arity": 0}, {"log_arity": 4}):
         with pytest.raises(ParameterError):
-            replace(PARAMETERS, **wrong)
+            replace(PARAMETERS, **wrong)  # type: ignore[arg-type]
 
 
 def test_domains_are_cosets_in_natural_order() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.sample_window import sample_window
+from pipelines.sample_window import funded_ledger, sample_transfers, sample_window
 from proving.arithmetic.modulus import EXTENSION_DEGREE
 from proving.backends.cpu import CpuBackend
 from proving.errors import ProofRejected, ProvingError, RejectionReason
 from proving.kinds import recursive_program
 from proving.ledger.layout import make_layout
+from proving.ledger.segments import cut_window
+from proving.ledger.state import Block
 from proving.ledger.witness import SegmentWitness
 from proving.recursion.lift import LIFT_SLOTS
 from proving.recursion.programs import RecursionProgram
 from proving.recursion.recursive_proofs import payee_of, recursive_publics
-from proving.recursion.span import Span, lift_spans, span_of_segment
+from proving.recursion.span import Span, join_spans, lift_spans, span_of_segment
 from proving.recursion.span_proofs import (
     LIFT_KIND,
     SpanProof,
@@ -61,7 +63,7 @@ def paid() -> bytes:
 
 
 def span_from(proofs: Sequence[bytes]) -> Span:
-    return lift_spans([verify_segment(proof, BACKEND)[0] for proof in proofs])
+    return lift_spans([verify_segment(proof, BACKEND)[0] for proof in proofs], BACKEND)
 
 
 def problems(
@@ -70,13 +72,15 @@ def problems(
     *,
     payee: Sequence[int] = NOBODY,
     switches: Sequence[int] | None = None,
+    changes: Mapping[int, int] | None = None,
 ) -> set[str]:
     """Returns the claims of the lift that do not hold for these inputs."""
-    inputs = lift_inputs(proofs)
+    inputs = lift_inputs(proofs, LIFT_SLOTS)
     if switches is not None:
-        given = np.zeros((LIFT_SLOTS - 1, EXTENSION_DEGREE), dtype=np.uint32)
-        given[:, 0] = switches
-        inputs[-given.size :] = given.reshape(-1)
+        bits = inputs[-2 * EXTENSION_DEGREE * (LIFT_SLOTS - 1) :]
+        bits[:: 2 * EXTENSION_DEGREE] = switches
+    for place, value in (changes or {}).items():
+        inputs[place] = value
     publics = recursive_publics(LIFT_KIND, span.digest(BACKEND), payee, BACKEND)
     words: FieldArray = np.array(publics, dtype=np.uint32).reshape(-1, 8)
     execution = program().execution
@@ -168,9 +172,38 @@ def test_all_segments_name_the_payee_of_the_lift() -> None:
 
 
 def test_a_lift_takes_as_many_segments_as_it_has_slots() -> None:
-    for proofs in ([], [segments()[0]] * (LIFT_SLOTS + 1)):
-        with pytest.raises(ParameterError, match=f"1..{LIFT_SLOTS} segments, got {len(proofs)}"):
-            prove_lift(proofs, BACKEND)
+    with pytest.raises(ParameterError, match="at least one segment"):
+        prove_lift([], BACKEND)
+    with pytest.raises(ParameterError, match=f"lift_s takes 1..{LIFT_SLOTS} segments, got 6"):
+        prove_lift([segments()[0]] * 6, BACKEND)
+
+
+def next_window() -> bytes:
+    """A proof of the window after the one that the segments are of."""
+    ledger = funded_ledger()
+    blocks = [Block(ledger.height + 1, 64, 1, tuple(sample_transfers(40, 3)))]
+    cut_window(ledger, blocks, 1, make_layout(7, 1))
+    later = [Block(ledger.height + 1, 130, 2, ())]
+    (witness,) = cut_window(ledger, later, 2, make_layout(7, 1))
+    return prove_segment(witness, BACKEND).data
+
+
+def test_a_lift_goes_on_over_windows() -> None:
+    proofs = [*(prove_segment(one, BACKEND).data for one in witnesses()[-2:]), next_window()]
+    span = span_from(proofs)
+    assert (span.first_window, span.last_window, span.last_segment) == (1, 2, 0)
+    assert (
+        span.history == join_spans([span_from(proofs[:2]), span_from(proofs[2:])], BACKEND).history
+    )
+    assert problems(proofs, span) == set()
+    bits = len(lift_inputs(proofs, LIFT_SLOTS)) - 2 * EXTENSION_DEGREE * (LIFT_SLOTS - 1)
+    window_bit = bits + 2 * EXTENSION_DEGREE + EXTENSION_DEGREE  # of slot 2
+    assert "slot 2 stays in its window" in problems(proofs, span, changes={window_bit: 1})
+    assert "the window bit of slot 2" in problems(proofs, span, changes={window_bit: 2})
+    skipped = [proofs[0], proofs[2]]
+    assert "slot 1 follows" in problems(skipped, span)
+    with pytest.raises(ParameterError, match="child 1 begins window 2 inside a block"):
+        prove_lift(skipped, BACKEND)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from proving.backends.cpu import CpuBackend
-from proving.errors import ProofError, ProvingError, RejectionReason
+from proving.errors import ProofError, ProvingError
 from proving.recursion.air import RecursionAir
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.execution import Execution, Values
@@ -25,6 +25,7 @@ from proving.stark.parameters import ProofParameters
 from proving.stark.trace_check import TraceChecker
 from tests.suites.circuits import Exchange, Fibonacci
 from tests.suites.proofs import Circuit, honest_proof, proving_key
+from tests.suites.verdicts import SAME
 
 EVERYTHING = ProofParameters(
     log_blowup=2,
@@ -49,15 +50,6 @@ CASES: list[tuple[Circuit, ProofParameters]] = [
 NO_PUBLICS = np.zeros((0, 8), dtype=np.uint32)
 
 BACKEND = CpuBackend()
-
-SAME = {
-    RejectionReason.CONSTRAINTS_NOT_SATISFIED: "the constraints",
-    RejectionReason.PROOF_OF_WORK: "the work of",
-    RejectionReason.MERKLE_PATH: "a path of",
-    RejectionReason.FOLD_MISMATCH: "fri round",
-    RejectionReason.FINAL_POLYNOMIAL: "the final polynomial",
-}
-"""What the circuit calls the checks that one changed element can fail."""
 
 
 @dataclass(frozen=True)

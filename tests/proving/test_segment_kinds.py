@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ from schemas.statement import SegmentStatement
 from schemas.units import FIRST_ACCOUNT, SUPPLY_CAP, Array
 
 BACKEND = process_backend()
-FEW = {"num_queries": 6, "query_pow_bits": 1}
+FEW: dict[str, Any] = {"num_queries": 6, "query_pow_bits": 1}
 """Queries for speed; blow-up and folds are those of the registered kinds."""
 
 AIRS = {1: LedgerAir(7, 1), 2: LedgerAir(7, 4)}

@@ -27,7 +27,10 @@ VECTORS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "soundness_soundcalc.json").read_text()
 )
 SHAPE = CircuitShape(12, 3, 705, 1250, 32, 24)
-WITHOUT_EFFECT = {"log_cap": "caps change sizes only; collisions are the hash's"}
+WITHOUT_EFFECT = {
+    "log_cap": "caps change sizes only; collisions are the hash's",
+    "key_cap_levels": "likewise",
+}
 
 
 def _case(entry: dict[str, Any]) -> tuple[ProofParameters, CircuitShape]:
@@ -118,7 +121,8 @@ def test_segment_s_proves_at_least_100_bits_and_reports_both_regimes() -> None:
 @pytest.mark.parametrize("name", [field.name for field in fields(ProofParameters)])
 def test_every_parameter_either_moves_a_round_or_is_listed_as_without_effect(name: str) -> None:
     base = replace(SEGMENT_S, log_arity=2, log_final_length=4)
-    changed = replace(base, **{name: getattr(base, name) + 1})
+    other: Any = "sha256" if name == "hash" else getattr(base, name) + 1
+    changed = replace(base, **{name: other})
     moved = best_johnson(base, SHAPE).rounds != best_johnson(changed, SHAPE).rounds
     assert moved != (name in WITHOUT_EFFECT)
 
@@ -162,6 +166,10 @@ def test_impossible_settings_are_refused_by_name() -> None:
         ProofParameters(3, 0)
     with pytest.raises(ParameterError, match="query_pow_bits is 25"):
         ProofParameters(3, 10, query_pow_bits=25)
+    with pytest.raises(ParameterError, match="key_cap_levels is 9"):
+        ProofParameters(3, 10, key_cap_levels=9)
+    with pytest.raises(ParameterError, match="hash is 'sha1'"):
+        ProofParameters(3, 10, hash="sha1")
     with pytest.raises(ParameterError, match="nothing to fold"):
         folding_schedule(SEGMENT_S, 3)
     with pytest.raises(ParameterError, match="exceed"):

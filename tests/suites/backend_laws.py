@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -225,6 +226,30 @@ def parents_compress_adjacent_digests(backend: Backend) -> None:
         check_exact(backend.compress(digests), expected)
 
 
+def rows_of_words_are_hashed_by_sha256(backend: Backend) -> None:
+    """Lengths around a block's end, few and many rows, with and without words before them."""
+    for width, count in ((1, 1), (12, 5), (13, 16), (14, 17), (15, 3), (16, 40), (207, 4)):
+        columns = field_array(width, width, count)
+        for prefix in ([], [5], [2**32 - 1, 0, 7]):
+            rows = [np.array([*prefix, *row], dtype="<u4").tobytes() for row in columns.T.tolist()]
+            digests = backend.sha256_rows(columns, prefix)
+            assert [row.tobytes() for row in digests] == [sha256(row).digest() for row in rows]
+    columns = field_array(3, 2, 9001)
+    digests = backend.sha256_rows(columns, [1])
+    for row in (0, 4095, 4096, 8192, 9000):
+        words = np.array([1, *columns[:, row].tolist()], dtype="<u4")
+        assert digests[row].tobytes() == sha256(words.tobytes()).digest()
+
+
+def short_messages_are_hashed_by_sha256(backend: Backend) -> None:
+    for width, count in ((0, 2), (1, 1), (53, 33), (55, 4), (53, 70000)):
+        messages = np.random.default_rng(width).integers(0, 256, (count, width), dtype=np.uint8)
+        digests = backend.sha256_messages(messages)
+        assert digests.shape == (count, 32)
+        for row in {0, count // 2, count - 1}:
+            assert digests[row].tobytes() == sha256(messages[row].tobytes()).digest()
+
+
 def combination_is_the_weighted_sum(backend: Backend) -> None:
     for count, size in ((1, 1), (3, 5), (40, 9)):
         columns, weights = field_array(count, count, size), field_array(size, count, 5)
@@ -316,6 +341,8 @@ LAWS = tuple(
         rows_are_hashed_by_the_sponge,
         many_rows_are_hashed_alike,
         parents_compress_adjacent_digests,
+        rows_of_words_are_hashed_by_sha256,
+        short_messages_are_hashed_by_sha256,
         combination_is_the_weighted_sum,
         inner_products_are_sums_over_points,
         the_largest_sums_do_not_overflow,

@@ -78,7 +78,7 @@ def section_offsets(key: VerifyingKey) -> dict[str, tuple[int, int]]:
     start = HEADER_BYTES
     for section in proof_sections(key):
         offsets[section.name] = (start, prod(section.shape))
-        start += 4 * prod(section.shape)
+        start += section.num_bytes
     return offsets
 
 

@@ -14,7 +14,7 @@ from proving.backends.port import Backend
 from proving.ledger.layout import make_layout
 from proving.recursion.global_span import GlobalSpan
 from proving.recursion.pyramid_work import prove_work
-from proving.segment_proofs import prove_segment
+from proving.segment_proofs import SEGMENT_KIND, prove_segment
 from schemas.errors import InvariantError
 from schemas.job import ProofLevel
 from schemas.run import WordElements
@@ -57,7 +57,8 @@ def planned(
         for shard in range(SHARDS):
             after = epochs()[window + 1].parts[shard]
             planner.see_links(shard, window, Links(after.sent, after.received))
-            planner.accept(statements(window, shard))
+            listed = statements(window, shard)
+            planner.accept([Segment(one, SEGMENT_KIND) for one in listed])
         found += planner.plan()
     return found
 
@@ -70,7 +71,7 @@ def days(validators: WordElements) -> list[GlobalSpan]:
     return [said for said in found if isinstance(said, GlobalSpan)]
 
 
-def prove_tree(tree: Node, backend: Backend) -> bytes:
+def prove_tree(tree: Segment | Node, backend: Backend) -> bytes:
     """Proves a tree of the first windows from its segments up; minutes."""
     proofs: dict[Segment | Node, bytes] = {}
     witnesses = {
@@ -79,7 +80,7 @@ def prove_tree(tree: Node, backend: Backend) -> bytes:
         for listed in epoch.witnesses
         for witness in listed
     }
-    for node in tree.nodes():
+    for node in tree.nodes() if isinstance(tree, Node) else ():
         for child in node.children:
             if isinstance(child, Segment):
                 proofs[child] = prove_segment(witnesses[child.statement], backend).data

@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from operators.pyramid_tree import Node, epoch_node, lift_nodes, run_node, shard_node
+from operators.pyramid_tree import (
+    Node,
+    Segment,
+    epoch_node,
+    lift_nodes,
+    run_node,
+    shard_node,
+    wrap_node,
+)
 from pipelines.sample_window import EXPIRY, ISSUER_KEY, opening_transactions
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.layout import make_layout
@@ -17,6 +25,7 @@ from proving.ledger.witness import SegmentWitness
 from proving.recursion.global_span import GlobalSpan, join_runs
 from proving.recursion.shard_part import ShardPart
 from proving.recursion.span import Span, join_spans
+from proving.segment_proofs import SEGMENT_KIND
 from schemas.job import ProofLevel
 from schemas.transactions import Transaction, TransactionKind
 from schemas.units import FIRST_ACCOUNT, ZERO_WORD
@@ -132,6 +141,11 @@ def threes(nodes: list[Node], join: Join) -> Node:
 SHAPES: dict[str, Shape] = {"flat": flat, "left": left, "right": right, "threes": threes}
 
 
+def single_lifts(segments: Sequence[Segment]) -> list[Node]:
+    """Returns a lift of every segment, so that there is much to join."""
+    return [node for one in segments for node in lift_nodes([one], HASHER)]
+
+
 def join_of_spans(part: Sequence[Node]) -> Node:
     """Joins trees of one shard."""
     said = [node.said for node in part]
@@ -143,7 +157,7 @@ def join_of_runs(part: Sequence[Node]) -> Node:
     """Joins trees of runs."""
     said = [node.said for node in part]
     runs = [one for one in said if isinstance(one, GlobalSpan)]
-    return Node(ProofLevel.DAY, join_runs(runs, HASHER), tuple(part))
+    return Node(ProofLevel.DAY_RUN, join_runs(runs, HASHER), tuple(part))
 
 
 @cache
@@ -156,7 +170,7 @@ def tree_of(spans: str = "planner", runs: str = "planner") -> Node:
         trees: list[Node | None] = []
         for shard in range(SHARDS):
             mine = [
-                witness.statement
+                Segment(witness.statement, SEGMENT_KIND)
                 for window in windows
                 for witness in found.witnesses.get((shard, window), [])
             ]
@@ -165,9 +179,9 @@ def tree_of(spans: str = "planner", runs: str = "planner") -> Node:
             elif spans == "planner":
                 trees.append(shard_node(mine, HASHER))
             else:
-                trees.append(SHAPES[spans](lift_nodes(mine), join_of_spans))
+                trees.append(SHAPES[spans](single_lifts(mine), join_of_spans))
         made = epoch_node(trees, parts, windows, chain=CHAIN, validators=VALIDATORS, hasher=HASHER)
         epochs.append(made)
     if runs == "planner":
-        return run_node(epochs, ProofLevel.DAY, HASHER, is_forced=True)
+        return wrap_node(run_node(epochs, ProofLevel.DAY_RUN, HASHER, is_forced=True))
     return SHAPES[runs](epochs, join_of_runs)

@@ -11,6 +11,7 @@ from pipelines.cli.contract import Call, Document
 from pipelines.day import DayOutcome, PhaseTimer, build
 from pipelines.settings import Settings
 from schemas.genesis import load_genesis
+from schemas.job import ProofLevel
 
 
 def run_demo(call: Call) -> Document:
@@ -72,9 +73,15 @@ def _problems(
         found.append("verdicts differ from what the traffic was made to get")
     if not outcome.chain.is_proven:
         found.append("a closed window is not proven")
-    if verified["accepted"] != num_files or num_files != outcome.chain.segments:
+    shown = [one["shown"] for one in verified["proofs"] if one["accepted"]]
+    segments = sum(
+        one["level"] == ProofLevel.SEGMENT and not outcome.chain.is_beyond(one["window"])
+        for one in shown
+    )
+    if verified["accepted"] != num_files or segments != outcome.chain.segments:
         found.append(
-            f"{verified['accepted']} of {outcome.chain.segments} segment proofs hold in a fresh process"
+            f"{verified['accepted']} of {num_files} proofs hold in a fresh process, {segments} of "
+            f"{outcome.chain.segments} segments"
         )
     if fields["supply"] is None or not fields["supply"]["holds"]:
         found.append("the supply does not hold")
@@ -96,8 +103,13 @@ def _text(fields: dict[str, Any]) -> str:
         ),
         f"windows        {fields['windows']['closed']} closed, {segment['count']} segment proofs "
         f"verified in a fresh process at {segment['proven_bits_min']} proven bits",
-        f"proofs         {segment['bytes_max']} bytes at most, {segment['verify_ms_max']} ms to verify, "
-        f"{segment['prove_seconds']} s to make",
+        *(
+            f"proofs         {found['level'].replace('_', ' ')}: {found['count']}, {found['bytes_max']} bytes "
+            f"at most, {found['proven_bits_min']} bits, {found['verify_ms_max']} ms to verify, "
+            f"{found['prove_seconds']} s to make"
+            for found in fields["proofs"]
+            if found["count"]
+        ),
         f"supply         {supply.get('issued')} units issued, holds: {supply.get('holds')}",
         f"final root     {fields['final_root']}",
         f"epochs         {len(fields['epochs'])} exported to {fields['data']}/epochs",

@@ -17,10 +17,12 @@ from operators.topic_view import TopicView
 from pipelines.cli.contract import Call, Document, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.errors import ProofError, ProofMalformed, ProofRejected, RejectionReason
-from proving.kinds import kind_named, registered_kinds, verifying_key
+from proving.kinds import PROGRAMS, ProofKind, kind_named, registered_kinds, verifying_key
 from proving.ledger.air import LedgerAir
 from proving.ledger.trace import check_statement
 from proving.ledger.witness import decode_witness
+from proving.recursion.programs import STATEMENT_WORD
+from proving.recursion.recursive_proofs import payee_of, public_word_of, verify_kinds
 from proving.segment_proofs import (
     SEGMENT_KINDS,
     boundary_state_root,
@@ -32,13 +34,14 @@ from proving.stark.explain import Hearing, explain, explain_both, first_differen
 from proving.stark.key import VerifyingKey
 from proving.stark.soundness import analyse, best_johnson, unique_decoding
 from proving.stark.transcript import Label, TranscriptEvent
+from proving.verifier import VerifiedStatement
 from schemas.errors import ParameterError, WireError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM
-from schemas.statement import statement_of_publics
+from schemas.statement import SegmentStatement, statement_of_publics
 from schemas.tables import JOBS
 from schemas.topics import JOBS as JOBS_TOPIC
-from schemas.units import Array
+from schemas.units import Array, word_bytes
 
 MAX_PROOF_BYTES = 2**26
 """No more of a file is read; a proof has a few hundred kilobytes."""
@@ -259,11 +262,33 @@ def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
 
 def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
     data = _read(file)
+    kind = registered_kinds().by_number.get(read_header(data).kind)
     started = time.perf_counter()
-    statement, verdict = verify_segment(data, hasher, minimum_bits)
-    seconds = time.perf_counter() - started
+    if kind is not None and kind.name in PROGRAMS:
+        verdict = verify_kinds(data, [kind.name], hasher, minimum_bits)
+        seconds = time.perf_counter() - started
+        shown = _shown_words(kind, verdict)
+    else:
+        statement, verdict = verify_segment(data, hasher, minimum_bits)
+        seconds = time.perf_counter() - started
+        shown = _shown_segment(statement, verdict, hasher)
+    return ProofReport(
+        file,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        True,
+        "",
+        verdict.proven_bits,
+        round(seconds * 1000, 1),
+        shown,
+    )
+
+
+def _shown_segment(
+    statement: SegmentStatement, verdict: VerifiedStatement, hasher: NumpyHasher
+) -> dict[str, Any]:
     before, after = statement.before, statement.after
-    shown = {
+    return {
         "level": ProofLevel.SEGMENT.value,
         "chain": statement.chain,
         "shard": statement.shard,
@@ -281,16 +306,18 @@ def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
         "covered": list(COVERED_BY_PROOF),
         "not_covered": list(COVERED_BY_QUORUM),
     }
-    return ProofReport(
-        file,
-        len(data),
-        hashlib.sha256(data).hexdigest(),
-        True,
-        "",
-        verdict.proven_bits,
-        round(seconds * 1000, 1),
-        shown,
-    )
+
+
+def _shown_words(kind: ProofKind, verdict: VerifiedStatement) -> dict[str, Any]:
+    """What a recursive proof shows by itself: words. What the statement stands for is for its reader to know."""
+    return {
+        "level": kind.level,
+        "kind": kind.name,
+        "statement": word_bytes(public_word_of(verdict, STATEMENT_WORD)).hex(),
+        "payee": word_bytes(payee_of(verdict)).hex(),
+        "covered": list(COVERED_BY_PROOF),
+        "not_covered": list(COVERED_BY_QUORUM),
+    }
 
 
 def _failed(file: Path, error: ProofError) -> ProofReport:
