@@ -125,12 +125,10 @@ def run_constraints(
     started = time.monotonic()
     shifts: list[ClaimShift] = []
     circuits: dict[str, dict[str, Any]] = {}
-    known: dict[tuple[str, ProofParameters], str] = {}
+    known: dict[str, str] = {}
     for kind in registered_kinds().kinds:
-        first = known.setdefault((kind.make_air().name, kind.parameters), kind.name)
-        if (
-            first != kind.name
-        ):  # one circuit for several kinds, which differ in what is preprocessed
+        first = known.setdefault(kind.make_air().name, kind.name)
+        if first != kind.name:  # one circuit; heights, settings and what is preprocessed differ
             circuits[first]["kinds"].append(kind.name)
             continue
         circuits[kind.name], chosen = _plan(kind.name, seed, runs)

@@ -200,7 +200,7 @@ class _Run:
         except NotUniform as error:
             raise ProvingError("a query index was not uniform; change any input") from error
         for name, columns in self.committed.items():
-            self.sections[f"{name}_rows"] = np.ascontiguousarray(columns.extension[:, indices].T)
+            self.sections[f"{name}_rows"] = columns.rows(self.backend, indices)
             self.sections[f"{name}_paths"] = columns.tree.paths(indices)
         self.sections.update(open_layers(layers, indices))
         wanted = {section.name for section in proof_sections(key)}
@@ -216,7 +216,10 @@ class _Run:
         self.started = time.perf_counter()
 
     def _cells(self, name: str) -> int:
-        return self.committed[name].extension.size if name in self.committed else 0
+        if name not in self.committed:
+            return 0
+        columns = self.committed[name]
+        return int(columns.coefficients.shape[0]) << columns.log_size
 
     def _work(self, section: str, label: Label, bits: int, transcript: Transcript) -> None:
         if bits:
@@ -263,9 +266,12 @@ class _Run:
         self, lookup: LookupValues | None, challenge: Extension, transcript: Transcript
     ) -> None:
         key = self.key.verifying_key
-        none = np.zeros((0, 2**key.log_size), dtype=np.uint32)
+        log_points = key.log_height + 1  # the quotient has degree below 2 N
+        none = np.zeros((0, 2**log_points), dtype=np.uint32)
         extensions = tuple(
-            self.committed[name].extension if name in self.committed else none
+            self.committed[name].spread(self.backend, log_points)
+            if name in self.committed
+            else none
             for name in ("fixed", "main", "lookup")
         )
         chunks = quotient_chunks(

@@ -7,6 +7,7 @@ cap length and hash come from the caller, never from a proof. Source: proving/RE
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,12 +36,12 @@ class MerkleTree:
     @property
     def cap(self) -> FieldArray:
         """The (2^log_cap, entries) digests that stand for the whole tree."""
-        return self.levels[-1].astype(np.uint32, copy=False)
+        return np.asarray(self.levels[-1], dtype=np.uint32)
 
     def paths(self, indices: FieldArray) -> FieldArray:
         """Returns the siblings from leaf to cap, (q, depth, entries)."""
         siblings = [
-            level[(indices >> np.uint32(depth)) ^ np.uint32(1)].astype(np.uint32, copy=False)
+            np.asarray(level[(indices >> np.uint32(depth)) ^ np.uint32(1)], dtype=np.uint32)
             for depth, level in enumerate(self.levels[:-1])
         ]
         if not siblings:
@@ -53,19 +54,41 @@ def commit_rows(
 ) -> MerkleTree:
     """Commits to the n rows of (c, n) columns; n a power of two >= 2^log_cap."""
     if digests is SHA256:
-        return MerkleTree(_sha256_levels(backend, columns, log_cap))
-    levels = [backend.hash_rows(columns)]
+        return _sha256_tree(backend, _sha256_leaves(backend, columns), log_cap)
+    return _poseidon2_tree(backend, backend.hash_rows(columns), log_cap)
+
+
+def commit_interleaved(
+    backend: Backend,
+    parts: Sequence[Callable[[], FieldArray]],
+    log_cap: int,
+    digests: CommitmentHash = POSEIDON2,
+) -> MerkleTree:
+    """Commits to rows of which part k holds those at k, k + parts, ...; parts are made and dropped one by one."""
+    if digests is SHA256:
+        hashed = [_sha256_leaves(backend, part()) for part in parts]
+        return _sha256_tree(backend, np.stack(hashed, axis=1).reshape(-1, SHA256.entries), log_cap)
+    words = [np.asarray(backend.hash_rows(part())) for part in parts]
+    return _poseidon2_tree(backend, np.stack(words, axis=1).reshape(-1, WORD), log_cap)
+
+
+def _poseidon2_tree(backend: Backend, leaves: FieldArray, log_cap: int) -> MerkleTree:
+    levels = [leaves]
     while len(levels[-1]) > 2**log_cap:
         levels.append(backend.compress(levels[-1]))
     return MerkleTree(tuple(levels))
 
 
-def _sha256_levels(backend: Backend, columns: FieldArray, log_cap: int) -> tuple[Bytes, ...]:
-    levels = [_cut(backend.sha256_rows(columns, row_prefix(len(columns))))]
+def _sha256_tree(backend: Backend, leaves: Bytes, log_cap: int) -> MerkleTree:
+    levels = [leaves]
     while len(levels[-1]) > 2**log_cap:
         level = levels[-1]
         levels.append(_cut(backend.sha256_messages(node_messages(level[::2], level[1::2]))))
-    return tuple(levels)
+    return MerkleTree(tuple(levels))
+
+
+def _sha256_leaves(backend: Backend, columns: FieldArray) -> Bytes:
+    return _cut(backend.sha256_rows(columns, row_prefix(len(columns))))
 
 
 def row_prefix(width: int) -> tuple[int]:

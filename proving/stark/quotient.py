@@ -36,23 +36,22 @@ def quotient_chunks(
     Args:
         backend: Runs the constraint program.
         system: The circuit.
-        extensions: Fixed, main and lookup columns on the evaluation coset, (c, N * blow-up) each.
+        extensions: Fixed, main and lookup columns at 2 N evenly spread points of the evaluation coset, (c, 2 N) each.
         publics: Canonical public inputs.
         lookup: Challenges and share, None without lookups.
         challenge: Combines the constraints.
     """
     fixed, main, lookups = extensions
     height = 2**system.log_height
-    stride = main.shape[1] // (QUOTIENT_CHUNKS * height)
     size = QUOTIENT_CHUNKS * height
     num_next = system.layout.main_next
     successor = np.concatenate([main[:num_next], lookups[: system.layout.lookup_next]])
-    following = np.roll(successor[:, ::stride], -QUOTIENT_CHUNKS, axis=1)
+    following = np.roll(successor, -QUOTIENT_CHUNKS, axis=1)
     arrays = [
-        *fixed[:, ::stride],
-        *main[:, ::stride],
+        *fixed,
+        *main,
         *following[:num_next],
-        *lookups[:, ::stride],
+        *lookups,
         *following[num_next:],
     ]
     scalars: list[int] = lookup.inputs() if lookup else []

@@ -24,6 +24,7 @@ from proving.kinds import verifying_key
 from proving.light import field
 from proving.light import key as light_key_module
 from proving.light.errors import KeyDamaged, ProofMalformed, ProofRejected
+from proving.light.identity import evaluate, lookup_values, require_point_outside
 from proving.light.key import KEY_FILE, KEY_FILE_SHA256, wrap_key
 from proving.light.wrap import check_proof, verify_wrap
 from proving.prover import prove_stark
@@ -71,7 +72,7 @@ LIGHT_FILES = (
 """Everything that a light client needs."""
 
 ALONE = """
-import json, resource, sys, time
+import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from proving.light.errors import ProofError
 from proving.light.wrap import verify_wrap
@@ -86,9 +87,11 @@ for file in sys.argv[2:]:
         verdict = [type(error).__name__, error.reason, error.where]
     shown.append([verdict, time.perf_counter() - started])
 foreign = [name for name in sys.modules if name.split(".")[0] not in sys.stdlib_module_names]
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+status = open("/proc/self/status").read().splitlines()
+memory = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
 print(json.dumps({"shown": shown, "foreign": foreign, "memory": memory}))
 """
+"""`VmHWM`, not `ru_maxrss`: Linux lets a child begin with the largest size that its parent had."""
 
 
 def run_alone(folder: Path, files: list[Path]) -> dict[str, object]:
@@ -317,3 +320,49 @@ def test_checking_needs_no_key_but_the_one_given() -> None:
     publics, _ = Exchange().witness()
     shown = np.frombuffer(check_proof(known_to_light(key), data), dtype="<u4").tolist()
     assert shown == [int(value) for value in publics]
+
+
+def test_the_shipped_program_says_what_the_constraint_graph_says() -> None:
+    """At random points of the challenge field, all of WRAP's constraints."""
+    system, known = verifying_key(WRAP_KIND, NumpyHasher()).system, wrap_key()
+    rng, layout = random.Random(9), system.layout  # noqa: S311
+    columns = layout.fixed + layout.main + layout.main_next + layout.lookup + layout.lookup_next
+    wide, narrow = columns + layout.selectors, layout.publics
+    elements = [tuple(rng.randrange(P) for _ in range(5)) for _ in range(wide)]
+    publics = [rng.randrange(P) for _ in range(narrow)]
+    scalars = [rng.randrange(P) for _ in range(layout.alpha + layout.beta_powers + layout.share)]
+    inputs = [
+        *map(Extension, elements[:columns]),
+        *map(Extension.of, publics),
+        *map(Extension, elements[columns:]),
+        *map(Extension.of, scalars),
+    ]
+    expected = [value.coordinates for value in system.program.evaluate(inputs, Extension.of)]
+    given: list[field.Element] = elements  # type: ignore[assignment]
+    found = evaluate(known, [*given], [*publics, *scalars, *known.constants])
+    assert [field.reduce(value) for value in found] == expected
+
+
+def test_a_point_on_a_domain_is_refused() -> None:
+    known = wrap_key()
+    on_trace = pow(field.root_of_unity(known.log_height), 77, P)
+    on_coset = 3 * pow(field.root_of_unity(known.log_size), 12_345, P) % P
+    for x in (1, on_trace, 3, on_coset):
+        with pytest.raises(ProofRejected) as error:
+            require_point_outside(known, (x, 0, 0, 0, 0))
+        assert (error.value.reason, error.value.where) == ("point_in_domain", "openings")
+    require_point_outside(known, (on_coset, 1, 0, 0, 0))
+    require_point_outside(known, (2 * on_trace % P, 0, 0, 0, 0))
+
+
+def test_a_public_message_that_meets_alpha_is_refused() -> None:
+    known, publics = wrap_key(), list(range(24))
+    beta: field.Element = (0, 1, 0, 0, 0)
+    message = known.messages[1]
+    alpha: field.Element = (message.bus, 0, 0, 0, 0)
+    for (is_public, value), power in zip(message.values, field.powers(beta, 11)[1:], strict=False):
+        alpha = field.add(alpha, field.scale(power, publics[value] if is_public else value))
+    with pytest.raises(ProofRejected) as error:
+        lookup_values(known, publics, field.reduce(alpha), beta)
+    assert error.value.reason == "lookup_denominator_zero"
+    lookup_values(known, [*publics[:8], 99, *publics[9:]], field.reduce(alpha), beta)

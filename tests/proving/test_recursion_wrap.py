@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -104,18 +107,18 @@ def test_the_kinds_are_the_last_of_a_day_and_their_figures_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("write", "child", "height"),
+    ("write", "child", "permutations", "log_height"),
     [
-        (shrink_tape, WRAPPED_KIND, SHRINK_LOG_HEIGHT),
-        (wrap_tape, SHRINK_KIND, WRAP_LOG_HEIGHT),
+        (shrink_tape, WRAPPED_KIND, 6_443, SHRINK_LOG_HEIGHT),
+        (wrap_tape, SHRINK_KIND, 5_909, WRAP_LOG_HEIGHT),
     ],
 )
 def test_the_verifications_fit_the_fewest_rows(
-    write: Callable[[VerifyingKey], Tape], child: str, height: int
+    write: Callable[[VerifyingKey], Tape], child: str, permutations: int, log_height: int
 ) -> None:
     tape = write(verifying_key(child, BACKEND))
-    rows = max(tape.permutation_rows, tape.arithmetic_rows)
-    assert 2 ** (height - 1) < rows <= 2**height
+    assert tape.permutation_rows == permutations
+    assert 2 ** (log_height - 1) < tape.arithmetic_rows <= 2**log_height
 
 
 @pytest.mark.slow
@@ -131,7 +134,7 @@ def test_the_proof_of_a_day_is_verified_by_both_verifiers_and_by_nothing_else(
     assert found.payee == np.array(PAYEE, dtype="<u4").tobytes()
     known, reasons, count = known_to_light(key), set(), 0
     assert light_verdict(known, claim.data) == native_verdict(key, claim.data, BACKEND)
-    for mutant in mutants(key, claim.data, seed=7, per_section=60):
+    for mutant in mutants(key, claim.data, seed=7, per_section=70):
         said = light_verdict(known, mutant)
         assert said == native_verdict(key, mutant, BACKEND)
         assert said[0] or mutant == claim.data
@@ -180,3 +183,29 @@ def test_a_changed_child_cannot_be_wrapped() -> None:
             body[KEY_WORD * 8] ^= 1
         with pytest.raises(ProvingError):
             prove_recursive(WRAP_KIND, publics, body, BACKEND)
+
+
+@pytest.mark.slow
+def test_the_command_line_verifies_and_explains_the_proof_of_a_day(tmp_path: Path) -> None:
+    file = tmp_path / "day.proof"
+    file.write_bytes(wrapped().data)
+    verified = run_cli("proof", "verify", str(file), "--json")
+    assert verified.returncode == 0
+    report = json.loads(verified.stdout)
+    statement = np.array(wrapped().run.digest(BACKEND), dtype="<u4").tobytes().hex()
+    assert (report["accepted"], report["proven_bits"], report["bytes"]) == (True, 100, 85_694)
+    assert (report["shown"]["level"], report["shown"]["kind"]) == ("day", "wrap")
+    assert report["shown"]["statement"] == statement
+    broken = tmp_path / "broken.proof"
+    broken.write_bytes(wrapped().data[:-1] + bytes([wrapped().data[-1] ^ 1]))
+    refused = run_cli("proof", "verify", str(broken))
+    assert (refused.returncode, "merkle_path at fri/round 1" in refused.stderr) == (3, True)
+    explained = run_cli("proof", "explain", str(broken), "--against", str(file))
+    assert "first difference: none" in explained.stdout
+    assert "refused: merkle_path" in explained.stdout
+
+
+def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from pipelines.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603

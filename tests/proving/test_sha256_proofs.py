@@ -17,6 +17,7 @@ from proving.prover import prove_stark
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.sections import ProofPositions
 from proving.recursion.verifier_circuit import verify_child
+from proving.stark import setup
 from proving.stark.check import verify_stark
 from proving.stark.commitment_hash import SHA256
 from proving.stark.encoding import proof_bytes
@@ -55,6 +56,24 @@ def test_every_backend_makes_the_same_bytes() -> None:
     assert key.verifying_key.digest == proving_key(Exchange(), WORKING).verifying_key.digest
     made = prove_stark(key, publics, trace, backend).data
     assert made == honest_proof(Exchange(), WORKING).data
+
+
+@pytest.mark.parametrize("name", ["sha256", "poseidon2"])
+def test_columns_that_are_not_kept_give_the_same_proof(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a domain of 2^6 times their length only coefficients are kept: rows are computed where they are opened."""
+    parameters = replace(HASHED, hash=name, log_blowup=6, num_queries=7)
+    publics, trace = Exchange().witness()
+    made = []
+    for kept in (setup.KEPT_LOG_BLOWUP, 8):
+        monkeypatch.setattr(setup, "KEPT_LOG_BLOWUP", kept)
+        key = make_proving_key(7, Exchange(), parameters, BACKEND)
+        assert key.fixed is not None
+        assert (key.fixed.extension is None) == (kept < 6)
+        made.append(prove_stark(key, publics, trace, BACKEND).data)
+        assert verify_stark(key.verifying_key, publics, made[-1], BACKEND).publics
+    assert made[0] == made[1]
 
 
 def test_every_byte_of_every_digest_counts() -> None:

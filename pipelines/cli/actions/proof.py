@@ -170,7 +170,11 @@ def _prover_side(
 ) -> tuple[Sequence[TranscriptEvent] | None, str]:
     """Returns the prover's transcript, or None, and where it comes from."""
     if against is not None:
-        return verify_segment(_read(against), hasher)[1].events, str(against)
+        other = _read(against)
+        shown = _heard(_key_of(other, hasher), other, hasher)
+        if shown.error is not None:
+            raise shown.error
+        return shown.events, str(against)
     settings = call.settings()
     stated = [event.values for event in heard.events if event.label is Label.PUBLICS]
     if not stated:
