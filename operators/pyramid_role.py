@@ -246,16 +246,6 @@ class PyramidRole:
 def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
     """Returns the process of a chain's pyramid; proofs go below `data`."""
     identity = identity_of(place.genesis, BEACON_SHARD, None, None)
-    clock = place.configuration.clock
-    planner = PyramidPlanner.start(
-        place.genesis.chain,
-        PyramidClock(
-            place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
-        ),
-        genesis_boundaries(place),
-        validators=validators_word(place.genesis.validator_keys),
-        hasher=place.hasher,
-    )
     tip = genesis_tip(place.genesis.chain, BEACON_SHARD)
     chain = CertifiedChain(identity, tip.hash, tip.height)
     minimum = place.configuration.proving.minimum_proven_bits
@@ -267,11 +257,25 @@ def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
         place.log,
         data,
         chain,
-        planner,
+        open_planner(place),
         headers,
         place.genesis.window_of,
         place.hasher,
         minimum,
+    )
+
+
+def open_planner(place: BeaconPlace) -> PyramidPlanner:
+    """Returns the planner of a chain before its first window."""
+    clock = place.configuration.clock
+    return PyramidPlanner.start(
+        place.genesis.chain,
+        PyramidClock(
+            place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
+        ),
+        genesis_boundaries(place),
+        validators=validators_word(place.genesis.validator_keys),
+        hasher=place.hasher,
     )
 
 
