@@ -6,7 +6,7 @@ is handed out only once a light client's check of it has passed against a statem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from proving.kinds import kind_numbered
 from proving.ledger.witness import SegmentWitness, decode_witness
 from proving.light.errors import ProofError
 from proving.light.inclusion import check_inclusion
+from schemas.beacon_payload import ProofReference
 from schemas.errors import EclipticaError, ParameterError, WireError
 from schemas.job import JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import ReceiptState
@@ -111,6 +112,20 @@ def plan_day(
     Raises:
         LogIncomplete: The log gives no such day.
     """
+    for tree in planned_trees(place, view, history, run.end_window):
+        if tree.level is ProofLevel.DAY and tree.said.elements() == run.elements():
+            return tree
+    raise LogIncomplete(f"the log gives no day of windows {run.first_window} to {run.end_window}")
+
+
+def planned_trees(
+    place: BeaconPlace, view: TopicView, history: BeaconHistory, end_window: int
+) -> Iterator[Node]:
+    """Yields the trees of accepted windows, if every shard is taken to have left the windows below one.
+
+    Raises:
+        LogIncomplete: An accepted segment was never planned.
+    """
     planner = open_planner(place)
     for shard in range(place.genesis.shards):
         for row in view.rows(shard_topic("windows", shard), WINDOWS):
@@ -121,24 +136,24 @@ def plan_day(
     for accepted in history.windows.values():
         found: list[Segment] = []
         for reference in accepted.said.proofs:
-            rows = [
-                row
-                for record, row in view.placed_rows(PROOFS_TOPIC, PROOFS, reference.offset, 1)
-                if record.offset == reference.offset
-            ]
-            data = bytes(rows[reference.row]["statement"]) if reference.row < len(rows) else b""
-            witness = known.get(data)
+            witness = known.get(_claimed_by(view, reference))
             if witness is None:
                 raise LogIncomplete(f"the segment of proofs/{reference.offset} was never planned")
             found.append(Segment(witness.statement, kind_numbered(witness.kind).name))
         planner.accept(found)
     for shard in range(place.genesis.shards):
-        planner.reach(shard, run.end_window)  # or the quorum would not have accepted the day
-    for tree in planner.plan():
-        said = tree.said
-        if tree.level is ProofLevel.DAY and said.elements() == run.elements():
-            return tree
-    raise LogIncomplete(f"the log gives no day of windows {run.first_window} to {run.end_window}")
+        planner.reach(shard, end_window)
+    yield from planner.plan()
+
+
+def _claimed_by(view: TopicView, reference: ProofReference) -> bytes:
+    """Returns the statement that the row of a proof claims, or nothing."""
+    rows = [
+        row
+        for record, row in view.placed_rows(PROOFS_TOPIC, PROOFS, reference.offset, 1)
+        if record.offset == reference.offset
+    ]
+    return bytes(rows[reference.row]["statement"]) if reference.row < len(rows) else b""
 
 
 def window_witnesses(
