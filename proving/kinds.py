@@ -182,7 +182,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_s"),
                 parameters=RECURSION,
-                key_digest="ed719a70c54ce90bd2b33c19206da10417cf12379e9ca942bc2fe06885ae3d2e",
+                key_digest="9d0e03204be7fb21747b6d3c896f886fc98c8268caaea57cfafe3602c1492c7a",
             ),
             ProofKind(
                 number=18,
@@ -190,7 +190,7 @@ def registered_kinds() -> KindTable:
                 level="window",
                 make_air=lambda: _recursion("lift_l"),
                 parameters=RECURSION,
-                key_digest="7f028d3fc75aab40648c6c02b3bd6b2d6965332103e1d47aa436115b2986bd3a",
+                key_digest="3ef0ba067d10372c5de14b4005eeb90b5fe54e449c1f0349d3ed684829e64614",
             ),
             ProofKind(
                 number=JOIN_NUMBER,
@@ -198,7 +198,7 @@ def registered_kinds() -> KindTable:
                 level="shard_epoch",
                 make_air=lambda: _recursion("join"),
                 parameters=RECURSION,
-                key_digest="e9624d056f13b64223342a2555d09f2ecdb00d578fb74d75a91ac269e30ab712",
+                key_digest="8b53fd40305214287641a76907bd77279e5c205207dfec1bb331a31e03baf26b",
             ),
             ProofKind(
                 number=19,
@@ -206,23 +206,23 @@ def registered_kinds() -> KindTable:
                 level="epoch",
                 make_air=lambda: _recursion("epoch"),
                 parameters=RECURSION,
-                key_digest="c00ea731d2ca195aaffe9257c79005402a9e05276bd4380be235667308b95f30",
+                key_digest="2cbea546e42e4d235731ea6daca6261fbc813372da0951678274816a824faf0d",
             ),
             ProofKind(
                 number=DAY_NUMBER,
                 name="day",
-                level="day",
+                level="day_run",
                 make_air=lambda: _recursion("day"),
                 parameters=RECURSION,
-                key_digest="c2b4c95f03042b1f371b4e69ba39c944eb7ce87728b70904a13e8256ab3d8a5b",
+                key_digest="a21e7f50217f2502d2d360546714a22245be910b1a254014cf010548fe6e6946",
             ),
             ProofKind(
                 number=SHRINK_NUMBER,
                 name=SHRINK_KIND,
-                level="day",
+                level="day_run",
                 make_air=lambda: _recursion(SHRINK_KIND),
                 parameters=SHRINK,
-                key_digest="266347570ec5c4290578b020d7809c3adb342134399bef5d4c2b525c97535f3d",
+                key_digest="05c4fb1b7928c34b1c943c50b1b6967ecb16123c731dcc0974ff8d624081f148",
             ),
             ProofKind(
                 number=WRAP_NUMBER,
@@ -230,7 +230,7 @@ def registered_kinds() -> KindTable:
                 level="day",
                 make_air=lambda: _recursion(WRAP_KIND),
                 parameters=WRAP,
-                key_digest="65f57268fb942021d01c524823f8b57eff808354004be4650931fb25dce4c400",
+                key_digest="c34ddf17e9774b0b17983a4b7f3e757775c0920734ae1c64fff4803e64657201",
             ),
         ]
     )

@@ -1,7 +1,7 @@
 """How much memory a proof takes, from the shape of its circuit, and whether the machine has it.
 
 The prover keeps every committed column three times (values, coefficients, points of the evaluation domain) until
-the queries are answered, and each phase adds arrays of its own on top. `peak_bytes` adds up what `prover` and
+the queries are answered, of a long domain the first two, and each phase adds arrays of its own on top. `peak_bytes` adds up what `prover` and
 `stark` allocate; `tests/proving/test_memory_plan.py` holds it against the peak of a real process.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
 from proving.errors import ProvingError
 from proving.stark.key import QUOTIENT_CHUNKS, VerifyingKey
+from proving.stark.setup import KEPT_LOG_BLOWUP
 
 ELEMENT_BYTES = 4
 """Bytes of a stored residue."""
@@ -58,7 +59,9 @@ def plan_memory(key: VerifyingKey) -> MemoryPlan:
     chunks = QUOTIENT_CHUNKS * EXTENSION_DEGREE
     committed = layout.fixed + layout.main + layout.lookup + chunks
     values = layout.fixed + layout.main + layout.lookup
-    columns = ELEMENT_BYTES * (committed * (rows + points) + values * rows)
+    kept = min(points, rows << KEPT_LOG_BLOWUP)
+    held = committed * points if kept == points else max(key.widths.values()) * kept
+    columns = ELEMENT_BYTES * (committed * rows + held + values * rows)
     layers = sum(2**layer.log_size for layer in key.schedule)
     digests = 2 * points * len(key.widths) + 2 * sum(2**layer.log_leaves for layer in key.schedule)
     trees = ELEMENT_BYTES * (WORD * digests + EXTENSION_DEGREE * layers)
@@ -66,9 +69,10 @@ def plan_memory(key: VerifyingKey) -> MemoryPlan:
     # Helpers, their sum and the norms as the program leaves them, beside the columns made of them; wide sums.
     lookups = (degree * (groups + 1) + 1) * rows * ELEMENT_BYTES + 4 * degree * rows * WIDE_BYTES
     lookups *= groups > 0
-    # The columns of the next row on the whole domain and on the quotient's points, and the combined sums.
+    # The columns of the next row on the quotient's points, all others if they are not kept, and the combined sums.
     following = layout.main_next + layout.lookup_next
-    quotient = (following * points + (following + 4 * degree) * 2 * rows) * ELEMENT_BYTES
+    computed = values if kept < points else 0
+    quotient = (computed + 2 * following + 4 * degree) * 2 * rows * ELEMENT_BYTES
     # Numerators, denominators and inverses of both opening points, two of them wide.
     openings = degree * points * (4 * ELEMENT_BYTES + 3 * WIDE_BYTES)
     return MemoryPlan(columns, trees, max(lookups, quotient, openings), PROCESS_BYTES)

@@ -44,6 +44,7 @@ from schemas.errors import ParameterError
 
 LOG_HEIGHT = 6
 START, ABSORBS, CLIMBS, FIRST, SECOND, REDUCES, SPLITS, BITS, PLAIN = range(2, 20, 2)
+EVALUATES = 38
 """Rows that do one thing each; what a row asks of the next is free to fail there."""
 
 WRITES, READS, INPUT, SHOWN, REST, ENTRY, END = (20, 22, 24, 26, 28, 30, 32)
@@ -150,10 +151,13 @@ def small_program() -> RecursionAir:
     say("climbs_next", CLIMBS)
     say("climbs", CLIMBS + 1)
     for name, row in (("first", FIRST), ("second", SECOND)):
-        for position, weight in enumerate((1, 2, 3, 4, 0, 1)):
+        for position, weight in enumerate((1, 2, 3, 4, 0, 1, 5)):
             say(f"{name}_weights", row, weight, position)
-    for name, row in (("reduces", REDUCES), ("reduces_on", REDUCES), ("splits", SPLITS)):
-        say(name, row)
+    for name in ("reduces", "reduces_on"):
+        say(name, REDUCES)
+    for name in ("evaluates", "evaluates_on"):
+        say(name, EVALUATES)
+    say("splits", SPLITS)
     say("bits", BITS)
     for number in range(SLOTS):
         for row, count in ((WRITES, 1), (READS, READ)):
@@ -162,7 +166,7 @@ def small_program() -> RecursionAir:
     _say_words(say)
     small = columns.astype(np.uint32)
     nothing = np.zeros(0, dtype=np.int64)
-    places = Places(nothing.reshape(0, 2), nothing, nothing, nothing, nothing)
+    places = Places(nothing.reshape(0, 2), *[nothing] * 5)
     return RecursionAir.of("recursion forgeries", Wiring(LOG_HEIGHT, small, (), places))
 
 
@@ -237,6 +241,8 @@ def forgeries() -> dict[str, tuple[str, Forge]]:
         found[f"second[{k}]"] = _cell(2 * FMA_SLOTS - 1, k, SECOND)
         found[f"reduces.middle[{k}]"] = _cell(MIDDLE_SLOT, k, REDUCES)
         found[f"reduces.total[{k}]"] = _cell(TOTAL_SLOT, k, REDUCES)
+        found[f"evaluates.middle[{k}]"] = _cell(MIDDLE_SLOT, k, EVALUATES)
+        found[f"evaluates.total[{k}]"] = _cell(TOTAL_SLOT, k, EVALUATES)
         found[f"splits.value[{k}]"] = _cell(1 + k, 0, SPLITS)
         for j in range(1, EXTENSION_DEGREE):
             found[f"splits.base[{k},{j}]"] = _cell(1 + k, j, SPLITS)

@@ -13,6 +13,7 @@ from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
 from proving.arithmetic.program import Symbol
 from proving.recursion.layout import (
     CAP,
+    COEFFICIENT_SLOTS,
     ELEMENT,
     FIXED,
     FMA_SLOTS,
@@ -24,7 +25,9 @@ from proving.recursion.layout import (
     ROW_BITS,
     ROW_WORDS,
     SLOTS,
+    SQUARE_SLOT,
     TOTAL_SLOT,
+    VARIABLE_SLOT,
     WORD_CELLS,
     WORDS,
 )
@@ -96,6 +99,7 @@ class RecursionAir:
         _element_buses(row)
         _multiply_adds(row)
         _reductions(row)
+        _evaluations(row)
         _splits(row)
         _bits(row)
 
@@ -171,10 +175,11 @@ def _element_buses(row: Row) -> None:
 def _multiply_adds(row: Row) -> None:
     for place, name in enumerate(("first", "second")):
         a, b, c, out = (_slot(row, FMA_SLOTS * place + k) for k in range(FMA_SLOTS))
-        k0, k1, k2, k3, k4, k5 = _fixed(row, f"{name}_weights")
-        product = multiply(a, b)
+        k0, k1, k2, k3, k4, k5, k6 = _fixed(row, f"{name}_weights")
+        factor = [k0 * left + k6 * right for left, right in zip(a, c, strict=True)]
+        product = multiply(factor, b)
         for k in range(EXTENSION_DEGREE):
-            claim = k0 * product[k] + k1 * a[k] + k2 * b[k] + k3 * c[k] - k5 * out[k]
+            claim = product[k] + k1 * a[k] + k2 * b[k] + k3 * c[k] - k5 * out[k]
             row.zero(f"{name}[{k}]", claim + k4 if k == 0 else claim)
 
 
@@ -197,6 +202,26 @@ def _reductions(row: Row) -> None:
         flag, on = _flag(row, "reduces"), _flag(row, "reduces_on")
         row.zero(f"reduces.middle[{k}]", flag * (middle[k] - upper) - on * carried[k])
         row.zero(f"reduces.total[{k}]", flag * (total[k] - lower - raised[k]))
+
+
+def _evaluations(row: Row) -> None:
+    """Four coefficients and an accumulator: acc = c0 + x c1 + x^2 c2 + x^3 c3 + x^4 acc(next).
+
+    In two steps: t = c2 + x c3 + x^2 acc(next) and acc = c0 + x c1 + x^2 t; x^2 is for the program to claim.
+    """
+    variable, square = _slot(row, VARIABLE_SLOT), _slot(row, SQUARE_SLOT)
+    coefficients = [_slot(row, number) for number in COEFFICIENT_SLOTS]
+    middle, total = _slot(row, MIDDLE_SLOT), _slot(row, TOTAL_SLOT)
+    start = MAIN["cells"].start + EXTENSION_DEGREE * TOTAL_SLOT
+    carried = multiply(row.next[start : start + EXTENSION_DEGREE], square)
+    raised = multiply(middle, square)
+    low, high = (multiply(coefficients[place], variable) for place in (1, 3))
+    flag, on = _flag(row, "evaluates"), _flag(row, "evaluates_on")
+    for k in range(EXTENSION_DEGREE):
+        upper = coefficients[2][k] + high[k]
+        lower = coefficients[0][k] + low[k]
+        row.zero(f"evaluates.middle[{k}]", flag * (middle[k] - upper) - on * carried[k])
+        row.zero(f"evaluates.total[{k}]", flag * (total[k] - lower - raised[k]))
 
 
 def _weighted(cells: Sequence[Symbol], powers: Sequence[Element], k: int) -> Symbol:

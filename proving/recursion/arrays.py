@@ -22,7 +22,7 @@ class TapeArrays:
 
     Attributes:
         slots: (multiply-adds, 4) a, b, c, result.
-        weights: (multiply-adds, 6).
+        weights: (multiply-adds, 7).
         unknowns: (multiply-adds,) `Unknown`.
         move_elements, move_words, move_inputs: (moves, 8), (moves, 5), (moves, 40).
         move_sources: (moves,) `Source`.
@@ -33,6 +33,8 @@ class TapeArrays:
         reduction_inputs, reduction_powers: (reductions, 8), (reductions, 4).
         reduction_writes: (reductions,) whether the row writes its word.
         reduction_next: (reductions,) the record carried in, or `NOTHING`.
+        evaluation_reads: (evaluations, 6) over all chains: four coefficients, point, its square.
+        evaluation_totals, evaluation_next: (evaluations,) as of reductions.
         steps, rates, widths, shown, rests: (permutations,) over all chains.
         siblings: (permutations, 8).
         trees, positions: (permutations,).
@@ -55,6 +57,9 @@ class TapeArrays:
     reduction_writes: NDArray[np.bool_]
     reduction_powers: Integers
     reduction_next: Integers
+    evaluation_reads: Integers
+    evaluation_totals: Integers
+    evaluation_next: Integers
     steps: Integers
     rates: Integers
     widths: Integers
@@ -72,6 +77,8 @@ def tape_arrays(tape: Tape) -> TapeArrays:
     adds, moves = tape.multiply_adds, tape.moves
     reductions = [record for chain in tape.reductions for record in chain]
     rows = [record for chain in tape.chains for record in chain]
+    evaluations = [record for chain in tape.evaluations for record in chain]
+    later = [n + 1 if r.continues else NOTHING for n, r in enumerate(evaluations)]
     following = [n + 1 if r.continues else NOTHING for n, r in enumerate(reductions)]
     return TapeArrays(
         slots=_table([r.slots for r in adds], FMA_SLOTS),
@@ -90,6 +97,9 @@ def tape_arrays(tape: Tape) -> TapeArrays:
         reduction_writes=np.array([bool(r.positions) for r in reductions], dtype=bool),
         reduction_powers=_table([r.powers for r in reductions], 4),
         reduction_next=_list(following),
+        evaluation_reads=_table([(*r.coefficients, r.variable, r.square) for r in evaluations], 6),
+        evaluation_totals=_list([r.total for r in evaluations]),
+        evaluation_next=_list(later),
         steps=_list([r.step for r in rows]),
         rates=_list([r.word for r in rows]),
         widths=_list([r.width for r in rows]),

@@ -18,7 +18,6 @@ from proving.recursion.tape import (
     Move,
     MultiplyAdd,
     Permutation,
-    Reduction,
     Source,
     Split,
     Tape,
@@ -78,12 +77,14 @@ class CircuitBuilder:
         a: Element | None = None,
         b: Element | None = None,
         c: Element | None = None,
+        *,
+        cross: int = 0,
     ) -> Element:
-        """Returns k0 a b + k1 a + k2 b + k3 c + k4 for weights (k0, ..., k4), base elements."""
+        """Returns (k0 a + cross c) b + k1 a + k2 b + k3 c + k4 for weights (k0, ..., k4), base elements."""
         slots = self._slots(a, b, c)
         level = self.level_of(slots[:3])
-        out = self._new_element(level)
-        self._multiply_add((*slots[:3], out), weights, Unknown.RESULT, "", level)
+        out = self.new_element(level)
+        self._multiply_add((*slots[:3], out), (*weights, 1, cross), Unknown.RESULT, "", level)
         return out
 
     def require(
@@ -94,35 +95,42 @@ class CircuitBuilder:
         b: Element | None = None,
         *,
         c: Element | None = None,
+        cross: int = 0,
         equals: Element,
     ) -> None:
-        """Claims that k0 a b + k1 a + k2 b + k3 c + k4 is a known element.
+        """Claims that (k0 a + cross c) b + k1 a + k2 b + k3 c + k4 is a known element.
 
         Args:
             what: Says what is wrong when it does not hold.
             weights: (k0, ..., k4).
             a: First factor.
             b: Second factor.
-            c: Summand.
+            c: Summand, and with a weight `cross` a second first factor.
+            cross: Weight of c b.
             equals: The element it must be.
         """
         slots = (*self._slots(a, b, c)[:3], equals)
-        self._multiply_add(slots, weights, Unknown.NONE, what, self.level_of(slots))
+        level = self.level_of(slots)
+        self._multiply_add(slots, (*weights, 1, cross), Unknown.NONE, what, level)
 
     def require_equal(self, what: str, a: Element, b: Element) -> None:
         """Claims that two known elements are equal."""
         self.require(what, (0, 1, 0, 0, 0), a, equals=b)
 
-    def divide(self, what: str, numerator: Element, denominator: Element) -> Element:
-        """Returns the q with q * denominator = numerator; the program must make the denominator nonzero.
+    def divide(
+        self, what: str, numerator: Element, denominator: Element, minus: Element | None = None
+    ) -> Element:
+        """Returns the q with q * (denominator - minus) = numerator; the program must make the difference nonzero.
 
-        A denominator of zero makes the circuit unsatisfiable unless the numerator is zero too; then every
+        A difference of zero makes the circuit unsatisfiable unless the numerator is zero too; then every
         q passes, so only use it where one of them cannot vanish.
         """
-        level = self.level_of((numerator, denominator))
-        found = self._new_element(level)
-        slots = (found, denominator, NOTHING, numerator)
-        self._multiply_add(slots, (1, 0, 0, 0, 0), Unknown.FACTOR, what, level)
+        subtracted = NOTHING if minus is None else minus
+        level = self.level_of((numerator, denominator, subtracted))
+        found = self.new_element(level)
+        slots = (denominator, found, subtracted, numerator)
+        weights = (1, 0, 0, 0, 0, 1, 0 if minus is None else P - 1)
+        self._multiply_add(slots, weights, Unknown.FACTOR, what, level)
         return found
 
     def _multiply_add(
@@ -134,14 +142,14 @@ class CircuitBuilder:
         level: int,
     ) -> None:
         a, b, c, out = slots
-        k0, k1, k2, k3, k4 = (weight % P for weight in weights)
-        record = MultiplyAdd((a, b, c, out), (k0, k1, k2, k3, k4, 1), unknown, what, level)
+        k0, k1, k2, k3, k4, k5, k6 = (weight % P for weight in weights)
+        record = MultiplyAdd((a, b, c, out), (k0, k1, k2, k3, k4, k5, k6), unknown, what, level)
         self.tape.multiply_adds.append(record)
 
     def split(self, whole: Element) -> list[Element]:
         """Returns the five coordinates of an element as base elements."""
         level = self.level_of((whole,))
-        parts = [self._new_element(level) for _ in range(EXTENSION_DEGREE)]
+        parts = [self.new_element(level) for _ in range(EXTENSION_DEGREE)]
         self.tape.splits.append(Split(whole, tuple(parts), joins=False, level=level))
         return parts
 
@@ -150,7 +158,7 @@ class CircuitBuilder:
         if len(parts) != EXTENSION_DEGREE:
             raise ParameterError(f"an element has {EXTENSION_DEGREE} coordinates")
         level = self.level_of(parts)
-        whole = self._new_element(level)
+        whole = self.new_element(level)
         self.tape.splits.append(Split(whole, tuple(parts), joins=True, level=level))
         return whole
 
@@ -160,8 +168,8 @@ class CircuitBuilder:
         The rest is any base element: its size is the caller's to claim.
         """
         level = self.level_of((value,))
-        bits = [self._new_element(level) for _ in range(ROW_BITS)]
-        rest = self._new_element(level)
+        bits = [self.new_element(level) for _ in range(ROW_BITS)]
+        rest = self.new_element(level)
         self.tape.bits.append(Bits(value, tuple(bits), rest, level))
         return bits, rest
 
@@ -195,14 +203,14 @@ class CircuitBuilder:
             raise ParameterError(f"one row unpacks 1..{ROW_WORDS} words, got {len(words)}")
         level = self.level_of_words(words)
         count = len(words) * WORD // EXTENSION_DEGREE
-        elements = [self._new_element(level) for _ in range(count)]
+        elements = [self.new_element(level) for _ in range(count)]
         self._move(elements, words, Source.WORDS, written=count, level=level)
         return elements
 
     def cells_of(self, word: Word) -> list[Element]:
         """Returns the eight cells of a word as base elements."""
         level = self.level_of_words((word,))
-        elements = [self._new_element(level), self._new_element(level)]
+        elements = [self.new_element(level), self.new_element(level)]
         self._move(elements, (word,), Source.WORDS, written=len(elements), level=level)
         return [part for element in elements for part in self.split(element)][:WORD]
 
@@ -237,7 +245,7 @@ class CircuitBuilder:
         for start in range(0, len(positions), CELLS):
             part = tuple(positions[start : start + CELLS])
             count = len(part) // EXTENSION_DEGREE
-            row = [self._new_element(0) for _ in range(count)]
+            row = [self.new_element(0) for _ in range(count)]
             made = [self.new_word(0) for _ in range(-(-len(part) // WORD))] if with_words else []
             known: list[Element] = list(row)
             if with_words and len(part) % WORD:
@@ -261,52 +269,6 @@ class CircuitBuilder:
         slots = (*elements, *[NOTHING] * (SLOTS - len(elements)))
         places = (*words, *[NOTHING] * (ROW_WORDS - len(words)))
         self.tape.moves.append(Move(slots, places, written, source, positions, level))
-
-    def reduce_inputs(
-        self, positions: Sequence[int], powers: Sequence[Element]
-    ) -> tuple[list[Word], Element]:
-        """Reads a row of base elements and sums them weighted: sum_j g^j row_j.
-
-        Args:
-            positions: Inputs; the last word is filled up with zeros, which nothing claims to be zeros.
-            powers: g, g^2, g^3, g^4.
-
-        Returns:
-            The row as words, and the sum.
-        """
-        padded = (*positions, *[self.tape.num_inputs] * (-len(positions) % WORD))
-        words = [self.new_word(0) for _ in range(len(padded) // WORD)]
-        parts = [padded[start : start + WORD] for start in range(0, len(padded), WORD)]
-        return words, self._reduce(words, parts, powers, self.level_of(powers))
-
-    def reduce_words(self, words: Sequence[Word], powers: Sequence[Element]) -> Element:
-        """Returns the sum of g^j cell_j over known words."""
-        level = max(self.level_of(powers), self.level_of_words(words))
-        return self._reduce(words, [()] * len(words), powers, level)
-
-    def _reduce(
-        self,
-        words: Sequence[Word],
-        positions: Sequence[tuple[int, ...]],
-        powers: Sequence[Element],
-        level: int,
-    ) -> Element:
-        one, two, three, four = powers
-        last = len(words) - 1
-        total = self._new_element(level + last)
-        chain = [
-            Reduction(
-                word,
-                places,
-                (one, two, three, four),
-                total if number == 0 else NOTHING,
-                number < last,
-                level + last - number,
-            )
-            for number, (word, places) in enumerate(zip(words, positions, strict=True))
-        ]
-        self.tape.reductions.append(chain)
-        return total
 
     # Hashing
 
@@ -337,7 +299,8 @@ class CircuitBuilder:
         levels = self.tape.word_levels
         return max((levels[word] + 1 for word in words), default=0)
 
-    def _new_element(self, level: int) -> Element:
+    def new_element(self, level: int) -> Element:
+        """Returns an address that the caller's row writes at a level."""
         self.tape.element_levels.append(level)
         return Element(len(self.tape.element_levels) - 1)
 

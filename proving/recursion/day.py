@@ -1,4 +1,4 @@
-"""DAY: one recursive proof for up to six adjacent runs of all shards: epochs, or such proofs again.
+"""DAY: one recursive proof for up to eight adjacent runs of all shards: epochs, or such proofs again.
 
 Nothing in it knows what a day is: the windows are in the statement, and who reads it compares them. Source:
 proving/recursion/README.md "Day".
@@ -30,7 +30,7 @@ from proving.recursion.span_circuit import Chooser, read_bit, require_same_word
 from proving.recursion.tape import Element, Tape
 from proving.stark.key import VerifyingKey
 
-DAY_SLOTS = 6
+DAY_SLOTS = 8
 """Children of one proof: as many verifications as fit its rows."""
 
 DAY_NUMBER = 20

@@ -36,7 +36,7 @@ from proving.stark.key import VerifyingKey
 from schemas.statement import BOUNDARY_ELEMENTS, NUM_COUNTERS
 from schemas.units import ARRAY_DEPTH, WINDOW_GAP_BITS, Array, word_elements
 
-EPOCH_SLOTS = 6
+EPOCH_SLOTS = 8
 """Shards of an epoch: as many verifications as fit its rows."""
 
 

@@ -17,6 +17,7 @@ from proving.errors import ProvingError
 from proving.recursion.arrays import Integers, TapeArrays, tape_arrays
 from proving.recursion.extension_rows import invert_rows, multiply_rows
 from proving.recursion.layout import CELLS, ROW_BITS, ROW_WORDS, SLOTS
+from proving.recursion.schedule import schedule
 from proving.recursion.tape import NOTHING, Source, Step, Tape, Unknown
 from schemas.errors import ParameterError
 
@@ -30,7 +31,7 @@ class Values:
         elements: (n + 1, 5) by address; the last row is the zero that `NOTHING` names.
         words: (n + 1, 8) likewise.
         moved: (moves, 40) cells.
-        reduced: (reductions, 2, 5) middle step and accumulator.
+        reduced, evaluated: (reductions, 2, 5), (evaluations, 2, 5) middle step and accumulator.
         states: (permutations, 16) before.
         outputs: (permutations, 16) after.
         rests: (permutations,) remaining index.
@@ -42,6 +43,7 @@ class Values:
     words: Integers
     moved: Integers
     reduced: Integers
+    evaluated: Integers
     states: Integers
     outputs: Integers
     rests: Integers
@@ -78,10 +80,11 @@ class Execution:
         for call, levels in (
             (_Run.bits, [record.level for record in tape.bits]),
             (_Run.reductions, [r.level for chain in tape.reductions for r in chain]),
+            (_Run.evaluations, [r.level for chain in tape.evaluations for r in chain]),
             (_Run.permutations, [r.level for chain in tape.chains for r in chain]),
         ):
             kinds.append((call, levels, np.arange(len(levels))))
-        self._schedule = _schedule(kinds)
+        self._schedule = schedule(kinds)
 
     def run(self, publics: FieldArray, inputs: FieldArray, hasher: Hasher) -> Values:
         """Computes all values; whether they keep the circuit's claims is `check`'s to say.
@@ -157,30 +160,20 @@ class Execution:
         return uses
 
 
-def _schedule(
-    kinds: Sequence[tuple[Call, Sequence[int], Integers]],
-) -> list[tuple[Call, Integers]]:
-    """Returns what to call with which records, level after level."""
-    calls: list[tuple[int, int, Call, Integers]] = []
-    for place, (call, given, numbers) in enumerate(kinds):
-        levels = np.array(given, dtype=np.int64)[numbers]
-        order = np.argsort(levels, kind="stable")
-        bounds = np.flatnonzero(np.diff(levels[order])) + 1
-        parts = [part for part in np.split(order, bounds) if len(part)]
-        calls += [(int(levels[part[0]]), place, call, numbers[part]) for part in parts]
-    calls.sort(key=lambda entry: entry[:2])
-    return [(call, part) for _, _, call, part in calls]
-
-
 def sums(arrays: TapeArrays, values: Values, numbers: Integers) -> Integers:
-    """Returns k0 a b + k1 a + k2 b + k3 c + k4 of multiply-adds, (n, 5)."""
+    """Returns (k0 a + k6 c) b + k1 a + k2 b + k3 c + k4 of multiply-adds, (n, 5)."""
     slots, weights = arrays.slots[numbers], arrays.weights[numbers]
     a, b, c = (values.elements[slots[:, k]] for k in range(3))
-    total = multiply_rows(a, b) * weights[:, 0, None] % P
+    total = multiply_rows(_first_factor(weights, a, c), b)
     for factor, k in ((a, 1), (b, 2), (c, 3)):
         total += factor * weights[:, k, None] % P
     total[:, 0] += weights[:, 4]
     result: Integers = total % P
+    return result
+
+
+def _first_factor(weights: Integers, a: Integers, c: Integers) -> Integers:
+    result: Integers = (a * weights[:, 0, None] % P + c * weights[:, 6, None] % P) % P
     return result
 
 
@@ -205,6 +198,7 @@ class _Run:
             words=_zeros(len(tape.word_levels) + 1, WORD),
             moved=_zeros(len(tape.moves), CELLS),
             reduced=_zeros(len(self._arrays.reduction_words), 2, EXTENSION_DEGREE),
+            evaluated=_zeros(len(self._arrays.evaluation_totals), 2, EXTENSION_DEGREE),
             states=_zeros(rows, PERMUTATION_WIDTH),
             outputs=_zeros(rows, PERMUTATION_WIDTH),
             rests=_zeros(rows),
@@ -226,12 +220,13 @@ class _Run:
     def quotients(self, numbers: Integers) -> None:
         """Multiply-adds that divide."""
         slots, elements = self._arrays.slots[numbers], self.values.elements
-        below = elements[slots[:, 1]]
+        weights = self._arrays.weights[numbers]
+        below = _first_factor(weights, elements[slots[:, 0]], elements[slots[:, 2]])
         zero = np.flatnonzero(~below.any(axis=1))
         if len(zero):
             what = self._tape.multiply_adds[int(numbers[zero[0]])].what
             raise ProvingError(f"{what}: a denominator is zero")
-        elements[slots[:, 0]] = multiply_rows(elements[slots[:, 3]], invert_rows(below))
+        elements[slots[:, 1]] = multiply_rows(elements[slots[:, 3]], invert_rows(below))
 
     def joins(self, numbers: Integers) -> None:
         """Elements of five coordinates."""
@@ -297,12 +292,29 @@ class _Run:
         named = totals != NOTHING
         values.elements[totals[named]] = above[named]
 
+    def evaluations(self, numbers: Integers) -> None:
+        """Coefficients weighted with powers of a point; see `air`."""
+        arrays, values = self._arrays, self.values
+        read = values.elements[arrays.evaluation_reads[numbers]]
+        variable, square = read[:, 4], read[:, 5]
+        following = arrays.evaluation_next[numbers]
+        above = values.evaluated[following, 1] * (following != NOTHING)[:, None]
+        for place, half in ((0, read[:, 2:4]), (1, read[:, :2])):
+            carried = multiply_rows(above, square)
+            total = carried + half[:, 0] + multiply_rows(half[:, 1], variable)
+            above = values.evaluated[numbers, place] = total % P
+        totals = arrays.evaluation_totals[numbers]
+        named = totals != NOTHING
+        values.elements[totals[named]] = above[named]
+
     def permutations(self, numbers: Integers) -> None:
         """Rows of the permutation lane."""
         arrays, states = self._arrays, self.values.states
         steps = arrays.steps[numbers]
         flat = numbers[(steps == Step.FRESH) | (steps == Step.ABSORB)]
         states[flat, :WORD] = self.values.words[arrays.rates[flat]]
+        raw = flat[arrays.rates[flat] == NOTHING]
+        states[raw, :WORD] = self.values.inputs[arrays.siblings[raw]]
         given = numbers[steps == Step.GIVEN]
         for row, word in zip(
             given, self.values.inputs[arrays.siblings[given]].tolist(), strict=True

@@ -1,4 +1,4 @@
-"""JOIN: one recursive proof for up to six recursive proofs whose spans follow each other.
+"""JOIN: one recursive proof for up to eight recursive proofs whose spans follow each other.
 
 A child is a lift or a join. Whoever verifies a join compares `vk_self` with the join's key. Source:
 proving/recursion/README.md "Join".
@@ -32,7 +32,7 @@ from proving.recursion.span_circuit import (
 from proving.recursion.tape import Tape
 from proving.stark.key import VerifyingKey
 
-JOIN_SLOTS = 6
+JOIN_SLOTS = 8
 """Children of one join: as many verifications as fit its rows."""
 
 JOIN_NUMBER = 17

@@ -29,8 +29,11 @@ TOTAL_SLOT, MIDDLE_SLOT, POWER_SLOTS, WORD_CELLS = 0, 1, range(2, 6), range(CELL
 FMA_SLOTS = 4
 """Slots of one multiply-add: a, b, c and the result; a row holds two."""
 
-FMA_WEIGHTS = 6
-"""Coefficients of a multiply-add: k0 a b + k1 a + k2 b + k3 c + k4 - k5 out = 0."""
+FMA_WEIGHTS = 7
+"""Coefficients of a multiply-add: (k0 a + k6 c) b + k1 a + k2 b + k3 c + k4 - k5 out = 0."""
+
+VARIABLE_SLOT, COEFFICIENT_SLOTS, SQUARE_SLOT = 2, (3, 4, 6, 7), 5
+"""Of an evaluation, whose accumulator and middle step lie where those of a reduction do: x, c0 .. c3, x^2."""
 
 ELEMENT = Bus("element", 1, 1 + EXTENSION_DEGREE)
 """(address, five coordinates): the address holds this element; written once."""
@@ -95,6 +98,8 @@ FIXED = _places(
         ("second_weights", FMA_WEIGHTS),
         ("reduces", 1),
         ("reduces_on", 1),
+        ("evaluates", 1),
+        ("evaluates_on", 1),
         ("splits", 1),
         ("bits", 1),
     ),

@@ -1,4 +1,4 @@
-"""LIFT: one recursive proof for up to five small segments of a window, or for one large one.
+"""LIFT: one recursive proof for up to six small segments of a window, or for one large one.
 
 Every slot verifies a segment's proof. A slot that is not needed repeats an earlier proof and is switched off:
 its verification holds all the same, and its statement takes no part. Source: proving/recursion/README.md "Lift".
@@ -23,7 +23,7 @@ from schemas.statement import (
     UNTOUCHED_ARRAYS,
 )
 
-LIFT_SLOTS, LARGE_LIFT_SLOTS = 5, 1
+LIFT_SLOTS, LARGE_LIFT_SLOTS = 6, 1
 """Small and large segments that one lift takes: as many verifications as fit its rows."""
 
 WINDOW_PLACE, PAYEE_PLACE = 3, NUM_PUBLICS - WORD

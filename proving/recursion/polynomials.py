@@ -1,133 +1,200 @@
 """Field programs as multiply-adds of a circuit: the constraint graph that the native verifier evaluates.
 
-A node is kept as k e + c, or as a sum of products that still has room, until something needs its address; so
-constants cost nothing and a product with a sum behind it is one multiply-add.
+A node is kept as a sum of weighted elements and products until something needs its address. Short sums are
+written out again wherever they are read, since a multiply-add has room for two terms more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from proving.arithmetic.modulus import P
 from proving.arithmetic.program import Op, Program
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.tape import Element
+from schemas.errors import InvariantError
+
+REPEATED_TERMS = 2
+"""A sum of so many terms that is read more than once gets no address; the best of 1..8 for every circuit in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """(weight a + cross c) b."""
+
+    weight: int
+    a: Element
+    b: Element
+    cross: int = 0
+    c: Element | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """product a b + first a + second b + third c + constant; slots that are None do not take part."""
+    """A sum: constant, weighted elements, products."""
 
     constant: int = 0
-    product: int = 0
-    first: int = 0
-    second: int = 0
-    third: int = 0
-    a: Element | None = None
-    b: Element | None = None
-    c: Element | None = None
+    terms: dict[Element, int] = field(default_factory=dict)
+    products: tuple[Product, ...] = ()
 
     @property
     def is_constant(self) -> bool:
         """Whether no element takes part."""
-        return self.a is None
-
-    @property
-    def is_affine(self) -> bool:
-        """Whether it is k a + constant."""
-        return self.b is None and self.c is None
+        return not self.terms and not self.products
 
     def scaled(self, factor: int) -> Form:
         """Returns the form times a base element."""
-        return Form(
-            self.constant * factor % P,
-            self.product * factor % P,
-            self.first * factor % P,
-            self.second * factor % P,
-            self.third * factor % P,
-            self.a,
-            self.b,
-            self.c,
+        products = tuple(
+            Product(p.weight * factor % P, p.a, p.b, p.cross * factor % P, p.c)
+            for p in self.products
         )
+        terms = {element: weight * factor % P for element, weight in self.terms.items()}
+        return Form(self.constant * factor % P, terms, products)
 
 
 def affine(element: Element, factor: int = 1) -> Form:
     """Returns factor * element."""
-    return Form(first=factor, a=element)
+    return Form(terms={element: factor})
+
+
+def plus(left: Form, right: Form) -> Form:
+    """Returns the sum of two forms."""
+    terms = dict(left.terms)
+    for element, weight in right.terms.items():
+        terms[element] = (terms.get(element, 0) + weight) % P
+    kept = {element: weight for element, weight in terms.items() if weight}
+    return Form((left.constant + right.constant) % P, kept, left.products + right.products)
+
+
+def weighted_sum(builder: CircuitBuilder, terms: Sequence[tuple[int, Element]]) -> Element:
+    """Returns the sum of k * element over (k, element)."""
+    total = Form()
+    for weight, element in terms:
+        total = plus(total, affine(element, weight % P))
+    return element_of(builder, total)
 
 
 def element_of(builder: CircuitBuilder, form: Form) -> Element:
-    """Returns the address of a form's value, with a multiply-add unless it is an element already."""
+    """Returns the address of a form's value, with multiply-adds unless it is an element already.
+
+    One for each product, which takes the terms of its factors and one more along; three terms the first time
+    and two each time after for what is left.
+    """
     if form.is_constant:
         return builder.constant(form.constant)
-    if form.is_affine and form.first == 1 and not form.constant and form.a is not None:
-        return form.a
-    weights = (form.product, form.first, form.second, form.third, form.constant)
-    return builder.combine(weights, form.a, form.b, form.c)
+    if not form.products and not form.constant and list(form.terms.values()) == [1]:
+        return next(iter(form.terms))
+    terms, constant = dict(form.terms), form.constant
+    total: Element | None = None
+    for product in sorted(form.products, key=lambda product: product.c is None):
+        total = _with_product(builder, product, terms, total, constant)
+        constant = 0
+    while terms:
+        a, first = terms.popitem()
+        b, second = terms.popitem() if terms else (None, 0)
+        c, third = (total, 1) if total is not None else _any_term(terms)
+        total = builder.combine((0, first, second, third, constant), a, b, c)
+        constant = 0
+    if total is None:
+        raise InvariantError("a form without terms is a constant")
+    return total
 
 
-def times(builder: CircuitBuilder, left: Form, right: Form) -> Form:
-    """Returns the product of two forms."""
-    left, right = _narrow(builder, left), _narrow(builder, right)
-    if left.is_constant:
-        left, right = right, left
-    if right.is_constant:
-        return left.scaled(right.constant)
-    return Form(
-        left.constant * right.constant % P,
-        left.first * right.first % P,
-        left.first * right.constant % P,
-        right.first * left.constant % P,
-        0,
-        left.a,
-        right.a,
-    )
+def _with_product(
+    builder: CircuitBuilder,
+    product: Product,
+    terms: dict[Element, int],
+    total: Element | None,
+    constant: int,
+) -> Element:
+    """Adds a product to a total, and the terms that fit beside it, which are taken out of `terms`."""
+    a, weight = product.a, product.weight
+    if product.c is not None and total is not None:  # the third slot is taken
+        a, weight = builder.combine((0, weight, 0, product.cross, 0), a, None, product.c), 1
+    first, second = terms.pop(a, 0), terms.pop(product.b, 0)
+    if total is not None:
+        return builder.combine((weight, first, second, 1, constant), a, product.b, total)
+    if product.c is None:
+        c, third = _any_term(terms)
+        return builder.combine((weight, first, second, third, constant), a, product.b, c)
+    third = terms.pop(product.c, 0)
+    weights = (weight, first, second, third, constant)
+    return builder.combine(weights, a, product.b, product.c, cross=product.cross)
 
 
-def plus(builder: CircuitBuilder, left: Form, right: Form) -> Form:
-    """Returns the sum of two forms."""
-    if left.is_affine and not right.is_affine:
-        left, right = right, left
-    right = _narrow(builder, right)
-    constant = (left.constant + right.constant) % P
-    if right.is_constant or left.is_constant:
-        return replace(left if right.is_constant else right, constant=constant)
-    if left.c is not None:
-        left = affine(element_of(builder, left))
-        constant = right.constant
-    if left.b is None:
-        return Form(constant, 0, left.first, right.first, 0, left.a, right.a)
-    return replace(left, constant=constant, third=right.first, c=right.a)
-
-
-def _narrow(builder: CircuitBuilder, form: Form) -> Form:
-    """Returns the value as k a + constant."""
-    return form if form.is_affine else affine(element_of(builder, form))
+def _any_term(terms: dict[Element, int]) -> tuple[Element | None, int]:
+    return terms.popitem() if terms else (None, 0)
 
 
 def evaluate(builder: CircuitBuilder, program: Program, inputs: Sequence[Form]) -> list[Form]:
-    """Runs a program on forms; a node that is read more than once gets an address."""
-    uses = [0] * len(program.nodes)
-    for op, a, b in program.nodes:
-        if op in (Op.ADD, Op.SUB, Op.MUL):
-            uses[a] += 1
-            uses[b] += 1
-    for node in program.outputs:
-        uses[node] += 1
-    values: list[Form] = []
-    for number, (op, a, b) in enumerate(program.nodes):
-        if op is Op.INPUT:
-            value = inputs[a]
-        elif op is Op.CONSTANT:
-            value = Form(a)
-        elif op is Op.MUL:
-            value = times(builder, values[a], values[b])
-        elif op is Op.ADD:
-            value = plus(builder, values[a], values[b])
-        else:
-            value = plus(builder, values[a], values[b].scaled(P - 1))
-        if uses[number] > 1 and not value.is_affine:
-            value = affine(element_of(builder, value))
-        values.append(value)
-    return [values[node] for node in program.outputs]
+    """Runs a program on forms."""
+    return _Evaluation(builder, program).run(inputs)
+
+
+class _Evaluation:
+    """One run; `_values` holds a form for every node so far."""
+
+    def __init__(self, builder: CircuitBuilder, program: Program) -> None:
+        self._builder = builder
+        self._program = program
+        self._values: list[Form] = []
+        self._reads = [0] * len(program.nodes)
+        for op, a, b in program.nodes:
+            if op in (Op.ADD, Op.SUB, Op.MUL):
+                self._reads[a] += 1
+                self._reads[b] += 1
+        for node in program.outputs:
+            self._reads[node] += 1
+
+    def run(self, inputs: Sequence[Form]) -> list[Form]:
+        """Returns the outputs."""
+        values = self._values
+        for number, (op, a, b) in enumerate(self._program.nodes):
+            if op is Op.INPUT:
+                values.append(inputs[a])
+            elif op is Op.CONSTANT:
+                values.append(Form(a))
+            elif op is Op.MUL:
+                values.append(self._times(a, b))
+            elif op is Op.ADD:
+                values.append(plus(values[a], values[b]))
+            else:
+                values.append(plus(values[a], values[b].scaled(P - 1)))
+            made = values[number]
+            if self._reads[number] > 1 and (made.products or len(made.terms) > REPEATED_TERMS):
+                self._narrowed(number)
+        return [values[node] for node in self._program.outputs]
+
+    def _times(self, a: int, b: int) -> Form:
+        """Returns the product of two nodes."""
+        values = self._values
+        for one, other in ((a, b), (b, a)):
+            if values[one].is_constant:
+                return values[other].scaled(values[one].constant)
+        if a != b and self._is_pair(a) and not self._is_pair(b):
+            a, b = b, a
+        left, factor, shift = self._narrowed(a)
+        if a != b and self._is_pair(b):
+            (first, weight), (second, cross) = values[b].terms.items()
+            constant = values[b].constant
+            product = Product(factor * weight % P, first, left, factor * cross % P, second)
+            rest = plus(affine(left, factor * constant % P), values[b].scaled(shift))
+            return Form(rest.constant, rest.terms, (product,))
+        right, weight, offset = self._narrowed(b)
+        terms = plus(affine(left, factor * offset % P), affine(right, weight * shift % P)).terms
+        product = Product(factor * weight % P, left, right)
+        return Form(shift * offset % P, terms, (product,))
+
+    def _is_pair(self, node: int) -> bool:
+        """Whether a node is a sum of two elements that nothing else reads."""
+        value = self._values[node]
+        return len(value.terms) == 2 and not value.products and self._reads[node] == 1
+
+    def _narrowed(self, node: int) -> tuple[Element, int, int]:
+        """Returns element, factor and constant of a node, which is given an address if it needs one."""
+        value = self._values[node]
+        if value.products or len(value.terms) != 1:
+            value = self._values[node] = affine(element_of(self._builder, value))
+        ((element, factor),) = value.terms.items()
+        return element, factor, value.constant

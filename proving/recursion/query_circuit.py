@@ -13,6 +13,8 @@ from proving.arithmetic.ntt import root_of_unity
 from proving.commitments.domains import coset_shift
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.layout import ROW_BITS
+from proving.recursion.polynomials import weighted_sum
+from proving.recursion.row_chains import evaluate_polynomial, reduce_inputs, reduce_words
 from proving.recursion.sections import ProofPositions
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
@@ -75,7 +77,7 @@ class QueryCircuit:
         self._bits: list[Element] = []
         self._indices: dict[int, Element] = {}
         self._inverse_powers: dict[int, Element] = {}
-        self._point_inverses: dict[int, Element] = {}
+        self._point_inverses: dict[int, tuple[Element, int]] = {}
 
     def check(self, drawn: Element) -> None:
         """Claims everything about the query whose index is the low bits of a drawn residue."""
@@ -85,12 +87,12 @@ class QueryCircuit:
         for number in range(len(key.schedule)):
             value = self._fold(number, value)
         last = key.schedule[-1]
-        inverse = self._raised(self._point_inverse(len(key.schedule) - 1), last.log_arity)
+        unshifted, shift = self._point_inverse(len(key.schedule) - 1)
+        inverse = self._raised(unshifted, last.log_arity)
         builder = self._builder
-        point = builder.divide("the final point", builder.constant(1), inverse)
-        total = self._context.final[-1]
-        for coefficient in reversed(self._context.final[:-1]):
-            total = builder.combine((1, 0, 0, 1, 0), total, point, coefficient)
+        unit = builder.constant(pow(shift, -(2**last.log_arity), P))
+        point = builder.divide("the final point", unit, inverse)
+        total = evaluate_polynomial(builder, self._context.final, point)
         builder.require_equal(self._where("the final polynomial"), total, value)
 
     def _where(self, what: str) -> str:
@@ -118,17 +120,15 @@ class QueryCircuit:
 
     def _low_number(self, drawn: Element, rests: Sequence[Element], count: int) -> Element:
         """Returns the low `count` bits of the residue as a number."""
-        builder, rows = self._builder, count // ROW_BITS
+        builder, bits = self._builder, self._bits
+        rows, more = divmod(count, ROW_BITS)
+        up = more > ROW_BITS // 2 and rows < len(rests)
+        rows += up
         known = rows * ROW_BITS
-        total = None
-        if rows:
-            weights = (0, 1, P - 2**known, 0, 0)
-            total = builder.combine(weights, drawn, rests[rows - 1])
-        for place in range(known, count, 2):
-            high = self._bits[place + 1] if place + 1 < count else None
-            weights = (0, 2**place, 2 ** (place + 1), 1, 0)
-            total = builder.combine(weights, self._bits[place], high, total)
-        return builder.constant(0) if total is None else total
+        terms = [(1, drawn), (P - 2**known, rests[rows - 1])] if rows else []
+        terms += [(P - 2**place, bits[place]) for place in range(count, known)]
+        terms += [(2**place, bits[place]) for place in range(known, count)]
+        return weighted_sum(builder, terms)
 
     def _compute_inverse_powers(self, wanted: Sequence[int]) -> None:
         """Notes w^-(low k bits) for the k wanted, w the root of the evaluation domain."""
@@ -148,14 +148,13 @@ class QueryCircuit:
             element = self._builder.combine((1, 0, 0, 0, 0), element, element)
         return element
 
-    def _point_inverse(self, layer: int) -> Element:
-        """Returns the inverse of the first point of a layer's leaf."""
+    def _point_inverse(self, layer: int) -> tuple[Element, int]:
+        """Returns element and factor whose product is the inverse of the first point of a layer's leaf."""
         if layer not in self._point_inverses:
             schedule = self._context.key.schedule
             this, full = schedule[layer], schedule[0].log_size
             raised = self._raised(self._inverse_powers[this.log_leaves], full - this.log_size)
-            shift = pow(coset_shift(this.log_size, full), -1, P)
-            self._point_inverses[layer] = self._builder.combine((0, shift, 0, 0, 0), raised)
+            self._point_inverses[layer] = raised, pow(coset_shift(this.log_size, full), -1, P)
         return self._point_inverses[layer]
 
     def _batched_rows(self) -> Element:
@@ -169,7 +168,7 @@ class QueryCircuit:
             filled = [*row, *[zero] * (-width % 8)]
             spans[name] = range(len(positions) // 8, (len(positions) + len(filled)) // 8)
             positions += filled
-        words, total = builder.reduce_inputs(positions, context.powers)
+        words, total = reduce_inputs(builder, positions, context.powers)
         for name, span in spans.items():
             self._open(name, [words[place] for place in span], key.widths[name], key.log_size)
         x = builder.divide(
@@ -182,15 +181,14 @@ class QueryCircuit:
         prefix = [words[spans["main"].start + k] for k in range(-(-layout.main_next // 8))]
         if layout.lookup_next:
             prefix += [words[spans["lookup"].start + k] for k in range(-(-layout.lookup_next // 8))]
-        total = builder.reduce_words(prefix, context.powers)
+        total = reduce_words(builder, prefix, context.powers)
         second = self._quotient(total, context.following, x)
         return builder.combine((1, 0, 0, 1, 0), second, context.next_weight, value)
 
     def _quotient(self, total: Element, opened: BatchedPoint, x: Element) -> Element:
         builder = self._builder
         above = builder.combine((0, 1, P - 1, 0, 0), total, opened.value)
-        below = builder.combine((0, 1, P - 1, 0, 0), x, opened.point)
-        return builder.divide(self._where("an opening"), above, below)
+        return builder.divide(self._where("an opening"), above, x, opened.point)
 
     def _open(self, name: str, words: Sequence[Word], width: int, log_leaves: int) -> None:
         """Claims that a row is a leaf of a tree, at the query's index there."""
@@ -210,41 +208,35 @@ class QueryCircuit:
         values, words = builder.input_elements(positions, with_words=True)
         self._open(f"layer{number}", words, arity * EXTENSION_DEGREE, layer.log_leaves)
         slot = self._bits[layer.log_leaves : layer.log_size]
-        ratio = builder.combine(
-            (1, 0, 0, 0, 0), self._point_inverse(number), context.folding[number]
-        )
+        unshifted, shift = self._point_inverse(number)
+        ratio = builder.combine((shift, 0, 0, 0, 0), unshifted, context.folding[number])
         chosen = list(values)
         for stage in range(layer.log_arity):
             root = pow(root_of_unity(layer.log_arity - stage), -1, P)
-            values, chosen = self._halve(values, chosen, ratio, root, slot[-1 - stage])
+            values = self._folded(values, ratio, root)
             if stage + 1 < layer.log_arity:
+                chosen = self._kept(chosen, slot[-1 - stage])
                 ratio = builder.combine((1, 0, 0, 0, 0), ratio, ratio)
-        builder.require_equal(self._where(f"fri round {number}"), chosen[0], carried)
+        first, second = chosen
+        what, bit = self._where(f"fri round {number}"), slot[0]
+        builder.require(what, (P - 1, 1, 0, 0, 0), first, bit, c=second, cross=1, equals=carried)
         return values[0]
 
-    def _halve(
-        self,
-        values: Sequence[Element],
-        chosen: Sequence[Element],
-        ratio: Element,
-        root: int,
-        bit: Element,
-    ) -> tuple[list[Element], list[Element]]:
-        """Folds a coset by two, and keeps the half that holds the carried value.
-
-        With d = v_j - v_(j+h): v_j - d/2 + root^j/2 ratio d, and v_j - bit d.
-        """
-        builder, half = self._builder, len(values) // 2
+    def _folded(self, values: Sequence[Element], ratio: Element, root: int) -> list[Element]:
+        """Folds a coset by two: (v_j + v_(j+h)) / 2 + root^j / 2 ratio (v_j - v_(j+h))."""
+        half = len(values) // 2
         folded: list[Element] = []
-        kept: list[Element] = []
         for j in range(half):
-            difference = builder.combine((0, 1, P - 1, 0, 0), values[j], values[j + half])
             weight = HALF * pow(root, j, P) % P
-            folded.append(
-                builder.combine((weight, 0, P - HALF, 1, 0), ratio, difference, values[j])
-            )
-            other = difference
-            if chosen[j] != values[j]:
-                other = builder.combine((0, 1, P - 1, 0, 0), chosen[j], chosen[j + half])
-            kept.append(builder.combine((P - 1, 0, 0, 1, 0), bit, other, chosen[j]))
-        return folded, kept
+            weights = (weight, HALF, 0, HALF, 0)
+            a, c = values[j], values[j + half]
+            folded.append(self._builder.combine(weights, a, ratio, c, cross=P - weight))
+        return folded
+
+    def _kept(self, chosen: Sequence[Element], bit: Element) -> list[Element]:
+        """Keeps the half of a coset that holds the carried value: v_j - bit (v_j - v_(j+h))."""
+        half = len(chosen) // 2
+        return [
+            self._builder.combine((P - 1, 1, 0, 0, 0), a, bit, c, cross=1)
+            for a, c in zip(chosen[:half], chosen[half:], strict=True)
+        ]

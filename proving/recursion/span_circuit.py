@@ -96,9 +96,9 @@ class Chooser:
 
     def require_equal(self, what: str, a: Element, b: Element) -> None:
         """Claims a = b if the switch is on."""
-        difference = self._builder.combine((0, 1, P - 1, 0, 0), a, b)
         zero = self._builder.constant(0)
-        self._builder.require(what, (1, 0, 0, 0, 0), self._switch, difference, equals=zero)
+        weights = (1, 0, 0, 0, 0)
+        self._builder.require(what, weights, a, self._switch, c=b, cross=P - 1, equals=zero)
 
     def all_equal(self, what: str, a: Sequence[Element], b: Sequence[Element]) -> None:
         """Claims a = b element by element if the switch is on."""
@@ -107,12 +107,10 @@ class Chooser:
 
     def choose(self, on: Sequence[Element], off: Sequence[Element]) -> list[Element]:
         """Returns the first elements if the switch is on, else the others."""
-        chosen: list[Element] = []
-        for a, b in zip(on, off, strict=True):
-            difference = self._builder.combine((0, 1, P - 1, 0, 0), a, b)
-            weights = (1, 0, 0, 1, 0)
-            chosen.append(self._builder.combine(weights, self._switch, difference, b))
-        return chosen
+        return [
+            self._builder.combine((1, 0, 0, 1, 0), a, self._switch, b, cross=P - 1)
+            for a, b in zip(on, off, strict=True)
+        ]
 
 
 def require_same_word(builder: CircuitBuilder, what: str, a: Word, b: Word) -> None:

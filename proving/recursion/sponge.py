@@ -40,6 +40,18 @@ class Sponge:
             Permutation(step, word, self._width, (), NOTHING, NOTHING, tree, position, False, level)
         )
 
+    def absorb_given(
+        self, positions: Sequence[int], *, tree: int = 0, position: int = NOTHING
+    ) -> None:
+        """Absorbs a word of the input, eight positions, that nothing else in the circuit reads."""
+        step = Step.ABSORB if self._chain else Step.FRESH
+        places = tuple(positions)
+        self._add(
+            Permutation(
+                step, NOTHING, self._width, places, NOTHING, NOTHING, tree, position, False, 0
+            )
+        )
+
     def shown(self) -> Word:
         """Returns the first word of the state after the last permutation."""
         last = self._last()

@@ -38,18 +38,18 @@ class Source(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class MultiplyAdd:
-    """k0 a b + k1 a + k2 b + k3 c + k4 = k5 out.
+    """(k0 a + k6 c) b + k1 a + k2 b + k3 c + k4 = k5 out.
 
     Attributes:
         slots: Addresses of a, b, c and out.
-        weights: k0 .. k5, residues.
-        unknown: Which of them the row defines: `RESULT` out, `FACTOR` a (with k0 = k5 = 1, others 0).
+        weights: k0 .. k6, residues.
+        unknown: Which of them the row defines: `RESULT` out, `FACTOR` b (with k0 = k5 = 1, k1 .. k4 = 0).
         what: Claim shown when it does not hold.
         level: Everything it reads is known after this many rounds.
     """
 
     slots: tuple[int, int, int, int]
-    weights: tuple[int, int, int, int, int, int]
+    weights: tuple[int, int, int, int, int, int, int]
     unknown: Unknown
     what: str
     level: int
@@ -92,6 +92,27 @@ class Reduction:
     word: int
     positions: tuple[int, ...]
     powers: tuple[int, int, int, int]
+    total: int
+    continues: bool
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Four coefficients of a polynomial at a point, see `air`; the next row continues it.
+
+    Attributes:
+        coefficients: Four addresses.
+        variable: Address of the point.
+        square: Address of its square.
+        total: Address of the accumulator, on the chain's first row.
+        continues: Whether the next row's accumulator is carried in.
+        level: As above.
+    """
+
+    coefficients: tuple[int, ...]
+    variable: int
+    square: int
     total: int
     continues: bool
     level: int
@@ -146,9 +167,9 @@ class Permutation:
 
     Attributes:
         step: How the state comes about.
-        word: Address of the rate, unless it climbs or is given.
+        word: Address of the rate; `NOTHING` if it climbs, is given, or takes the rate from the input.
         width: Last element of a fresh state.
-        siblings: Inputs that are the sibling of a climb, or what a given row shows; 8.
+        siblings: Inputs that are the sibling of a climb, what a given row shows, or the rate; 8.
         shown: Address of the first word after, or `NOTHING`.
         rest: Address of the remaining index, read here, or `NOTHING`.
         tree: Number of the tree whose cap this row offers or meets.
@@ -177,7 +198,7 @@ class Tape:
         num_publics: Public words; they have the first addresses.
         num_inputs: Private inputs, base elements.
         multiply_adds, moves, splits, bits: Rows of the arithmetic lane in any order.
-        reductions: Chains of such rows.
+        reductions, evaluations: Chains of such rows.
         chains: Chains of rows of the permutation lane.
         trees: Names of the trees whose caps the circuit offers; their numbers count from 1.
         element_levels, word_levels: When an address is known; their lengths are the sizes of the spaces.
@@ -190,6 +211,7 @@ class Tape:
     splits: list[Split] = field(default_factory=list)
     bits: list[Bits] = field(default_factory=list)
     reductions: list[list[Reduction]] = field(default_factory=list)
+    evaluations: list[list[Evaluation]] = field(default_factory=list)
     chains: list[list[Permutation]] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
     element_levels: list[int] = field(default_factory=list)
@@ -199,7 +221,8 @@ class Tape:
     def arithmetic_rows(self) -> int:
         """Rows of the arithmetic lane."""
         single = len(self.moves) + len(self.splits) + len(self.bits)
-        return (len(self.multiply_adds) + 1) // 2 + single + sum(map(len, self.reductions))
+        chained = sum(map(len, self.reductions)) + sum(map(len, self.evaluations))
+        return (len(self.multiply_adds) + 1) // 2 + single + chained
 
     @property
     def permutation_rows(self) -> int:

@@ -10,13 +10,16 @@ from proving.recursion.arrays import Integers
 from proving.recursion.execution import Execution, Values
 from proving.recursion.layout import (
     CELLS,
+    COEFFICIENT_SLOTS,
     FMA_SLOTS,
     MAIN,
     MIDDLE_SLOT,
     NUM_MAIN,
     POWER_SLOTS,
     ROW_BITS,
+    SQUARE_SLOT,
     TOTAL_SLOT,
+    VARIABLE_SLOT,
     WORD_CELLS,
 )
 from proving.recursion.permutation import box_columns
@@ -88,6 +91,14 @@ def _fill_arithmetic(
         cells[rows, start : start + EXTENSION_DEGREE] = values.reduced[:, step]
     start, stop = (EXTENSION_DEGREE * place for place in (POWER_SLOTS.start, POWER_SLOTS.stop))
     cells[rows, start:stop] = _cells_of(values, arrays.reduction_powers)
+    rows, read = places.evaluations, _cells_of(values, arrays.evaluation_reads)
+    for number, step in ((MIDDLE_SLOT, 0), (TOTAL_SLOT, 1)):
+        start = EXTENSION_DEGREE * number
+        cells[rows, start : start + EXTENSION_DEGREE] = values.evaluated[:, step]
+    for place, number in enumerate((*COEFFICIENT_SLOTS, VARIABLE_SLOT, SQUARE_SLOT)):
+        start = EXTENSION_DEGREE * number
+        mine = slice(EXTENSION_DEGREE * place, EXTENSION_DEGREE * (place + 1))
+        cells[rows, start : start + EXTENSION_DEGREE] = read[:, mine]
 
 
 def _cells_of(values: Values, addresses: Integers) -> FieldArray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.sponge import Sponge
-from proving.recursion.tape import NOTHING, Element, Word
+from proving.recursion.tape import Element, Word
 from proving.stark.transcript import NONCE_POSITION, Label
 
 
@@ -18,23 +18,24 @@ class TranscriptCircuit:
         self._builder = builder
         self._sponge = Sponge(builder)
 
-    def absorb(
-        self, label: Label, count: int, words: Sequence[Word], *, tree: int = NOTHING
-    ) -> None:
+    def absorb(self, label: Label, count: int, words: Sequence[Word]) -> None:
         """Absorbs a message of `count` elements that lie in whole words.
 
         Args:
             label: Its label.
             count: Elements without the filling.
             words: The message; the cells past `count` must be claimed to be zero by the caller.
-            tree: Offers the words as the cap of this tree.
         """
         self._sponge.absorb(self._builder.constant_word(label, count))
-        for position, word in enumerate(words):
-            if tree == NOTHING:
-                self._sponge.absorb(word)
-            else:
-                self._sponge.absorb(word, tree=tree, position=position)
+        for word in words:
+            self._sponge.absorb(word)
+
+    def absorb_cap(self, label: Label, positions: Sequence[int], tree: int) -> None:
+        """Absorbs words of the input, which nothing else reads, and offers them as the cap of a tree."""
+        self._sponge.absorb(self._builder.constant_word(label, len(positions)))
+        for start in range(0, len(positions), WORD):
+            word = positions[start : start + WORD]
+            self._sponge.absorb_given(word, tree=tree, position=start // WORD)
 
     def absorb_constants(self, label: Label, values: Sequence[int]) -> None:
         """Absorbs a message that every proof of the circuit shares."""

@@ -13,9 +13,10 @@ from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, WORD, P
 from proving.arithmetic.ntt import root_of_unity
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.layout import ROW_BITS
-from proving.recursion.polynomials import Form, affine, element_of, evaluate, plus
+from proving.recursion.polynomials import Form, affine, element_of, evaluate, weighted_sum
 from proving.recursion.public_messages import PublicPlace, public_templates
 from proving.recursion.query_circuit import BatchedPoint, QueryCircuit, QueryContext
+from proving.recursion.row_chains import evaluate_polynomial
 from proving.recursion.sections import ProofPositions
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
@@ -138,8 +139,7 @@ class _Child:
         transcript.absorb_constants(Label.KEY_DESCRIPTION, key_description(key.system))
         transcript.absorb_constants(Label.PARAMETERS, key.parameters.elements())
         tree = self._trees["fixed"] = builder.new_tree("fixed columns")
-        places = open_key.cap_positions
-        transcript.absorb(Label.PREPROCESSED_CAP, len(places), self._words(places), tree=tree)
+        transcript.absorb_cap(Label.PREPROCESSED_CAP, open_key.cap_positions, tree)
         return transcript.word(Label.KEY), builder.word_of([open_key.kind])
 
     def _open_transcript(self, digest: Word, kind: Word) -> tuple[list[Element], list[Word]]:
@@ -150,12 +150,6 @@ class _Child:
         publics, words = self._base_elements("publics")
         transcript.absorb(Label.PUBLICS, len(publics), words)
         return publics, words
-
-    def _words(self, places: Sequence[int]) -> list[Word]:
-        """Reads whole words from the input."""
-        zero = self._builder.tape.num_inputs
-        filled = [*places, *[zero] * (-len(places) % EXTENSION_DEGREE)]
-        return self._builder.input_elements(filled, with_words=True)[1][: len(places) // WORD]
 
     def _base_elements(self, section: str) -> tuple[list[Element], list[Word]]:
         """Reads a section as base elements and as words whose filling is claimed to be zero."""
@@ -172,7 +166,7 @@ class _Child:
         """Absorbs a cap and offers its entries."""
         places = self._positions.all_of(f"{name}_cap")
         tree = self._trees[name] = self._builder.new_tree(name)
-        self._transcript.absorb(label, len(places), self._words(places), tree=tree)
+        self._transcript.absorb_cap(label, places, tree)
 
     def _check_work(self, section: str, label: Label, bits: int) -> None:
         """Claims that a nonce does its work: the low bits of the residue after it are zeros.
@@ -196,10 +190,7 @@ class _Child:
             builder.require_equal(f"the work of {section}", bit, zero)
         for bit in found[25:]:
             product = builder.combine((1, 0, 0, 0, 0), product, bit)
-        low: Form = Form()
-        for place, bit in enumerate(found[:24]):
-            low = plus(builder, low, affine(bit, 2**place))
-        value = element_of(builder, low)
+        value = weighted_sum(builder, [(2**place, bit) for place, bit in enumerate(found[:24])])
         builder.require(f"the form of {section}", (1, 0, 0, 0, 0), product, value, equals=zero)
 
     def _hear_lookups(self, publics: Sequence[Element]) -> list[Form]:
@@ -265,18 +256,16 @@ class _Child:
         inputs = [affine(element) for name in names for element in opened[name]]
         inputs += [affine(element) for element in publics]
         inputs += [*selectors, *lookup]
-        total = builder.constant(0)
-        for value in reversed(evaluate(builder, key.system.program, inputs)):
-            held = value if value.is_affine else affine(element_of(builder, value))
-            weights = (1, 0, 0, held.first, held.constant)
-            total = builder.combine(weights, total, challenge, held.a)
+        values = evaluate(builder, key.system.program, inputs)
+        total = evaluate_polynomial(
+            builder, [element_of(builder, value) for value in values], challenge
+        )
         low = opened["quotient"][:EXTENSION_DEGREE]
         high = opened["quotient"][EXTENSION_DEGREE:]
-        variable = builder.constant(0, 1)
-        quotient = builder.constant(0)
-        for a, b in zip(reversed(low), reversed(high), strict=True):
-            chunk = builder.combine((1, 0, 0, 1, 0), raised, b, a)
-            quotient = builder.combine((1, 0, 0, 1, 0), quotient, variable, chunk)
+        chunks = [
+            builder.combine((1, 0, 0, 1, 0), raised, b, a) for a, b in zip(low, high, strict=True)
+        ]
+        quotient = evaluate_polynomial(builder, chunks, builder.constant(0, 1))
         weights = (1, 0, P - 1, 0, 0)
         builder.require("the constraints", weights, raised, quotient, equals=total)
 
@@ -351,14 +340,10 @@ class _Child:
 
     def _weighted(self, rows: Sequence[Sequence[Element]], challenge: Element) -> Element:
         """Returns sum_j challenge^j value_j, each row filled up to whole words."""
-        builder, values = self._builder, []
+        builder, values = self._builder, list[Element]()
         for row in rows:
-            values += [*row, *[None] * (whole_words(len(row)) - len(row))]
-        total = builder.constant(0)
-        for value in reversed(values):
-            weights = (1, 0, 0, int(value is not None), 0)
-            total = builder.combine(weights, total, challenge, value)
-        return total
+            values += [*row, *[builder.constant(0)] * (whole_words(len(row)) - len(row))]
+        return evaluate_polynomial(builder, values, challenge)
 
     def _power(self, base: Element, exponent: int) -> Element:
         builder, result = self._builder, None

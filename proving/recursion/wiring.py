@@ -6,18 +6,43 @@ here, so that a circuit with an unwritten read, a second writer or too many read
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proving.arithmetic.modulus import P
-from proving.recursion.layout import FIXED, FMA_SLOTS, NUM_FIXED, POWER_SLOTS, ROW_WORDS, TOTAL_SLOT
-from proving.recursion.tape import NOTHING, MultiplyAdd, Permutation, Source, Step, Tape, Unknown
+from proving.recursion.layout import (
+    COEFFICIENT_SLOTS,
+    FIXED,
+    FMA_SLOTS,
+    NUM_FIXED,
+    POWER_SLOTS,
+    ROW_WORDS,
+    SQUARE_SLOT,
+    TOTAL_SLOT,
+    VARIABLE_SLOT,
+)
+from proving.recursion.tape import (
+    NOTHING,
+    Evaluation,
+    MultiplyAdd,
+    Permutation,
+    Reduction,
+    Source,
+    Step,
+    Tape,
+    Unknown,
+)
 from proving.stark.air import FieldArray
 from schemas.errors import InvariantError, ParameterError
 
 Counts = NDArray[np.int64]
+
+R = TypeVar("R", Reduction, Evaluation)
 
 READ = P - 1
 """A count of -1: the row takes one copy of what its address holds."""
@@ -32,7 +57,7 @@ class Places:
         moves: (n,) rows.
         splits: (n,) rows.
         bits: (n,) rows.
-        reductions: (n,) rows of all chains' records, one after the other.
+        reductions, evaluations: (n,) rows of all chains' records, one after the other.
     """
 
     multiply_adds: Counts
@@ -40,6 +65,7 @@ class Places:
     splits: Counts
     bits: Counts
     reductions: Counts
+    evaluations: Counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,29 +165,45 @@ class _Wirer:
                 self._element("slot", 1 + number, row, address, writes=True)
             row += 1
         starts.append(row)
-        for chain in tape.reductions:
-            for record_of_chain in chain:
-                self._set("reduces", row, 1)
-                self._set("reduces_on", row, int(record_of_chain.continues))
-                self._word(
-                    "word",
-                    ROW_WORDS - 1,
-                    row,
-                    record_of_chain.word,
-                    writes=bool(record_of_chain.positions),
-                )
-                for number, power in zip(POWER_SLOTS, record_of_chain.powers, strict=True):
-                    self._element("slot", number, row, power, writes=False)
-                self._element("slot", TOTAL_SLOT, row, record_of_chain.total, writes=True)
-                row += 1
+        row = self._chains(tape.reductions, self._reduction, row)
+        starts.append(row)
+        row = self._chains(tape.evaluations, self._evaluation, row)
         spans = [
             np.arange(start, stop) for start, stop in zip(starts, [*starts[1:], row], strict=True)
         ]
         pairs = np.array(halves, dtype=np.int64).reshape(-1, 2)
         return Places(pairs, *spans)
 
+    def _chains(
+        self, chains: Sequence[Sequence[R]], place: Callable[[R, int], None], row: int
+    ) -> int:
+        """Gives every record of some chains the next row; returns the first row after them."""
+        for record in chain.from_iterable(chains):
+            place(record, row)
+            row += 1
+        return row
+
+    def _reduction(self, record: Reduction, row: int) -> None:
+        self._set("reduces", row, 1)
+        self._set("reduces_on", row, int(record.continues))
+        writes = bool(record.positions)
+        self._word("word", ROW_WORDS - 1, row, record.word, writes=writes)
+        for number, power in zip(POWER_SLOTS, record.powers, strict=True):
+            self._element("slot", number, row, power, writes=False)
+        self._element("slot", TOTAL_SLOT, row, record.total, writes=True)
+
+    def _evaluation(self, record: Evaluation, row: int) -> None:
+        self._set("evaluates", row, 1)
+        self._set("evaluates_on", row, int(record.continues))
+        places = (*COEFFICIENT_SLOTS, VARIABLE_SLOT, SQUARE_SLOT)
+        for number, read in zip(
+            places, (*record.coefficients, record.variable, record.square), strict=True
+        ):
+            self._element("slot", number, row, read, writes=False)
+        self._element("slot", TOTAL_SLOT, row, record.total, writes=True)
+
     def _multiply_add(self, record: MultiplyAdd, row: int, half: int) -> None:
-        writes = {Unknown.RESULT: 3, Unknown.FACTOR: 0, Unknown.NONE: NOTHING}[record.unknown]
+        writes = {Unknown.RESULT: 3, Unknown.FACTOR: 1, Unknown.NONE: NOTHING}[record.unknown]
         for number, element in enumerate(record.slots):
             self._element("slot", FMA_SLOTS * half + number, row, element, writes=number == writes)
         name = "second_weights" if half else "first_weights"
@@ -169,9 +211,9 @@ class _Wirer:
 
     def _permutation_lane(self) -> None:
         row = 0
-        for chain in self._tape.chains:
-            for number, record in enumerate(chain):
-                following = chain[number + 1] if number + 1 < len(chain) else None
+        for rows in self._tape.chains:
+            for number, record in enumerate(rows):
+                following = rows[number + 1] if number + 1 < len(rows) else None
                 self._permutation(record, following, row)
                 row += 1
 

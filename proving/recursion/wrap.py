@@ -25,7 +25,7 @@ SHRINK_KIND, WRAP_KIND = "shrink", "wrap"
 SHRINK_NUMBER, WRAP_NUMBER = 22, 21
 """Their numbers."""
 
-SHRINK_LOG_HEIGHT, WRAP_LOG_HEIGHT = 14, 13
+SHRINK_LOG_HEIGHT, WRAP_LOG_HEIGHT = 13, 13
 """Base-2 logarithms of the rows: the fewest that a verification of the child fits in."""
 
 

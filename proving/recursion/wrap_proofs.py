@@ -47,7 +47,7 @@ def prove_wrap(
     *,
     payee: Sequence[int] = NO_KEY,
 ) -> GlobalProof:
-    """Proves a run for light clients; 3.5 GB.
+    """Proves a run for light clients; about 1 GB.
 
     Args:
         claim: From `prove_shrink`.

@@ -107,7 +107,7 @@ with >= 100 proven bits. Caps of 64 and 32 coefficients leave four folds by 8 an
 paths: 1.53 MB, of which larger caps or a longer polynomial would save 4 % at most and cost every verifier more."""
 
 RECURSION = ProofParameters(
-    log_blowup=4, num_queries=41, log_cap=6, log_final_length=7, query_pow_bits=21
+    log_blowup=4, num_queries=40, log_cap=6, log_final_length=7, query_pow_bits=22
 )
 """Recursive proofs: 2^16 rows, blow-up 16. Of the settings with >= 100 proven bits whose proof is below 200 kB, the one
 with the least grinding."""
@@ -120,9 +120,8 @@ SHRINK = ProofParameters(
     batching_pow_bits=2,
     query_pow_bits=21,
 )
-"""The proof between a day's last join and WRAP: 2^14 rows, blow-up 16. The cheapest to make of those with >= 100 proven
-bits that a circuit of 2^13 rows verifies: 7,990 of its 8,192 rows of arithmetic; a longer final polynomial would cost more
-rows, and more queries would not fit."""
+"""The proof between a day's last join and WRAP: 2^13 rows, blow-up 16, >= 100 proven bits. A circuit of 2^13 rows verifies
+it with room to spare."""
 
 WRAP = ProofParameters(
     log_blowup=8,

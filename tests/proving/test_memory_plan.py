@@ -35,7 +35,7 @@ print(*[int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM
 """`VmHWM`, not `ru_maxrss`: Linux lets a child begin with the largest size that its parent had."""
 
 
-@pytest.mark.parametrize(("height", "blowup"), [(16, 1), (15, 4)])
+@pytest.mark.parametrize(("height", "blowup"), [(16, 1), (15, 4), (13, 7)])
 def test_the_plan_holds_and_is_not_far_above_the_peak_of_a_process(
     height: int, blowup: int
 ) -> None:

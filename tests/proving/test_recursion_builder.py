@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD, P
 from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.arithmetic.program import trace_program
 from proving.backends.reference import ReferenceBackend
 from proving.commitments.merkle import commit_rows
 from proving.errors import ProvingError
@@ -18,7 +20,9 @@ from proving.recursion.arrays import Integers
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.execution import Execution, Values
 from proving.recursion.extension_rows import invert_rows, multiply_rows
-from proving.recursion.layout import FIXED, MAIN
+from proving.recursion.layout import FIXED, MAIN, TOTAL_SLOT
+from proving.recursion.polynomials import affine, element_of, evaluate
+from proving.recursion.row_chains import evaluate_polynomial, reduce_inputs, reduce_words
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element
 from proving.recursion.trace import fill_trace
@@ -95,7 +99,9 @@ def test_arithmetic_is_that_of_the_field() -> None:
         return [
             builder.combine((2, 3, P - 1, 5, 7), x, y, z),
             builder.combine((0, 0, 0, 0, 9)),
+            builder.combine((2, 3, P - 1, 5, 7), x, y, z, cross=11),
             builder.divide("q", x, y),
+            builder.divide("q", x, y, z),
             builder.join(builder.split(z)),
             builder.constant(4, 0, 6),
         ]
@@ -104,10 +110,57 @@ def test_arithmetic_is_that_of_the_field() -> None:
     assert ran.shown == [
         a * b * 2 + a * 3 - b + c * 5 + 7,
         Extension.of(9),
+        (a * 2 + c * 11) * b + a * 3 - b + c * 5 + 7,
         a * b.inverse(),
+        a * (b - c).inverse(),
         c,
         Extension((4, 0, 6, 0, 0)),
     ]
+    assert ran.report().holds
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 11])
+def test_a_polynomial_is_evaluated_four_coefficients_to_a_row(count: int) -> None:
+    inputs = field_elements(8, EXTENSION_DEGREE * (count + 1))
+    point, *coefficients = extensions(inputs)
+
+    def write(builder: CircuitBuilder) -> list[Element]:
+        x, *given = elements(builder, count + 1)
+        return [evaluate_polynomial(builder, given, x)]
+
+    ran = run(write, inputs)
+    weights = powers(point, count)
+    terms = [power * one for power, one in zip(weights, coefficients, strict=True)]
+    assert ran.shown == [sum(terms, Extension.of(0))]
+    assert ran.report().holds
+    row = int(np.flatnonzero(ran.wiring.columns[FIXED["evaluates"].start])[-1])
+    total = MAIN["cells"].start + EXTENSION_DEGREE * TOTAL_SLOT
+    broken = {"evaluates.total[0]", "evaluates.middle[0]"}
+    assert ran.broken_by({(total, row): 1})[0] & broken
+
+
+def test_sums_of_products_have_their_value_however_they_are_written_out() -> None:
+    inputs = field_elements(9, EXTENSION_DEGREE * 7)
+    ring = extensions(inputs)
+
+    def body(v: Sequence[Any]) -> list[Any]:
+        pair, long = v[0] - v[1], v[0] + v[1] * 3 + v[2] + v[3] + v[4] * 5
+        return [
+            pair * v[2] + (v[3] + v[4]) * (v[5] + 1) + v[6] * v[6] - v[0] + 9,
+            (v[0] + 4) * (v[1] + v[2] + 2) + (v[3] - v[4]) * v[0],
+            long * long + long - pair,
+            v[0] - v[0],
+            v[5] * 1,
+        ]
+
+    program = trace_program("sums", 7, body)
+
+    def write(builder: CircuitBuilder) -> list[Element]:
+        forms = evaluate(builder, program, [affine(one) for one in elements(builder, 7)])
+        return [element_of(builder, form) for form in forms]
+
+    ran = run(write, inputs)
+    assert ran.shown == program.evaluate(ring, Extension.of)
     assert ran.report().holds
 
 
@@ -140,8 +193,8 @@ def test_a_row_is_summed_with_powers_and_hashed_to_a_leaf_of_its_tree() -> None:
         g = [read(3)]
         for _ in range(3):
             g.append(builder.combine((1, 0, 0, 0, 0), g[-1], g[0]))
-        words, total = builder.reduce_inputs(range(19), g)
-        again = builder.reduce_words(words[:2], g)
+        words, total = reduce_inputs(builder, range(19), g)
+        again = reduce_words(builder, words[:2], g)
         number, cap = builder.new_tree("rows"), Sponge(builder)
         places = [*range(starts[2], starts[3]), *[len(inputs)] * 3]
         for position, word in enumerate(builder.input_elements(places, with_words=True)[1][:4]):

@@ -101,18 +101,22 @@ def link_problems(
     switches: Sequence[int] | None = None,
     same_window: Sequence[int] | None = None,
 ) -> set[str]:
-    """Returns which claims of the links do not hold, the slots' proofs being noise."""
+    """Returns which claims of the links do not hold, the slots' proofs being noise; bits left out are 0."""
     places = slots()
     rng = np.random.default_rng(5)
     inputs = rng.integers(0, P, places[-1].same_window.stop, dtype=np.uint32)
     filled = [*chosen, *[chosen[-1]] * (JOIN_SLOTS - len(chosen))]
+    on, same = (
+        None if given is None else [*given, *[0] * (JOIN_SLOTS - len(given))]
+        for given in (switches, same_window)
+    )
     for number, (slot, span) in enumerate(zip(places, filled, strict=True)):
         inputs[slot.span.start : slot.span.stop] = span.elements()
         stays = number > 0 and not opens_window(filled[number - 1], span)
         for bits, value in (
             *[(choice, 0) for choice in slot.child.choices],
-            (slot.switch, int(0 < number < len(chosen)) if switches is None else switches[number]),
-            (slot.same_window, int(stays) if same_window is None else same_window[number]),
+            (slot.switch, int(0 < number < len(chosen)) if on is None else on[number]),
+            (slot.same_window, int(stays) if same is None else same[number]),
         ):
             inputs[bits.start : bits.stop] = [value, 0, 0, 0, 0]
     publics = recursive_publics(JOIN_KIND, joined.digest(BACKEND), NO_KEY, BACKEND)
@@ -223,21 +227,21 @@ def test_a_span_that_breaks_its_own_rules_is_refused_whatever_the_proof(
 
 def test_a_window_bit_that_is_wrong_is_refused() -> None:
     joined = join_spans(spans()[:3], BACKEND)
-    bits = [0, 1, 1, 0, 0, 0]
+    bits = [0, 1, 1]
     assert "slot 2 stays in its window" in link_problems(spans()[:3], joined, same_window=bits)
-    bits = [0, 0, 0, 0, 0, 0]
+    bits = [0, 0, 0]
     assert "slot 1 opens a later window" in link_problems(spans()[:3], joined, same_window=bits)
-    bits = [0, 1, 2, 0, 0, 0]
+    bits = [0, 1, 2]
     assert "the window bit of slot 2" in link_problems(spans()[:3], joined, same_window=bits)
 
 
 def test_switches_are_bits_that_only_fall_and_choose_the_span() -> None:
     joined = join_spans(spans()[:2], BACKEND)
-    assert link_problems(spans()[:3], joined, switches=[0, 1, 0, 0, 0, 0]) == set()
+    assert link_problems(spans()[:3], joined, switches=[0, 1]) == set()
     assert link_problems(spans()[:3], joined) == {"the statement"}
-    problems = link_problems(spans()[:3], joined, switches=[0, 1, 0, 1, 0, 0])
+    problems = link_problems(spans()[:3], joined, switches=[0, 1, 0, 1])
     assert "the switch of slot 3" in problems
-    assert "the switch of slot 1" in link_problems(spans(), joined, switches=[0, 5, 0, 0, 0, 0])
+    assert "the switch of slot 1" in link_problems(spans(), joined, switches=[0, 5])
 
 
 def test_the_empty_list_is_what_a_window_begins_with() -> None:

@@ -78,7 +78,7 @@ def problems(
     inputs = lift_inputs(proofs, LIFT_SLOTS)
     if switches is not None:
         bits = inputs[-2 * EXTENSION_DEGREE * (LIFT_SLOTS - 1) :]
-        bits[:: 2 * EXTENSION_DEGREE] = switches
+        bits[:: 2 * EXTENSION_DEGREE] = [*switches, *[0] * (LIFT_SLOTS - 1 - len(switches))]
     for place, value in (changes or {}).items():
         inputs[place] = value
     publics = recursive_publics(LIFT_KIND, span.digest(BACKEND), payee, BACKEND)
@@ -116,8 +116,8 @@ def test_swapped_doubled_and_skipped_segments_are_refused(
 def test_a_span_is_neither_shorter_nor_longer_than_the_slots_that_are_on() -> None:
     proofs = segments()
     assert problems(proofs, span_from(proofs[:2])) == {"the statement"}
-    assert problems(proofs, span_from(proofs), switches=[1, 0, 0, 0]) == {"the statement"}
-    assert problems(proofs, span_from(proofs[:2]), switches=[1, 0, 0, 0]) == set()
+    assert problems(proofs, span_from(proofs), switches=[1]) == {"the statement"}
+    assert problems(proofs, span_from(proofs[:2]), switches=[1]) == set()
 
 
 @pytest.mark.parametrize(
@@ -151,14 +151,14 @@ def test_every_field_of_the_span_is_in_its_digest(field: str) -> None:
 
 def test_switches_are_bits_that_only_fall() -> None:
     proofs, span = segments(), span_from(segments())
-    assert "the switch of slot 1" in problems(proofs, span, switches=[2, 0, 0, 0])
-    assert "the switch of slot 3" in problems(proofs, span, switches=[1, 0, 1, 0])
+    assert "the switch of slot 1" in problems(proofs, span, switches=[2])
+    assert "the switch of slot 3" in problems(proofs, span, switches=[1, 0, 1])
 
 
 def test_a_slot_that_is_off_still_holds_a_proof() -> None:
     body = bytearray(segments()[0])
     body[-100] ^= 1
-    found = problems([segments()[0], bytes(body)], span_from(segments()[:1]), switches=[0, 0, 0, 0])
+    found = problems([segments()[0], bytes(body)], span_from(segments()[:1]), switches=[0])
     assert any(problem.startswith("a path of") for problem in found)
 
 
@@ -174,8 +174,9 @@ def test_all_segments_name_the_payee_of_the_lift() -> None:
 def test_a_lift_takes_as_many_segments_as_it_has_slots() -> None:
     with pytest.raises(ParameterError, match="at least one segment"):
         prove_lift([], BACKEND)
-    with pytest.raises(ParameterError, match=f"lift_s takes 1..{LIFT_SLOTS} segments, got 6"):
-        prove_lift([segments()[0]] * 6, BACKEND)
+    many = [segments()[0]] * (LIFT_SLOTS + 1)
+    with pytest.raises(ParameterError, match=f"takes 1..{LIFT_SLOTS} segments, got {len(many)}"):
+        prove_lift(many, BACKEND)
 
 
 def next_window() -> bytes:

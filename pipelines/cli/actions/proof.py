@@ -85,8 +85,6 @@ def verify_proof(call: Call, *, files: Sequence[Path]) -> ProofReport | ProofRep
     """Verifies proof files; a single one that does not hold ends the command with its error."""
     minimum = call.settings().configuration.proving.minimum_proven_bits
     hasher = NumpyHasher()
-    for name in SEGMENT_KINDS:
-        verifying_key(name, hasher)  # so that the first file's time is its own
     if len(files) == 1:
         return _report(files[0], minimum, hasher)
     reports, code = [], 0
@@ -267,6 +265,8 @@ def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
 def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
     data = _read(file)
     kind = registered_kinds().by_number.get(read_header(data).kind)
+    for name in SEGMENT_KINDS if kind is None else (kind.name,):
+        verifying_key(name, hasher)  # so that a file's time is its own
     started = time.perf_counter()
     if kind is not None and kind.name in PROGRAMS:
         verdict = verify_kinds(data, [kind.name], hasher, minimum_bits)
