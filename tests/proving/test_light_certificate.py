@@ -33,7 +33,7 @@ RUN = RunStatement.from_bytes(statement().to_bytes())
 WORD = statement().digest(HASHER)
 GOOD = Voted(RUN)
 MUTATIONS = 300
-"""Random mutations in the default tier; `campaign mutate-day` makes thousands."""
+"""Random mutations in the default tier; the slow tier makes thousands."""
 
 
 def refused(certificate: DayCertificate, flaw: DayFlaw) -> None:

@@ -30,7 +30,7 @@ from schemas.units import MODULUS
 from tests.suites.shaped_days import HASHER, SHAPES, Sent, day, tree_of
 
 MUTATIONS = 200
-"""Random mutations in the default tier; `campaign mutate-day` makes thousands."""
+"""Random mutations in the default tier; the slow tier makes thousands."""
 
 
 def listed(sent: Sent) -> ListedTransaction:
