@@ -19,7 +19,7 @@ from proving.backends.port import Hasher
 from proving.errors import ProofError
 from proving.recursion.global_proofs import GlobalProof, verify_run
 from proving.recursion.global_span import GlobalSpan, boundary_word, fold_states
-from proving.recursion.span import reopened
+from proving.recursion.span import NO_HISTORY, reopened
 from schemas.beacon_payload import ProofReference, RunAcceptance
 from schemas.errors import WireError
 from schemas.run import RunStatement, WordElements, why_no_run
@@ -133,6 +133,15 @@ class RunRules:
         return (
             day if not rest and run.end_window - run.first_window == self.windows_per_day else None
         )
+
+    def next_day(self, tip: RunTip, next_windows: Mapping[int, int | None]) -> RunStatement | None:
+        """Returns the one statement that can be accepted now, with a history of zeros; None while there is none."""
+        end = tip.end_window + self.windows_per_day
+        if any(window is None or window < end for window in next_windows.values()):
+            return None
+        after = fold_states(tip.words_at(end), self.hasher)
+        place = (self.chain, self.shards, tip.end_window, end)
+        return RunStatement(*place, self.validators, tip.state, after, NO_HISTORY)
 
     def check(  # noqa: PLR0911 - one return per rule
         self, run: RunStatement, tip: RunTip, next_windows: Mapping[int, int | None]

@@ -114,6 +114,14 @@ def test_every_shard_must_be_known_to_have_left_the_day() -> None:
     assert verdict(day(), tip_after(1)) == ("invalid", "run_not_the_final_state")
 
 
+def test_the_next_day_is_known_apart_from_its_history() -> None:
+    wanted = RULES.next_day(tip_after(2), {0: 2, 1: 3})
+    assert wanted is not None
+    assert replace(wanted, history=day().history).to_bytes() == day().to_bytes()
+    assert RULES.next_day(tip_after(2), {0: 2, 1: None}) is None
+    assert RULES.next_day(tip_after(2), {0: 2, 1: 1}) is None
+
+
 def test_a_shard_without_a_block_in_the_day_stays_where_it_was() -> None:
     start = RunTip.start(begun_at(), HASHER)
     moved = start.with_window(0, 1, ended_at(1, 0), HASHER)
