@@ -23,7 +23,7 @@ from proving.recursion.global_proofs import (
     prove_epoch,
     verify_run,
 )
-from proving.recursion.global_span import GlobalSpan, join_runs, merge_shards, read_run
+from proving.recursion.global_span import GlobalSpan, join_runs, merge_shards
 from proving.recursion.join import JOIN_SLOTS
 from proving.recursion.lift import LIFT_SLOTS
 from proving.recursion.shard_part import LinkHeads, ShardPart
@@ -34,6 +34,7 @@ from proving.segment_proofs import verify_segment
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from proving.verifier import VerifiedStatement
 from schemas.errors import WireError
+from schemas.run import RUN_BYTES
 from schemas.statement import read_boundary
 from schemas.units import INDEX_LIMIT, SHARD_LIMIT, WORD_BYTES
 from schemas.wire import Reader, Writer
@@ -114,7 +115,7 @@ def read_said(data: bytes) -> Said:
         WireError: The bytes are neither.
     """
     reader = Reader(data, "said")
-    said = read_run(reader) if len(data) == 5 * WORD_BYTES else read_span_bytes(reader)
+    said = GlobalSpan.read(reader) if len(data) == RUN_BYTES else read_span_bytes(reader)
     reader.finish()
     return said
 
