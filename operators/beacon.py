@@ -5,26 +5,31 @@ window of the shard ended, each follows the one before, and the last ends in the
 that the header of the window's last final block names. So a proof counts only for the history that the shard's
 quorum has made final; the signatures of transactions, which a proof does not cover, are what that quorum stands
 for.
+
+A day of all shards is accepted on top of its windows, by the rules of `operators.beacon_runs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from operators.application import BlockContent, Check, CheckState
 from operators.beacon_evidence import ProofShelf, Segment, VerifiedProof
-from operators.beacon_payload import (
+from operators.beacon_runs import RunRules, RunTip, VerifiedRun
+from operators.final_headers import FinalHeaders
+from operators.proof_chain import ends_at, find_chain, follows
+from proving.backends.port import Hasher
+from schemas.beacon_payload import (
     MAX_SEGMENTS,
     MAX_WINDOWS,
+    Acceptances,
+    RunAcceptance,
     WindowAcceptance,
     accepted_root,
     decode_acceptances,
     encode_acceptances,
 )
-from operators.final_headers import FinalHeaders
-from operators.proof_chain import ends_at, find_chain, follows
-from proving.backends.port import Hasher
 from schemas.block import BlockHeader
 from schemas.errors import InvariantError, WireError
 from schemas.statement import Boundary
@@ -56,13 +61,17 @@ class BeaconBranch:
         parent: Hash of the block before.
         root: Root over everything accepted.
         tips: How far each shard is accepted.
-        accepted: The proofs of this block.
+        runs: How far days of all shards are, and where the windows since ended.
+        accepted: The segment proofs of this block.
+        run: The day that this block accepts.
     """
 
     parent: bytes
     root: bytes
     tips: Mapping[int, ShardTip]
+    runs: RunTip
     accepted: tuple[VerifiedProof, ...] = ()
+    run: VerifiedRun | None = None
 
 
 Found = tuple[ShardTip, tuple[VerifiedProof, ...]]
@@ -78,6 +87,7 @@ class BeaconApplication:
         headers: Certified headers of each shard.
         shelf: Proofs on the log.
         window_of: Window of a slot.
+        rules: What a day must be.
         hasher: Poseidon2.
         branches: Valid blocks above the final one, by hash.
     """
@@ -87,6 +97,7 @@ class BeaconApplication:
     headers: Mapping[int, FinalHeaders]
     shelf: ProofShelf
     window_of: Callable[[int], int]
+    rules: RunRules
     hasher: Hasher
     branches: dict[bytes, BeaconBranch] = field(default_factory=dict)
 
@@ -95,7 +106,9 @@ class BeaconApplication:
         branch = self._branch(parent_hash)
         if branch is None:
             return False
-        return any(self._next_window(branch.tips[shard], shard, 1) for shard in branch.tips)
+        if any(self._next_window(branch.tips[shard], shard, 1) for shard in branch.tips):
+            return True
+        return self._next_run(branch.tips, branch.runs, 1) is not None
 
     def build(
         self, parent_hash: bytes, height: int, slot: int, *, required: bool
@@ -106,19 +119,25 @@ class BeaconApplication:
             raise InvariantError("a block is asked for above one that was never found valid")
         windows: list[WindowAcceptance] = []
         segments = 0
-        for shard, first in sorted(branch.tips.items()):
-            tip = first
-            while len(windows) < MAX_WINDOWS and (found := self._next_window(tip, shard, 0)):
+        tips, runs = dict(branch.tips), branch.runs
+        for shard in sorted(tips):
+            while len(windows) < MAX_WINDOWS and (
+                found := self._next_window(tips[shard], shard, 0)
+            ):
                 tip, proofs = found
                 if segments + len(proofs) > MAX_SEGMENTS:
                     break
                 segments += len(proofs)
                 references = tuple(proof.reference for proof in proofs)
                 windows.append(WindowAcceptance(shard, tip.window, references))
-        if not windows and not required:
+                tips[shard] = tip
+                runs = runs.with_window(shard, tip.window, tip.boundary, self.hasher)
+        run = self._next_run(tips, runs, 0)
+        if not windows and run is None and not required:
             return None
-        payload = encode_acceptances(windows)
-        return BlockContent(payload, ZERO_WORD, accepted_root(branch.root, payload), segments)
+        payload = encode_acceptances(windows, None if run is None else run.acceptance)
+        count = segments + (run is not None)
+        return BlockContent(payload, ZERO_WORD, accepted_root(branch.root, payload), count)
 
     def check(
         self, block_hash: bytes, parent_hash: bytes, height: int, slot: int, content: BlockContent
@@ -130,22 +149,17 @@ class BeaconApplication:
         if parent is None:
             return Check(CheckState.MISSING, "parent")
         try:
-            windows = decode_acceptances(content.payload)
+            said = decode_acceptances(content.payload)
         except WireError:
             return Check(CheckState.INVALID, "malformed_payload")
-        tips = dict(parent.tips)
-        accepted: list[VerifiedProof] = []
-        for window in windows:
-            found = self._judge(tips, window)
-            if isinstance(found, Check):
-                return found
-            tips[window.shard], proofs = found
-            accepted += proofs
         root = accepted_root(parent.root, content.payload)
-        said = (content.transactions_root, content.post_state_root, content.count)
-        if said != (ZERO_WORD, root, len(accepted)):
+        header = (content.transactions_root, content.post_state_root, content.count)
+        if header != (ZERO_WORD, root, said.count):
             return Check(CheckState.INVALID, "wrong_root")
-        self.branches[block_hash] = BeaconBranch(parent_hash, root, tips, tuple(accepted))
+        found = self._accept(parent, said)
+        if isinstance(found, Check):
+            return found
+        self.branches[block_hash] = replace(found, parent=parent_hash, root=root)
         return Check(CheckState.VALID)
 
     def finalize(self, block_hash: bytes) -> None:
@@ -159,6 +173,28 @@ class BeaconApplication:
         for shard, tip in branch.tips.items():
             self.headers[shard].forget(tip.height)
             self.shelf.forget(shard, tip.window)
+        self.shelf.runs.forget(branch.runs.end_window)
+
+    def _accept(self, parent: BeaconBranch, said: Acceptances) -> BeaconBranch | Check:
+        """Returns the state of a parent with what a block accepts, or why it may not."""
+        tips, runs = dict(parent.tips), parent.runs
+        accepted: list[VerifiedProof] = []
+        for window in said.windows:
+            found = self._judge(tips, window)
+            if isinstance(found, Check):
+                return found
+            tip, proofs = found
+            tips[window.shard] = tip
+            runs = runs.with_window(window.shard, window.window, tip.boundary, self.hasher)
+            accepted += proofs
+        if said.run is None:
+            return replace(parent, tips=tips, runs=runs, accepted=tuple(accepted), run=None)
+        run = self._judge_run(tips, runs, said.run)
+        if isinstance(run, Check):
+            return run
+        return replace(
+            parent, tips=tips, runs=runs.after(run.run), accepted=tuple(accepted), run=run
+        )
 
     def _judge(  # noqa: PLR0911 - one return per check
         self, tips: Mapping[int, ShardTip], window: WindowAcceptance
@@ -186,6 +222,48 @@ class BeaconApplication:
         if not ends_at(at, last, self.hasher):
             return Check(CheckState.INVALID, "not_the_final_state")
         return _tip_at(last, window.window, at), tuple(proofs)
+
+    def _judge_run(
+        self, tips: Mapping[int, ShardTip], runs: RunTip, said: RunAcceptance
+    ) -> VerifiedRun | Check:
+        problem = self.rules.check(said.run, runs, self._next_windows(tips))
+        if problem is not None:
+            return problem
+        if said.proof.offset >= self.shelf.end:
+            return Check(CheckState.MISSING, f"proofs/{said.proof.offset}")
+        found = self.shelf.runs.verified((said.proof.offset, said.proof.row))
+        if found is None or found.acceptance != said:
+            return Check(CheckState.INVALID, "run_proof_not_accepted")
+        return found
+
+    def _next_run(
+        self, tips: Mapping[int, ShardTip], runs: RunTip, budget: int
+    ) -> VerifiedRun | None:
+        """Returns the next day with its proof, verifying at most `budget` new ones."""
+        claims = self.shelf.runs.claims.get(runs.end_window, ())
+        wanted = self.rules.next_day(runs, self._next_windows(tips)) if claims else None
+        if wanted is None:
+            return None
+        left = budget
+        for place, claim in claims:
+            if replace(claim, history=wanted.history).elements() != wanted.elements():
+                continue
+            if not self.shelf.runs.is_known(place):
+                if left == 0:
+                    continue
+                left -= 1
+            found = self.shelf.runs.verified(place)
+            if found is not None:
+                return found
+        return None
+
+    def _next_windows(self, tips: Mapping[int, ShardTip]) -> dict[int, int | None]:
+        """Returns the window of every shard's first final block above what is accepted; None where none is known."""
+        found: dict[int, int | None] = {}
+        for shard, tip in tips.items():
+            header = self.headers[shard].headers.get(tip.height + 1)
+            found[shard] = None if header is None else self.window_of(header.slot)
+        return found
 
     def _next_window(self, tip: ShardTip, shard: int, budget: int) -> Found | None:
         """Returns the shard's next window with its proofs, verifying at most `budget` new ones."""

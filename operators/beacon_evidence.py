@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from operators.beacon_payload import ProofReference
+from operators.beacon_runs import Place, RunShelf
 from operators.event_log import StoredRecord
 from operators.record_input import input_of
 from proving.backends.port import Hasher
 from proving.errors import ProofError
 from proving.segment_proofs import verify_segment
+from schemas.beacon_payload import ProofReference
 from schemas.errors import WireError
 from schemas.job import ProofLevel, job_id_of
 from schemas.statement import SegmentStatement, decode_statement
@@ -27,9 +28,6 @@ _logger = logging.getLogger(__name__)
 
 Segment = tuple[int, int, int]
 """Shard, window, position."""
-
-Place = tuple[int, int]
-"""Offset and row on the topic `proofs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,7 @@ class ProofShelf:
         minimum_bits: Proven bits that a proof needs.
         end: Offset after the last record taken.
         claims: Places of the proofs of each segment, in log order.
+        runs: The proofs about all shards, which lie on the same topic.
     """
 
     fetch: Callable[[int], StoredRecord | None]
@@ -71,13 +70,20 @@ class ProofShelf:
     minimum_bits: int
     end: int = 0
     claims: dict[Segment, list[Place]] = field(default_factory=dict)
+    runs: RunShelf = field(init=False)
     _verdicts: dict[Place, VerifiedProof | None] = field(default_factory=dict)
     _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+
+    def __post_init__(self) -> None:
+        """Makes the shelf of the proofs about all shards, which reads rows as this one does."""
+        self.runs = RunShelf(self._row, self.hasher, self.minimum_bits)
 
     def take(self, record: StoredRecord) -> None:
         """Takes a record of `proofs`; rows that claim nothing sensible are passed over."""
         self.end = record.offset + 1
         for position, row in enumerate(self._rows(record)):
+            if row["level"] == ProofLevel.DAY_RUN:
+                self.runs.take((record.offset, position), row)
             if row["level"] != ProofLevel.SEGMENT:
                 continue
             try:
@@ -109,6 +115,7 @@ class ProofShelf:
     def first_needed(self) -> int:
         """Returns the lowest offset of a proof that is not dropped."""
         offsets = [place[0] for places in self.claims.values() for place in places]
+        offsets += self.runs.offsets()
         return min(offsets, default=self.end)
 
     def proof_bytes(self, reference: ProofReference) -> bytes | None:

@@ -8,7 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from operators.beacon_start import BeaconPlace, BeaconState, Feeds, open_beacon
+from operators.beacon_start import (
+    BeaconPlace,
+    BeaconState,
+    Feeds,
+    genesis_boundaries,
+    open_beacon,
+)
 from operators.consensus_messages import chains_of
 from operators.consensus_node import (
     OBSERVER,
@@ -19,6 +25,7 @@ from operators.consensus_node import (
     beacon_topics,
     message_record,
 )
+from operators.day_files import DayWriter
 from operators.event_log import Append, EventLog
 from operators.final_history import beacon_blocks, replay
 from operators.proof_files import write_proof
@@ -101,7 +108,7 @@ class BeaconValidator:
 
 
 class BeaconObserver:
-    """Writes what the beacon has accepted: its final blocks, ended jobs, and the proofs as files.
+    """Writes what the beacon has accepted: its final blocks, ended jobs, proofs and days' certificates as files.
 
     A block, the jobs that it ends and the reader's positions are one commit. Files are written before it, and
     a file that is there stays, so a kill between the two changes nothing.
@@ -121,6 +128,10 @@ class BeaconObserver:
         self.state, self.node = _start(
             place, self._snapshot, identity, None, on_final=self._on_final, reader="observer-beacon"
         )
+        validators, rules = identity.committee.validators, self.state.application.rules
+        self._days = DayWriter(data, validators, rules)
+        self._days.write_start(genesis_boundaries(place))
+        self._days.write(beacon_blocks(place.log))
         reader = self.node.reader
         at = min(reader.positions()[BEACON, 0], reader.committed()[BEACON, 0])
         reader.seek(BEACON, 0, max(0, at - MESSAGE_REWIND))
@@ -134,6 +145,7 @@ class BeaconObserver:
         """
         is_busy = self.node.pump(now_millis)
         if self._final:
+            self._days.write(self._final)
             records = [message_record(OBSERVER, run, now_millis) for run in chains_of(self._final)]
             outputs = [Append(BEACON, records)]
             if self._ended:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from operators.beacon import BeaconApplication, BeaconBranch, ShardTip
 from operators.beacon_evidence import ProofShelf
+from operators.beacon_runs import RunRules, RunTip
 from operators.consensus_chain import FinalTip, genesis_tip
 from operators.event_log import EventLog, StoredRecord
 from operators.final_headers import FinalHeaders
@@ -26,9 +27,10 @@ from schemas.genesis import Genesis
 from schemas.statement import Boundary, read_boundary
 from schemas.topics import BEACON_SHARD, PROOFS, shard_topic
 from schemas.units import ZERO_WORD
+from schemas.validators import validators_word
 from schemas.wire import Reader, Writer
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 NO_WINDOW = 0xFFFFFFFF
 
 Feeds = Mapping[str, Callable[[StoredRecord], None]]
@@ -92,6 +94,7 @@ class BeaconState:
             writer.u32(shard).u64(first).u64(at.height).fixed(at.block_hash, 32)
             writer.u32(NO_WINDOW if at.window < 0 else at.window)
             at.boundary.write(writer)
+        application.final.runs.write(writer)
         write_snapshot(path, self.kind, writer.finish())
 
 
@@ -101,13 +104,13 @@ def open_beacon(place: BeaconPlace, snapshot: Path) -> BeaconState:
     saved = read_snapshot(snapshot, kind)
     if saved is not None:
         return _restore(place, kind, saved)
-    chain = place.genesis.chain
+    chain, boundaries = place.genesis.chain, genesis_boundaries(place)
     tips = {
         shard: ShardTip(0, genesis_hash(chain, shard), -1, boundary)
-        for shard, boundary in enumerate(genesis_boundaries(place))
+        for shard, boundary in enumerate(boundaries)
     }
-    tip = genesis_tip(chain, BEACON_SHARD)
-    return _state(place, kind, tip=tip, root=ZERO_WORD, tips=tips, positions={})
+    final = BeaconBranch(b"", ZERO_WORD, tips, RunTip.start(boundaries, place.hasher))
+    return _state(place, kind, tip=genesis_tip(chain, BEACON_SHARD), final=final, positions={})
 
 
 def genesis_boundaries(place: BeaconPlace) -> list[Boundary]:
@@ -120,17 +123,28 @@ def genesis_boundaries(place: BeaconPlace) -> list[Boundary]:
     return [genesis_ledger(one, place.hasher, genesis.issuer_key).boundary() for one in parameters]
 
 
+def run_rules(place: BeaconPlace) -> RunRules:
+    """Returns what a day of this chain must be."""
+    genesis, clock = place.genesis, place.configuration.clock
+    return RunRules(
+        genesis.chain,
+        genesis.shards,
+        genesis.windows_per_epoch * clock.shard_epochs_per_hour * clock.epochs_per_day,
+        validators_word(genesis.validator_keys),
+        place.hasher,
+    )
+
+
 def _state(
     place: BeaconPlace,
     kind: str,
     *,
     tip: FinalTip,
-    root: bytes,
-    tips: Mapping[int, ShardTip],
+    final: BeaconBranch,
     positions: dict[str, int],
 ) -> BeaconState:
     headers = {}
-    for shard, at in tips.items():
+    for shard, at in final.tips.items():
         identity = identity_of(place.genesis, shard, None, None)
         headers[shard] = FinalHeaders(
             identity.committee, identity.verifier, at.height, at.block_hash
@@ -138,11 +152,12 @@ def _state(
     minimum = place.configuration.proving.minimum_proven_bits
     shelf = ProofShelf(place.fetch, place.hasher, minimum, positions.get(PROOFS, 0))
     application = BeaconApplication(
-        BeaconBranch(b"", root, tips),
+        final,
         tip.hash,
         headers,
         shelf,
         place.genesis.window_of,
+        run_rules(place),
         place.hasher,
     )
     return BeaconState(application, tip, positions, kind)
@@ -166,5 +181,6 @@ def _restore(place: BeaconPlace, kind: str, data: bytes) -> BeaconState:
         boundary = read_boundary(reader, "boundary")
         known = -1 if window == NO_WINDOW else window
         tips[shard] = ShardTip(height, block_hash, known, boundary)
+    final = BeaconBranch(b"", root, tips, RunTip.read(reader))
     reader.finish()
-    return _state(place, kind, tip=tip, root=root, tips=tips, positions=positions)
+    return _state(place, kind, tip=tip, final=final, positions=positions)

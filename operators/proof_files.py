@@ -49,13 +49,23 @@ def write_proof(data: Path, level: ProofLevel, statement_digest: bytes, proof: b
         LogFull: The disk is full or the directory is read-only; no file was left.
     """
     path = proof_path(data, level, statement_digest)
+    write_once(path, proof)
+    return path
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Writes a file unless it is there; whole or not at all.
+
+    Raises:
+        LogFull: The disk is full or the directory is read-only; no file was left.
+    """
     if path.exists():
-        return path
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            file.write(proof)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -66,7 +76,6 @@ def write_proof(data: Path, level: ProofLevel, statement_digest: bytes, proof: b
         raise LogFull(
             f"{path} cannot be written: {error.strerror}", "free disk space or check permissions"
         ) from error
-    return path
 
 
 def find_proof(

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from operators.pyramid_tree import Node, Segment, epoch_node, run_node, shard_node, wrap_node
 from proving.backends.port import Hasher
-from proving.recursion.global_span import WordElements
 from proving.recursion.shard_part import LinkHeads, ShardPart, links_tree
 from proving.recursion.span import reopened
 from schemas.errors import InvariantError
 from schemas.job import ProofLevel
+from schemas.run import WordElements
 from schemas.statement import Boundary
 from schemas.units import ZERO_WORD, Array
 

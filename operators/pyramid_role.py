@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from operators.beacon_payload import ProofReference, decode_acceptances
 from operators.beacon_start import BeaconPlace, genesis_boundaries
 from operators.consensus_chain import genesis_tip
 from operators.event_log import EventLog, LogReader, StoredRecord
@@ -33,6 +32,7 @@ from proving.ledger.trace import statement_digest
 from proving.recursion.pyramid_work import encode_work, said_bytes, said_digest, verify_said
 from proving.recursion.span import Span
 from proving.segment_proofs import verify_segment
+from schemas.beacon_payload import ProofReference, decode_acceptances
 from schemas.errors import InvariantError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel
 from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
@@ -149,7 +149,7 @@ class PyramidRole:
 
     def _accept(self, payload: bytes) -> None:
         """Takes the windows that a final beacon block accepts, and puts their proofs on file."""
-        for window in decode_acceptances(payload):
+        for window in decode_acceptances(payload).windows:
             self.planner.accept([self._segment(reference) for reference in window.proofs])
 
     def _segment(self, reference: ProofReference) -> Segment:
@@ -246,16 +246,6 @@ class PyramidRole:
 def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
     """Returns the process of a chain's pyramid; proofs go below `data`."""
     identity = identity_of(place.genesis, BEACON_SHARD, None, None)
-    clock = place.configuration.clock
-    planner = PyramidPlanner.start(
-        place.genesis.chain,
-        PyramidClock(
-            place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
-        ),
-        genesis_boundaries(place),
-        validators=validators_word(place.genesis.validator_keys),
-        hasher=place.hasher,
-    )
     tip = genesis_tip(place.genesis.chain, BEACON_SHARD)
     chain = CertifiedChain(identity, tip.hash, tip.height)
     minimum = place.configuration.proving.minimum_proven_bits
@@ -267,11 +257,25 @@ def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
         place.log,
         data,
         chain,
-        planner,
+        open_planner(place),
         headers,
         place.genesis.window_of,
         place.hasher,
         minimum,
+    )
+
+
+def open_planner(place: BeaconPlace) -> PyramidPlanner:
+    """Returns the planner of a chain before its first window."""
+    clock = place.configuration.clock
+    return PyramidPlanner.start(
+        place.genesis.chain,
+        PyramidClock(
+            place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
+        ),
+        genesis_boundaries(place),
+        validators=validators_word(place.genesis.validator_keys),
+        hasher=place.hasher,
     )
 
 

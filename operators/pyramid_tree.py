@@ -13,7 +13,7 @@ from itertools import groupby
 from proving.backends.port import Hasher
 from proving.recursion.day import DAY_SLOTS
 from proving.recursion.global_proofs import EpochChildren, GlobalProof
-from proving.recursion.global_span import GlobalSpan, WordElements, join_runs, merge_shards
+from proving.recursion.global_span import GlobalSpan, join_runs, merge_shards
 from proving.recursion.join import JOIN_SLOTS
 from proving.recursion.pyramid_work import (
     DayWork,
@@ -29,6 +29,7 @@ from proving.recursion.span import Span, join_spans, lift_spans
 from proving.recursion.span_proofs import LIFTS, SpanProof
 from schemas.errors import InvariantError
 from schemas.job import ProofLevel
+from schemas.run import WordElements
 from schemas.statement import SegmentStatement
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from operators.event_log import EventLog, Record, StoredRecord
@@ -35,10 +36,10 @@ class TopicView:
             yield row
 
     def placed_rows(
-        self, topic: str, table: Table, start: int = 0
+        self, topic: str, table: Table, start: int = 0, count: int | None = None
     ) -> Iterator[tuple[StoredRecord, Mapping[str, Any]]]:
-        """Yields rows like `rows`, each with the record that holds it."""
-        for record in self.records(topic, start):
+        """Yields rows like `rows`, of `count` records at most, each with the record that holds it."""
+        for record in islice(self.records(topic, start), count):
             for row in self._decode(table, record):
                 yield record, row
 

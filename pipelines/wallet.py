@@ -11,18 +11,20 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from operators.beacon_history import read_beacon
 from pipelines.ethereum_etl import parse_address
 from pipelines.forge import Signed, sign
 from pipelines.key_store import StoredKey, create_key, key_path, load_key
 from pipelines.topic_log import TopicLog
-from pipelines.wallet_view import LedgerReader, Receipt
+from pipelines.wallet_view import LedgerReader, Receipt, with_beacon
 from proving.ledger.rules import PUBLIC_FEE
 from schemas.config import AdmissionConfig
 from schemas.errors import EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis
-from schemas.tables import RECEIPTS, TRANSACTIONS, encode
+from schemas.receipt import ReceiptState
+from schemas.tables import CONSENSUS, RECEIPTS, TRANSACTIONS, encode
+from schemas.topics import BEACON, shard_topic
 from schemas.topics import RECEIPTS as RECEIPTS_TOPIC
-from schemas.topics import shard_topic
 from schemas.transactions import Transaction, TransactionKind
 from schemas.units import (
     AMOUNT_LIMIT,
@@ -236,8 +238,8 @@ def send_payment(log: TopicLog, genesis: Genesis, options: SendOptions) -> Sent:
     return _append(log, sign(key.pair, transaction), transaction, options.now_millis)
 
 
-def read_receipt(log: TopicLog, digest: str, shard: int = 0) -> Receipt:
-    """Returns how certain a transaction is.
+def read_receipt(log: TopicLog, genesis: Genesis, digest: str, shard: int = 0) -> Receipt:
+    """Returns how certain a transaction is; of the beacon, only what a quorum of the genesis' validators signed counts.
 
     Raises:
         ParameterError: Not a digest, or a transaction that the log does not hold.
@@ -249,7 +251,9 @@ def read_receipt(log: TopicLog, digest: str, shard: int = 0) -> Receipt:
         raise ParameterError(
             f"shard {shard} of this log holds no transaction {digest}", "check --log and --shard"
         )
-    return receipt
+    if receipt.state != ReceiptState.BFT_FINAL:
+        return receipt
+    return with_beacon(receipt, read_beacon(log.rows(BEACON, CONSENSUS), genesis))
 
 
 def scan_notes(tier: str = "private") -> None:

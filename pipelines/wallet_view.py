@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from operators.beacon_history import BeaconHistory
+from proving.light.poseidon2 import statement_word
 from schemas.errors import WireError
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM, ReceiptState
 from schemas.transactions import Transaction, TransactionKind, decode_body
-from schemas.units import FIRST_ACCOUNT
+from schemas.units import FIRST_ACCOUNT, word_bytes
 
 CERTAINTY = (
     ReceiptState.PENDING,
@@ -35,13 +37,14 @@ class Receipt:
         digest: SHA-256 of its body, hex.
         state: The furthest state it has reached.
         shard: Shard.
-        times: UTC milliseconds at which each state was reached, by state.
+        times: UTC milliseconds at which each state was reached, by state; of `proven` and `beacon_final` the begin of
+            the beacon block's slot.
         submitted_millis: When it was sent, or None while it is pending.
         height: Block height, or None.
         signers: Validators whose signatures make the block final.
         window: Proof window, or None.
         epoch: Epoch, or None.
-        proof_digest: Digest of the proof that covers it, hex, or None.
+        proof_digest: Word of the day's statement that covers it, hex; None until it is `beacon_final`.
         reason: Why it was rejected, or None.
         covered_by_proof: What a proof shows about it, once the state is `proven`.
         covered_by_quorum: What rests on the validators' signatures.
@@ -127,6 +130,10 @@ class LedgerReader:
             reason=values.get("reason") if reached[-1] is ReceiptState.REJECTED else None,
         )
 
+    def transaction(self, digest: bytes) -> Transaction | None:
+        """Returns a transaction of the log by its digest, or None."""
+        return self._sent.get(digest)
+
     def account(self, address: bytes) -> AccountView | None:
         """Returns the account of an address, or None when no final block registers it."""
         index = self._index(address)
@@ -156,6 +163,26 @@ class LedgerReader:
     def _is_rejected(self, digest: bytes) -> bool:
         states = self._receipts.get(digest, {})
         return ReceiptState.REJECTED in states and ReceiptState.BFT_FINAL not in states
+
+
+def with_beacon(receipt: Receipt, history: BeaconHistory) -> Receipt:
+    """Returns a receipt with the states that the beacon's final blocks give a final transaction.
+
+    `proven`: the proofs of its window are accepted. `beacon_final`: so is the day that holds the window.
+    """
+    if receipt.state != ReceiptState.BFT_FINAL or receipt.window is None:
+        return receipt
+    window = history.windows.get((receipt.shard, receipt.window))
+    if window is None:
+        return receipt
+    times = {**receipt.times, str(ReceiptState.PROVEN): window.at_millis}
+    day = history.day_with(receipt.window)
+    if day is None:
+        return replace(receipt, state=str(ReceiptState.PROVEN), times=times)
+    times[str(ReceiptState.BEACON_FINAL)] = day.at_millis
+    digest = word_bytes(statement_word(day.run)).hex()
+    state = str(ReceiptState.BEACON_FINAL)
+    return replace(receipt, state=state, times=times, proof_digest=digest)
 
 
 def _decode(body: bytes) -> Transaction | None:

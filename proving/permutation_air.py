@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD, P
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     cube,

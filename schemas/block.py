@@ -467,14 +467,22 @@ def make_evidence(one: Vote, other: Vote) -> Equivocation:
 
 def block_ballot(block: Block, phase: Phase) -> Ballot:
     """Returns the ballot of `phase` for a block."""
-    header = block.header
+    return header_ballot(block.header, phase)
+
+
+def header_ballot(header: BlockHeader, phase: Phase) -> Ballot:
+    """Returns the ballot of `phase` for the block of a header.
+
+    Raises:
+        WireError: The view is not above the parent's.
+    """
     return Ballot(
         header.chain,
         header.shard,
         header.epoch,
         phase,
         header.view,
-        block.hash,
+        header.block_hash(),
         header.parent_view,
         header.parent_hash,
     )

@@ -12,6 +12,9 @@ class ReceiptState(StrEnum):
     block with a quorum's certificate, revertible by a fault verdict or an unproven epoch. `proven`: its
     epoch's proof is accepted by the beacon and the window for transaction faults has passed.
     `beacon_final`: inside a day proof that carries a beacon certificate.
+
+    Today `proven` says less: the beacon has accepted the proofs of its window. There are no fault verdicts yet, and so
+    no window for them.
     """
 
     PENDING = "pending"

@@ -62,6 +62,13 @@ BLOCK_TRANSACTIONS_LIMIT = 2**15
 SHARD_LIMIT = 2**16
 """Numbers of shards are below this."""
 
+WINDOW_GAP_BITS = 24
+"""A window follows by 1 .. 2^24 on the one before, 16 years of 30 seconds. So far below P a number that is smaller
+than another does not pass for one that is greater, as with 30 bits it could: P - 2^30 is below 2^30."""
+
+MAX_WINDOW_GAP: int = 1 << WINDOW_GAP_BITS
+"""No window follows later than this on the one before, and no run has more windows."""
+
 SUPPLY_CAP = AMOUNT_LIMIT - 1
 """What may be issued on a chain, and what all cells of each shard hold together: the largest amount."""
 

@@ -24,7 +24,7 @@ from pipelines.adversary.ledger_edits import (
 )
 from pipelines.adversary.ledger_forgery import Forgery
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, P
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     cube,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.adversary.forged_trace import ForgedTrace, values_at_random
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     cube,

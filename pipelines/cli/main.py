@@ -17,6 +17,7 @@ from pipelines.cli import (
     demo,
     environment,
     epoch,
+    light,
     planned,
     proof,
     run,
@@ -28,7 +29,19 @@ from pipelines.cli.render import print_error, print_json
 from schemas.errors import EclipticaError
 
 FAILURE = 1
-GROUPS = (demo, run, wallet, traffic, epoch, proof, dead_letter, campaign, environment, planned)
+GROUPS = (
+    demo,
+    run,
+    wallet,
+    traffic,
+    epoch,
+    proof,
+    light,
+    dead_letter,
+    campaign,
+    environment,
+    planned,
+)
 DISK_HINTS = {
     errno.ENOSPC: "the disk is full: free space or choose another --data",
     errno.EDQUOT: "the quota is used up: free space or choose another --data",

@@ -12,7 +12,6 @@ from pipelines.cli.frame import command, noun_app
 from schemas.errors import EnvironmentMissing
 
 NOT_BUILT: Mapping[str, str] = {
-    "light verify": "the recursive proofs that end a day in one proof",
     "market simulate": "the prover market",
     "market jobs": "the prover market",
     "market requeue": "the prover market",
@@ -22,7 +21,6 @@ NOT_BUILT: Mapping[str, str] = {
 """Command -> what it waits for. A command leaves this table when its part lands."""
 
 GROUPS = {
-    "light": ("The light client.", "verify"),
     "market": ("The prover market.", "jobs"),
     "deploy": ("Manifests.", "render"),
 }

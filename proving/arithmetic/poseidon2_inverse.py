@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, P
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     external_layer,

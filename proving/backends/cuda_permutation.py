@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, TWO_ADICITY, WORD, P
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     INTERNAL_DIAGONAL,

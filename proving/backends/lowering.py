@@ -10,7 +10,7 @@ from typing import Any
 from llvmlite import ir
 
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, TWO_ADICITY, WORD, P
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     INTERNAL_DIAGONAL,

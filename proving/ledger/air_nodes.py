@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     cube,

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, WORD
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     cube,

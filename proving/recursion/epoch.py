@@ -15,7 +15,7 @@ from proving.recursion.children import ChildInputs, child_inputs, constant_key, 
 from proving.recursion.epoch_links import LinkInputs, link_inputs, require_delivered
 from proving.recursion.global_circuit import GlobalWords, fold_words, row_hash, selected
 from proving.recursion.programs import KEY_WORD, PAYEE_WORD, PUBLIC_USES, STATEMENT_WORD
-from proving.recursion.span import WINDOW_GAP_BITS, empty_list_root
+from proving.recursion.span import empty_list_root
 from proving.recursion.span_circuit import (
     AFTER,
     BEFORE,
@@ -34,7 +34,7 @@ from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Tape, Word
 from proving.stark.key import VerifyingKey
 from schemas.statement import BOUNDARY_ELEMENTS, NUM_COUNTERS
-from schemas.units import ARRAY_DEPTH, Array, word_elements
+from schemas.units import ARRAY_DEPTH, WINDOW_GAP_BITS, Array, word_elements
 
 EPOCH_SLOTS = 8
 """Shards of an epoch: as many verifications as fit its rows."""

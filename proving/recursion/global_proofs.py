@@ -19,10 +19,8 @@ from proving.recursion.epoch import EPOCH_SLOTS, EpochInputs, epoch_inputs
 from proving.recursion.epoch_links import ARRAYS
 from proving.recursion.global_span import (
     GlobalSpan,
-    WordElements,
     join_runs,
     merge_shards,
-    why_no_run,
 )
 from proving.recursion.recursive_proofs import (
     fill_child,
@@ -36,6 +34,7 @@ from proving.recursion.span_proofs import SpanProof, verify_span
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from proving.verifier import VerifiedStatement
 from schemas.errors import ParameterError
+from schemas.run import WordElements, why_no_run
 from schemas.units import ZERO_WORD, word_elements
 
 EPOCH_KIND, DAY_KIND = "epoch", "day"

@@ -11,70 +11,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from proving.arithmetic.modulus import WORD, P
 from proving.backends.port import Hasher
 from proving.commitments.merkle import hash_opened_rows
 from proving.recursion.shard_part import ShardPart, why_not_delivered, why_not_part
-from proving.recursion.span import MAX_WINDOW_GAP, NO_HISTORY, History, boundary_elements
+from proving.recursion.span import NO_HISTORY, boundary_elements
 from proving.stark.transcript import Label, Transcript
 from schemas.errors import ParameterError
+from schemas.run import RunStatement, WordElements, why_no_windows
 from schemas.statement import Boundary
-from schemas.units import INDEX_LIMIT, SHARD_LIMIT, word_elements
-from schemas.wire import Reader
-
-WordElements = tuple[int, ...]
-"""Eight field elements."""
 
 
 @dataclass(frozen=True, slots=True)
-class GlobalSpan:
-    """A run of whole windows of all shards.
-
-    Attributes:
-        chain: Chain number.
-        shards: Number of shards.
-        first_window: First window.
-        end_window: The window after the last.
-        validators: Root of the set of validators that is in charge.
-        before: State of the chain where the run begins; `chain_state`.
-        after: State where it ends.
-        history: Folded transaction lists of all its windows, over all shards.
-    """
-
-    chain: int
-    shards: int
-    first_window: int
-    end_window: int
-    validators: WordElements
-    before: WordElements
-    after: WordElements
-    history: History
-
-    def elements(self) -> list[int]:
-        """Returns what the digest is of, 5 words; four zeros fill up the first."""
-        head = (self.chain, self.shards, self.first_window, self.end_window, 0, 0, 0, 0)
-        return [*head, *self.validators, *self.before, *self.after, *self.history]
+class GlobalSpan(RunStatement):
+    """A run of whole windows of all shards, with the word that stands for it."""
 
     def digest(self, hasher: Hasher) -> WordElements:
         """Returns the statement word."""
         transcript = Transcript(hasher)
         transcript.absorb(Label.GLOBAL_SPAN, self.elements())
         return transcript.word(Label.STATEMENT_DIGEST)
-
-
-def read_run(reader: Reader) -> GlobalSpan:
-    """Reads a run's elements, four bytes each.
-
-    Raises:
-        WireError: A field is missing or outside its range.
-    """
-    chain, shards = reader.u32("chain", INDEX_LIMIT), reader.u32("shards", SHARD_LIMIT)
-    first, end = (reader.u32(field, INDEX_LIMIT) for field in ("first_window", "end_window"))
-    for _ in range(WORD // 2):
-        reader.u32("filling", 1)
-    names = ("validators", "before", "after", "history")
-    words = [word_elements(reader.word(name)) for name in names]
-    return GlobalSpan(chain, shards, first, end, *words)
 
 
 def fold_words(left: Sequence[int], right: Sequence[int], hasher: Hasher) -> WordElements:
@@ -89,9 +44,14 @@ def boundary_word(boundary: Boundary, hasher: Hasher) -> WordElements:
 
 def chain_state(boundaries: Sequence[Boundary], hasher: Hasher) -> WordElements:
     """Returns the word that stands for where all shards are, between two windows; folded in their order."""
+    return fold_states([boundary_word(boundary, hasher) for boundary in boundaries], hasher)
+
+
+def fold_states(words: Sequence[WordElements], hasher: Hasher) -> WordElements:
+    """Returns the state of shards whose boundaries' words are given, in their order."""
     state = NO_HISTORY
-    for boundary in boundaries:
-        state = fold_words(state, boundary_word(boundary, hasher), hasher)
+    for word in words:
+        state = fold_words(state, word, hasher)
     return state
 
 
@@ -120,7 +80,7 @@ def merge_shards(
     Raises:
         ParameterError: They do not make up one run, by name.
     """
-    problem = _why_no_windows(windows) or next(
+    problem = why_no_windows(windows) or next(
         (
             f"shard {shard} {found}"
             for shard, part in enumerate(parts)
@@ -177,19 +137,3 @@ def why_not_next(left: GlobalSpan, right: GlobalSpan) -> str | None:
     if right.first_window != left.end_window:
         return f"begins with window {right.first_window}, not {left.end_window}"
     return None if right.before == left.after else "does not begin where the one before ended"
-
-
-def why_no_run(run: GlobalSpan) -> str | None:
-    """Returns which field of a run is out of range, or None; the rest is the proof's to show."""
-    words = (run.validators, run.before, run.after, run.history)
-    if any(len(word) != WORD or not 0 <= min(word) <= max(word) < P for word in words):
-        return "a word is not eight residues"
-    if not (0 <= run.chain < INDEX_LIMIT and 1 <= run.shards < SHARD_LIMIT):
-        return f"there is no chain {run.chain} with {run.shards} shards"
-    return _why_no_windows(range(run.first_window, run.end_window))
-
-
-def _why_no_windows(windows: range) -> str | None:
-    if not 0 <= windows.start < windows.stop < INDEX_LIMIT or len(windows) > MAX_WINDOW_GAP:
-        return f"windows {windows.start} to {windows.stop} are no run"
-    return None

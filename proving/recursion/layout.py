@@ -8,7 +8,7 @@ columns, so a circuit is data: the constraints are the same for every program.
 from __future__ import annotations
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD
-from proving.arithmetic.poseidon2 import EXTERNAL_CONSTANTS, INTERNAL_CONSTANTS
+from proving.arithmetic.poseidon2_integers import EXTERNAL_CONSTANTS, INTERNAL_CONSTANTS
 from proving.stark.air import Bus
 
 SLOTS = 8

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proving.arithmetic.poseidon2 import (
+from proving.arithmetic.poseidon2_integers import (
     EXTERNAL_CONSTANTS,
     INTERNAL_CONSTANTS,
     cube,

@@ -23,17 +23,18 @@ from proving.recursion.global_proofs import (
     prove_epoch,
     verify_run,
 )
-from proving.recursion.global_span import GlobalSpan, join_runs, merge_shards, read_run
+from proving.recursion.global_span import GlobalSpan, join_runs, merge_shards
 from proving.recursion.join import JOIN_SLOTS
 from proving.recursion.lift import LIFT_SLOTS
 from proving.recursion.shard_part import LinkHeads, ShardPart
 from proving.recursion.span import Span, join_spans, lift_spans, read_span_bytes
 from proving.recursion.span_proofs import SpanProof, prove_join, prove_lift, verify_span
-from proving.recursion.wrap_proofs import prove_shrink, prove_wrap, verify_wrap
+from proving.recursion.wrap_proofs import prove_wrap, verify_wrap
 from proving.segment_proofs import verify_segment
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from proving.verifier import VerifiedStatement
 from schemas.errors import WireError
+from schemas.run import RUN_BYTES
 from schemas.statement import read_boundary
 from schemas.units import INDEX_LIMIT, SHARD_LIMIT, WORD_BYTES
 from schemas.wire import Reader, Writer
@@ -114,7 +115,7 @@ def read_said(data: bytes) -> Said:
         WireError: The bytes are neither.
     """
     reader = Reader(data, "said")
-    said = read_run(reader) if len(data) == 5 * WORD_BYTES else read_span_bytes(reader)
+    said = GlobalSpan.read(reader) if len(data) == RUN_BYTES else read_span_bytes(reader)
     reader.finish()
     return said
 
@@ -178,8 +179,8 @@ def prove_work(work: Work, backend: Backend, on_phase: OnPhase | None = None) ->
         join = prove_join(work.children, backend, on_phase)
         return join.span, join.data
     if isinstance(work, WrapWork):
-        shrunk = prove_shrink(work.child, backend, on_phase)
-        return shrunk.run, prove_wrap(shrunk, backend, on_phase).data
+        wrapped = prove_wrap(work.child, backend, on_phase)
+        return wrapped.run, wrapped.data
     if isinstance(work, DayWork):
         day = prove_day(work.children, backend, on_phase)
         return day.run, day.data

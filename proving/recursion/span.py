@@ -28,17 +28,18 @@ from schemas.statement import (
     order_rules,
     read_boundary,
 )
-from schemas.units import INDEX_LIMIT, SHARD_LIMIT, ZERO_WORD, Array, word_elements
+from schemas.units import (
+    INDEX_LIMIT,
+    MAX_WINDOW_GAP,
+    SHARD_LIMIT,
+    ZERO_WORD,
+    Array,
+    word_elements,
+)
 from schemas.wire import Reader
 
 History = tuple[int, ...]
 """Word that stands for the transaction lists of closed windows; zeros when there is none."""
-
-WINDOW_GAP_BITS = 24
-"""A window follows by 1 .. 2^24 on the one before, 16 years of 30 seconds. So far below P a number that is smaller
-than another does not pass for one that is greater, as with 30 bits it could: P - 2^30 is below 2^30."""
-
-MAX_WINDOW_GAP = 1 << WINDOW_GAP_BITS
 
 NO_HISTORY: History = (0,) * WORD
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD, P
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.layout import ROW_BITS
-from proving.recursion.span import WINDOW_GAP_BITS, empty_list_root
+from proving.recursion.span import empty_list_root
 from proving.recursion.sponge import Sponge
 from proving.recursion.tape import Element, Word
 from proving.recursion.transcript import TranscriptCircuit
 from proving.stark.transcript import Label
 from schemas.statement import BOUNDARY_ELEMENTS, FEE_SUM_LIMBS, NUM_COUNTERS
-from schemas.units import ARRAY_DEPTH, Array, word_elements
+from schemas.units import ARRAY_DEPTH, WINDOW_GAP_BITS, Array, word_elements
 
 OWNER, FIRST, LAST = 3, 5, 7
 """Chain, shard and number of shards; then first window and segment; then last window and segment; a zero follows."""

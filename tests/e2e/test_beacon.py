@@ -9,7 +9,13 @@ import pytest
 
 from operators.application import BlockContent, CheckState
 from operators.beacon import BeaconApplication
-from operators.beacon_payload import (
+from operators.beacon_start import BeaconPlace, BeaconState, open_beacon
+from operators.event_log import Append
+from operators.final_history import beacon_blocks
+from operators.prover_role import record_of
+from operators.topic_view import TopicView
+from proving.arithmetic.poseidon2 import NumpyHasher
+from schemas.beacon_payload import (
     MAX_WINDOWS,
     ProofReference,
     WindowAcceptance,
@@ -17,12 +23,6 @@ from operators.beacon_payload import (
     decode_acceptances,
     encode_acceptances,
 )
-from operators.beacon_start import BeaconPlace, BeaconState, open_beacon
-from operators.event_log import Append
-from operators.final_history import beacon_blocks
-from operators.prover_role import record_of
-from operators.topic_view import TopicView
-from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.config import Configuration
 from schemas.errors import InvariantError, WireError
 from schemas.tables import PROOFS
@@ -81,7 +81,7 @@ def _check(application: BeaconApplication, windows: Windows) -> tuple[CheckState
 
 def test_what_is_built_is_valid_and_becomes_final(application: BeaconApplication) -> None:
     content = _built(application)
-    windows = decode_acceptances(content.payload)
+    windows = decode_acceptances(content.payload).windows
     assert windows
     assert application.check(b"b" * 32, application.final_hash, 1, 0, content).state == "valid"
     application.finalize(b"b" * 32)
@@ -123,7 +123,7 @@ CHANGES: list[tuple[str, Callable[[Windows], Windows], str]] = [
 def test_a_block_that_accepts_what_it_must_not_is_invalid(
     application: BeaconApplication, name: str, change: Callable[[Windows], Windows], reason: str
 ) -> None:
-    windows = list(decode_acceptances(_built(application).payload))
+    windows = list(decode_acceptances(_built(application).payload).windows)
     assert len(windows) > 1
     assert _check(application, windows)[0] == "valid"
     application.branches.clear()
@@ -147,7 +147,7 @@ def test_a_root_or_count_that_is_not_the_payloads_is_refused(
 def test_what_has_not_arrived_yet_is_missing_not_invalid(
     proven_day: MiniChain, tmp_path: Path, application: BeaconApplication
 ) -> None:
-    windows = list(decode_acceptances(_built(application).payload))
+    windows = list(decode_acceptances(_built(application).payload).windows)
     state = _open(proven_day, tmp_path)
     assert _check(state.application, windows) == ("missing", "blocks.0")
     _feed(proven_day, state, "blocks.0")
@@ -173,7 +173,7 @@ def test_a_proof_that_does_not_hold_is_never_proposed(
     _feed(proven_day, state, "blocks.0")
     for record in log.read("proofs", 0, 10_000):
         state.application.shelf.take(record)
-    windows = decode_acceptances(_built(state.application).payload)
+    windows = decode_acceptances(_built(state.application).payload).windows
     assert all(proof.offset % 2 == 1 for window in windows for proof in window.proofs)
     assert isinstance(append, Append)
 
@@ -218,7 +218,7 @@ def test_a_proof_that_holds_elsewhere_is_refused_and_hides_nothing(
     ]
     assert [s.window for s, _ in proofs] == [0, 0, 0, 1]
     application = _with_first(proven_day, tmp_path, proofs, 3)
-    windows = decode_acceptances(_built(application).payload)
+    windows = decode_acceptances(_built(application).payload).windows
     assert [w.window for w in windows] == sorted(proven_day.view().window_segments)
     assert all(proof.offset >= 12 for window in windows for proof in window.proofs)
     reasons = (
@@ -261,6 +261,8 @@ def test_a_restart_from_the_snapshot_stands_where_it_stood(
     observer.state.save(path, observer.node.core.tip, read)
     restored = _open(proven_day, tmp_path)
     assert restored.application.final.tips == observer.state.application.final.tips
+    assert restored.application.final.runs == observer.state.application.final.runs
+    assert restored.application.final.runs.ends[0], "windows were accepted"
     assert restored.application.final.root == observer.state.application.final.root
     assert restored.tip == observer.node.core.tip
 
@@ -268,7 +270,7 @@ def test_a_restart_from_the_snapshot_stands_where_it_stood(
 def test_the_observer_wrote_every_beacon_block_with_its_certificate(proven_day: MiniChain) -> None:
     blocks = list(beacon_blocks(proven_day.log()))
     assert [block.header.height for block, _ in blocks] == list(range(1, len(blocks) + 1))
-    accepted = [w for block, _ in blocks for w in decode_acceptances(block.payload)]
+    accepted = [w for block, _ in blocks for w in decode_acceptances(block.payload).windows]
     assert [w.window for w in accepted] == sorted(proven_day.view().window_segments)
 
 
@@ -276,9 +278,10 @@ def test_the_observer_wrote_every_beacon_block_with_its_certificate(proven_day: 
     "payload",
     [
         b"",
-        b"\x02\x00\x00",
-        b"\x01\x01\x00",
         b"\x01\x00\x00\x00",
+        b"\x02\x01\x00\x00",
+        b"\x02\x00\x00\x00\x00",
+        b"\x02\x00\x00\x02",
         encode_acceptances([WindowAcceptance(0, 1, ())]),
         encode_acceptances(
             [WindowAcceptance(0, 1, (ProofReference(0, 0, bytes(32)),))] * (MAX_WINDOWS + 1)

@@ -150,7 +150,7 @@ def test_a_rejected_transaction_gives_its_nonce_back(town: Town) -> None:
     refused = town.send("alice", "17")
     assert town.send("alice", "17").nonce == 1
     finalize(town.log, 2, refused, state=ReceiptState.REJECTED)
-    assert read_receipt(town.log, refused.digest).reason == "overdraft"
+    assert read_receipt(town.log, GENESIS, refused.digest).reason == "overdraft"
     again = LedgerReader(0)
     again.add_receipts(town.log.rows("receipts", RECEIPTS))
     again.add_transactions(list(town.log.rows("tx.0", TRANSACTIONS))[:3])
@@ -200,11 +200,11 @@ def test_private_tiers_say_that_they_are_not_built(town: Town) -> None:
 
 def test_a_receipt_names_the_furthest_state_and_the_time_of_each(town: Town) -> None:
     sent = town.send("alice", "17")
-    assert read_receipt(town.log, sent.digest).state == "pending"
+    assert read_receipt(town.log, GENESIS, sent.digest).state == "pending"
     finalize(town.log, 7, sent)
     finalize(town.log, 9, sent, state=ReceiptState.PROVEN)
     finalize(town.log, 8, sent, state=ReceiptState.REJECTED)
-    assert read_receipt(town.log, sent.digest) == Receipt(
+    assert read_receipt(town.log, GENESIS, sent.digest) == Receipt(
         digest=sent.digest,
         state="proven",
         shard=0,
@@ -222,12 +222,12 @@ def test_a_receipt_names_the_furthest_state_and_the_time_of_each(town: Town) -> 
 @pytest.mark.parametrize("digest", ["", "ab", "G" * 64, "AB" * 32])
 def test_what_is_no_digest_has_no_receipt(town: Town, digest: str) -> None:
     with pytest.raises(ParameterError, match="a transaction digest is 64 hex digits"):
-        read_receipt(town.log, digest)
+        read_receipt(town.log, GENESIS, digest)
 
 
 def test_an_unknown_transaction_has_no_receipt(town: Town) -> None:
     with pytest.raises(ParameterError, match="holds no transaction abab"):
-        read_receipt(town.log, "ab" * 32)
+        read_receipt(town.log, GENESIS, "ab" * 32)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from proving.arithmetic.modulus import GENERATOR, PERMUTATION_WIDTH, P
-from proving.arithmetic.poseidon2 import permute_integers
+from proving.arithmetic.poseidon2_integers import permute_integers
 from proving.backends.cpu import CpuBackend
 from proving.backends.lowering import permutation_module
 from proving.backends.machine_code import CACHE_VARIABLE, MachineCode

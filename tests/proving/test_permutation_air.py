@@ -8,7 +8,8 @@ import pytest
 from operators.proof_worker import process_backend
 from pipelines.bench_permutations import check_proof
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, P
-from proving.arithmetic.poseidon2 import NumpyHasher, permute_integers
+from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.arithmetic.poseidon2_integers import permute_integers
 from proving.backends.port import FieldArray
 from proving.errors import ProofError, ProofRejected, RejectionReason
 from proving.kinds import registered_kinds

@@ -12,16 +12,18 @@ import pytest
 from proving.arithmetic.modulus import PERMUTATION_WIDTH, P
 from proving.arithmetic.poseidon2 import (
     BLOCK_STATES,
-    EXTERNAL_CONSTANTS,
     FEW_STATES,
-    INTERNAL_CONSTANTS,
-    INTERNAL_DIAGONAL,
     NumpyHasher,
-    external_layer,
-    internal_layer,
     permutation_program,
     permute,
     permute_columns,
+)
+from proving.arithmetic.poseidon2_integers import (
+    EXTERNAL_CONSTANTS,
+    INTERNAL_CONSTANTS,
+    INTERNAL_DIAGONAL,
+    external_layer,
+    internal_layer,
     permute_integers,
 )
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, PERMUTATION_WIDTH, WORD, P
-from proving.arithmetic.poseidon2 import permute_integers
+from proving.arithmetic.poseidon2_integers import permute_integers
 from proving.arithmetic.program import Program, Symbol, trace_program
 from proving.backends.port import Backend, FieldArray
 from proving.commitments.merkle import hash_opened_rows

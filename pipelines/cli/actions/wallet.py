@@ -8,10 +8,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from operators.beacon_start import BeaconPlace
 from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.chain_setup import genesis_path
 from pipelines.cli.contract import Call
+from pipelines.inclusion import WrittenInclusion, write_inclusion
 from pipelines.wallet import (
     NewWallet,
     RegisterOptions,
@@ -27,7 +29,7 @@ from pipelines.wallet import (
     send_payment,
 )
 from pipelines.wallet_view import Receipt
-from schemas.errors import EnvironmentMissing
+from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.genesis import load_genesis
 
 
@@ -96,19 +98,17 @@ def scan(call: Call, *, wallet: str) -> None:
     scan_notes()
 
 
-def receipt(call: Call, *, transaction: str, shard: int, inclusion: Path | None) -> Receipt:
-    """Tells how certain a transaction is.
-
-    Raises:
-        EnvironmentMissing: The path to a day's statement is asked for, which needs the recursive proofs.
-    """
-    if inclusion is not None:
-        raise EnvironmentMissing(
-            "not built yet: the path to the day's statement needs the recursive proofs",
-            "leave --inclusion out",
-        )
+def receipt(
+    call: Call, *, transaction: str, shard: int, inclusion: Path | None
+) -> Receipt | WrittenInclusion:
+    """Tells how certain a transaction is, and writes its path to the day's statement if a file is named."""
+    settings = call.settings()
+    genesis = load_genesis(genesis_path(settings.data))
     with _open(call) as view:
-        return read_receipt(view, transaction, shard)
+        if inclusion is None:
+            return read_receipt(view, genesis, transaction, shard)
+        place = BeaconPlace(view.log, genesis, settings.configuration, NumpyHasher())
+        return write_inclusion(place, transaction, shard, inclusion)
 
 
 def _lifetime(call: Call) -> int:

@@ -1,4 +1,8 @@
-"""The payload of a beacon block: which proofs on the log it accepts, window by window."""
+"""The payload of a beacon block: which proofs on the log it accepts, window by window, and which run of all shards.
+
+A run's statement stands in the payload, so whoever has the payload of a final block needs no log to know what the
+validators have accepted.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.errors import WireError
+from schemas.run import RUN_BYTES, RunStatement
 from schemas.units import INDEX_LIMIT
 from schemas.wire import Reader, Writer
 
-PAYLOAD_VERSION = 1
+PAYLOAD_VERSION = 2
 
 MAX_WINDOWS = 64
 """Windows that one block may accept."""
@@ -51,7 +56,40 @@ class WindowAcceptance:
     proofs: tuple[ProofReference, ...]
 
 
-def encode_acceptances(windows: Sequence[WindowAcceptance]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class RunAcceptance:
+    """A proof about a run of all shards.
+
+    Attributes:
+        run: What it shows.
+        proof: Where it is.
+    """
+
+    run: RunStatement
+    proof: ProofReference
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptances:
+    """What a block accepts.
+
+    Attributes:
+        windows: Proven windows, in the order in which they are judged.
+        run: At most one run, judged after the windows; a proof of one costs up to 0.25 s to check.
+    """
+
+    windows: tuple[WindowAcceptance, ...]
+    run: RunAcceptance | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of proofs."""
+        return sum(len(window.proofs) for window in self.windows) + (self.run is not None)
+
+
+def encode_acceptances(
+    windows: Sequence[WindowAcceptance], run: RunAcceptance | None = None
+) -> bytes:
     """Returns the canonical payload.
 
     Raises:
@@ -61,11 +99,15 @@ def encode_acceptances(windows: Sequence[WindowAcceptance]) -> bytes:
     for window in windows:
         writer.u32(window.shard).u32(window.window).u16(len(window.proofs))
         for proof in window.proofs:
-            writer.u64(proof.offset).u32(proof.row).fixed(proof.sha256, DIGEST_BYTES)
+            _write_reference(writer, proof)
+    writer.u8(run is not None)
+    if run is not None:
+        writer.fixed(run.run.to_bytes(), RUN_BYTES)
+        _write_reference(writer, run.proof)
     return writer.finish()
 
 
-def decode_acceptances(payload: bytes) -> tuple[WindowAcceptance, ...]:
+def decode_acceptances(payload: bytes) -> Acceptances:
     """Inverse of `encode_acceptances`.
 
     Raises:
@@ -84,14 +126,22 @@ def decode_acceptances(payload: bytes) -> tuple[WindowAcceptance, ...]:
         left -= count
         proofs = tuple(_read_reference(reader) for _ in range(count))
         windows.append(WindowAcceptance(shard, window, proofs))
+    run = None
+    if reader.u8("runs", 2):
+        statement = RunStatement.read(reader)
+        run = RunAcceptance(statement, _read_reference(reader))
     reader.finish()
-    return tuple(windows)
+    return Acceptances(tuple(windows), run)
 
 
 def accepted_root(parent: bytes, payload: bytes) -> bytes:
     """Returns the root after a block: SHA-256 over the root before and the payload's hash."""
     digest = hashlib.sha256(payload).digest()
     return hashlib.sha256(b"ecliptica/beacon/1" + parent + digest).digest()
+
+
+def _write_reference(writer: Writer, proof: ProofReference) -> None:
+    writer.u64(proof.offset).u32(proof.row).fixed(proof.sha256, DIGEST_BYTES)
 
 
 def _read_reference(reader: Reader) -> ProofReference:

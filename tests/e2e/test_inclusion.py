@@ -1,0 +1,193 @@
+"""What a wallet tells of a chain whose day is final on the beacon: its receipts, and paths that a light client takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from operators.beacon_history import read_beacon
+from operators.beacon_start import BeaconPlace, run_rules
+from operators.consensus_messages import Chain, encode_chain
+from operators.consensus_node import OBSERVER, message_record
+from operators.day_files import DayWriter, day_path
+from operators.event_log import EventLog, Record
+from operators.final_history import beacon_blocks
+from operators.log_memory import MemoryLog, MemoryStore
+from operators.topic_view import TopicView
+from pipelines.chain_setup import validator_key
+from pipelines.inclusion import LogIncomplete, planned_trees, write_inclusion
+from pipelines.wallet import read_receipt
+from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.light.certificate import check_certificate, decode_certificate
+from proving.light.errors import ProofRejected
+from proving.light.inclusion import check_inclusion, decode_inclusion
+from proving.light.signature_check import best_signature_check
+from proving.recursion.pyramid_work import said_bytes
+from schemas.beacon_payload import ProofReference, RunAcceptance, encode_acceptances
+from schemas.block import (
+    VOTE_DOMAIN,
+    Block,
+    Certificate,
+    Phase,
+    ValidatorSet,
+    header_ballot,
+)
+from schemas.config import Configuration
+from schemas.errors import ParameterError
+from schemas.job import ProofLevel
+from schemas.run import RunStatement
+from schemas.tables import CONSENSUS, RECEIPTS
+from schemas.units import ZERO_WORD
+from tests.suites.mini_chain import MiniChain
+
+HASHER = NumpyHasher()
+
+
+def short_day(configuration: Configuration) -> Configuration:
+    """Returns a configuration whose day is one epoch."""
+    clock = {**configuration.clock.model_dump(), "shard_epochs_per_hour": 1, "epochs_per_day": 1}
+    return Configuration.model_validate({**configuration.model_dump(), "clock": clock})
+
+
+@dataclass
+class Wallet:
+    """A copy of a proven chain's log, to which its validators add a block that accepts the day."""
+
+    day: MiniChain
+    store: MemoryStore = field(default_factory=MemoryStore)
+    place: BeaconPlace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store.now_millis = lambda: self.day.now
+        source, copy = self.day.log(), self.log()
+        copy.create_topics(source.topics())
+        for topic in source.topics():
+            for stored in TopicView(source).records(topic):
+                copy.append(topic, [Record(stored.value, stored.headers, stored.key)])
+        configuration = short_day(self.day.configuration)
+        self.place = BeaconPlace(self.log(), self.day.genesis, configuration, HASHER)
+
+    def log(self) -> EventLog:
+        return MemoryLog("memory://wallet", self.store)
+
+    @property
+    def view(self) -> TopicView:
+        return TopicView(self.log())
+
+    def run(self) -> RunStatement:
+        """Returns what a proof of the first day would say."""
+        history = read_beacon(self.view.rows("beacon", CONSENSUS), self.day.genesis)
+        end = self.day.genesis.windows_per_epoch
+        trees = planned_trees(self.place, self.view, history, end)
+        said = next(tree.said for tree in trees if tree.level is ProofLevel.DAY)
+        return RunStatement.from_bytes(said_bytes(said))
+
+    def accept(self, run: RunStatement, voters: tuple[int, ...] = (0, 1, 2)) -> None:
+        """Appends a block that accepts a run, with the certificate of some validators."""
+        last = list(beacon_blocks(self.log()))[-1][0]
+        payload = encode_acceptances([], RunAcceptance(run, ProofReference(0, 0, bytes(32))))
+        header = replace(
+            last.header,
+            height=last.header.height + 1,
+            view=last.header.view + 1,
+            parent_view=last.header.view,
+            parent_hash=last.hash,
+            payload_hash=sha256(payload).digest(),
+            post_state_root=ZERO_WORD,
+        )
+        ballot = header_ballot(header, Phase.FINALIZE)
+        message = ballot.signed_bytes(ValidatorSet(self.day.genesis.validator_keys))
+        votes = tuple(
+            (number, validator_key(self.day.data, number).sign(message, VOTE_DOMAIN))
+            for number in voters
+        )
+        chain = Chain((Block(header, payload),), Certificate(ballot, votes))
+        record = message_record(OBSERVER, encode_chain(chain), self.day.now)
+        self.log().append("beacon", [record])
+
+    def final(self) -> list[tuple[str, int]]:
+        """Returns digest and window of all final transactions."""
+        rows = self.view.rows("receipts", RECEIPTS)
+        return [
+            (row["digest"].hex(), row["window"])
+            for row in rows
+            if row["state"] == "bft_final" and len(row["signers"] or ()) >= 3
+        ]
+
+
+@pytest.fixture
+def wallet(proven_day: MiniChain) -> Wallet:
+    return Wallet(proven_day)
+
+
+def test_a_transaction_is_proven_once_its_window_is_accepted(wallet: Wallet) -> None:
+    genesis = wallet.day.genesis
+    states = {
+        window: read_receipt(wallet.view, genesis, digest) for digest, window in wallet.final()
+    }
+    assert states
+    for receipt in states.values():
+        assert receipt.state == "proven"
+        assert receipt.times["proven"] > genesis.start_millis
+        assert (receipt.proof_digest, set(receipt.times)) == (None, {"bft_final", "proven"})
+
+
+def test_a_day_without_a_quorum_makes_nothing_final(wallet: Wallet) -> None:
+    wallet.accept(wallet.run(), (0, 1))
+    digest, _ = wallet.final()[0]
+    assert read_receipt(wallet.view, wallet.day.genesis, digest).state == "proven"
+
+
+def test_an_accepted_day_makes_its_transactions_final_and_gives_them_paths(
+    wallet: Wallet, tmp_path: Path
+) -> None:
+    run, out = wallet.run(), tmp_path / "one.inclusion"
+    listed = wallet.final()
+    digest, _ = listed[0]
+    with pytest.raises(ParameterError, match="the transaction is proven"):
+        write_inclusion(wallet.place, digest, 0, out)
+    assert not out.exists()
+    wallet.accept(run)
+    windows = range(run.first_window, run.end_window)
+    inside = [one for one, window in listed if window in windows]
+    assert len(inside) > 3
+    for digest in inside:
+        written = write_inclusion(wallet.place, digest, 0, out)
+        assert written.receipt.state == "beacon_final"
+        assert written.receipt.proof_digest == written.statement
+        shown = check_inclusion(decode_inclusion(out.read_bytes()), run)
+        assert shown.digest in {digest, None}
+        with pytest.raises(ProofRejected):
+            check_inclusion(decode_inclusion(out.read_bytes()), replace(run, history=run.before))
+    for digest, window in listed:
+        state = read_receipt(wallet.view, wallet.day.genesis, digest).state
+        assert state == ("beacon_final" if window in windows else "proven")
+
+
+def test_the_observer_writes_the_days_certificate(wallet: Wallet, tmp_path: Path) -> None:
+    wallet.accept(wallet.run())
+    validators = ValidatorSet(wallet.day.genesis.validator_keys)
+    writer = DayWriter(tmp_path, validators, run_rules(wallet.place))
+    writer.write(beacon_blocks(wallet.log()))
+    data = day_path(tmp_path, 0, "certificate").read_bytes()
+    shown = check_certificate(decode_certificate(data), best_signature_check())
+    assert (shown.run, shown.votes, shown.validators) == (wallet.run(), 3, 4)
+
+
+def test_a_day_that_the_log_does_not_give_has_no_path(wallet: Wallet, tmp_path: Path) -> None:
+    run = wallet.run()
+    wallet.accept(replace(run, history=run.before))
+    digest = next(one for one, window in wallet.final() if window < run.end_window)
+    with pytest.raises(LogIncomplete, match="the log gives no day of windows 0 to 2"):
+        write_inclusion(wallet.place, digest, 0, tmp_path / "one.inclusion")
+
+
+def test_a_digest_that_is_none_and_one_that_is_not_there_are_refused(
+    wallet: Wallet, tmp_path: Path
+) -> None:
+    for digest, problem in (("xyz", "64 hex digits"), ("00" * 32, "holds no transaction")):
+        with pytest.raises(ParameterError, match=problem):
+            write_inclusion(wallet.place, digest, 0, tmp_path / "one.inclusion")
