@@ -16,10 +16,11 @@ from typing import Any
 
 from operators.beacon_start import BeaconPlace, genesis_boundaries
 from operators.consensus_chain import genesis_tip
+from operators.day_files import day_path
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.final_headers import FinalHeaders
 from operators.final_history import CertifiedChain, blocks_in
-from operators.proof_files import proof_path, write_proof
+from operators.proof_files import proof_path, write_once, write_proof
 from operators.prover_role import record_of
 from operators.pyramid_planner import PyramidClock, PyramidPlanner, links_of_row
 from operators.pyramid_tree import Node, Segment, work_of
@@ -196,8 +197,15 @@ class PyramidRole:
             LOGGER.warning("a proof of level %s does not hold: %s", node.level, error)
             return False
         write_proof(self.data, node.level, digest, proof)
+        if node.level is ProofLevel.DAY:
+            self._write_day(node, proof)
         del self.waiting[place]
         return True
+
+    def _write_day(self, node: Node, proof: bytes) -> None:
+        """Puts the proof of a day where light clients look for it."""
+        day = node.said.first_window // self.planner.clock.windows_per_day
+        write_once(day_path(self.data, day, "proof"), proof)
 
     def _planned(self, now_millis: int) -> Iterator[Mapping[str, Any]]:
         """Yields the rows that plan the nodes whose children are proven, each once per start."""
