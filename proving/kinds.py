@@ -32,14 +32,10 @@ from proving.recursion.programs import (
 )
 from proving.recursion.tape import Tape
 from proving.recursion.wrap import (
-    SHRINK_KIND,
-    SHRINK_LOG_HEIGHT,
-    SHRINK_NUMBER,
     WRAP_KIND,
     WRAP_LOG_HEIGHT,
     WRAP_NUMBER,
     WRAPPED_KIND,
-    shrink_tape,
     wrap_tape,
 )
 from proving.stark.air import Air
@@ -48,7 +44,6 @@ from proving.stark.parameters import (
     RECURSION,
     SEGMENT_L,
     SEGMENT_S,
-    SHRINK,
     WRAP,
     ProofParameters,
 )
@@ -217,20 +212,12 @@ def registered_kinds() -> KindTable:
                 key_digest="a21e7f50217f2502d2d360546714a22245be910b1a254014cf010548fe6e6946",
             ),
             ProofKind(
-                number=SHRINK_NUMBER,
-                name=SHRINK_KIND,
-                level="day_run",
-                make_air=lambda: _recursion(SHRINK_KIND),
-                parameters=SHRINK,
-                key_digest="05c4fb1b7928c34b1c943c50b1b6967ecb16123c731dcc0974ff8d624081f148",
-            ),
-            ProofKind(
                 number=WRAP_NUMBER,
                 name=WRAP_KIND,
                 level="day",
                 make_air=lambda: _recursion(WRAP_KIND),
                 parameters=WRAP,
-                key_digest="c34ddf17e9774b0b17983a4b7f3e757775c0920734ae1c64fff4803e64657201",
+                key_digest="3ced8a6332313b3639d82b544a17273654479637e027cb6e05210c4b1b341623",
             ),
         ]
     )
@@ -242,12 +229,11 @@ PROGRAMS: dict[str, tuple[Callable[..., Tape], tuple[str, ...]]] = {
     "join": (join_tape, ("lift_s", "lift_l")),
     "epoch": (epoch_tape, ("lift_s", "lift_l", "join")),
     "day": (day_tape, ("epoch",)),
-    SHRINK_KIND: (shrink_tape, (WRAPPED_KIND,)),
-    WRAP_KIND: (wrap_tape, (SHRINK_KIND,)),
+    WRAP_KIND: (wrap_tape, (WRAPPED_KIND,)),
 }
 """Of every recursive kind: what writes its program, and the kinds whose keys are constants of it."""
 
-LOG_HEIGHTS = {SHRINK_KIND: SHRINK_LOG_HEIGHT, WRAP_KIND: WRAP_LOG_HEIGHT}
+LOG_HEIGHTS = {WRAP_KIND: WRAP_LOG_HEIGHT}
 """Base-2 logarithms of the rows of kinds that have fewer than `LOG_HEIGHT`."""
 
 SELF_RECURSIVE = frozenset({"join", "day"})

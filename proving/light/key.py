@@ -15,7 +15,7 @@ from proving.light.errors import KeyDamaged
 
 KEY_FILE = Path(__file__).with_name("wrap_key.json")
 
-KEY_FILE_SHA256 = "57fed2e0f5e14a9112092083dfa189049f0f4690806e76e6e05aa2f9110757c7"
+KEY_FILE_SHA256 = "8623ec898038f9ce9e712d08958adee632561579daa92fe645cd44b35c1bce40"
 """SHA-256 of the file, hexadecimal; another file is refused."""
 
 PROTOCOL_VERSION = 2

@@ -29,7 +29,7 @@ from proving.recursion.lift import LIFT_SLOTS
 from proving.recursion.shard_part import LinkHeads, ShardPart
 from proving.recursion.span import Span, join_spans, lift_spans, read_span_bytes
 from proving.recursion.span_proofs import SpanProof, prove_join, prove_lift, verify_span
-from proving.recursion.wrap_proofs import prove_shrink, prove_wrap, verify_wrap
+from proving.recursion.wrap_proofs import prove_wrap, verify_wrap
 from proving.segment_proofs import verify_segment
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from proving.verifier import VerifiedStatement
@@ -179,8 +179,8 @@ def prove_work(work: Work, backend: Backend, on_phase: OnPhase | None = None) ->
         join = prove_join(work.children, backend, on_phase)
         return join.span, join.data
     if isinstance(work, WrapWork):
-        shrunk = prove_shrink(work.child, backend, on_phase)
-        return shrunk.run, prove_wrap(shrunk, backend, on_phase).data
+        wrapped = prove_wrap(work.child, backend, on_phase)
+        return wrapped.run, wrapped.data
     if isinstance(work, DayWork):
         day = prove_day(work.children, backend, on_phase)
         return day.run, day.data

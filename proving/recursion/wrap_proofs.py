@@ -14,30 +14,9 @@ from proving.recursion.recursive_proofs import (
     recursive_publics,
     verify_recursive,
 )
-from proving.recursion.wrap import SHRINK_KIND, WRAP_KIND, WRAPPED_KIND
+from proving.recursion.wrap import WRAP_KIND, WRAPPED_KIND
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from proving.verifier import VerifiedStatement
-
-
-def prove_shrink(
-    claim: GlobalProof,
-    backend: Backend,
-    on_phase: OnPhase | None = None,
-    *,
-    payee: Sequence[int] = NO_KEY,
-) -> GlobalProof:
-    """Proves a run again, in fewer rows.
-
-    Args:
-        claim: A proof of the kind `WRAPPED_KIND` and its run.
-        backend: Does the arithmetic.
-        on_phase: Called after each phase.
-        payee: Word of who is paid for it.
-
-    Raises:
-        ProofError: The proof does not verify, is of another kind, or of another run.
-    """
-    return _again(claim, (WRAPPED_KIND, SHRINK_KIND), backend, on_phase, payee)
 
 
 def prove_wrap(
@@ -47,10 +26,10 @@ def prove_wrap(
     *,
     payee: Sequence[int] = NO_KEY,
 ) -> GlobalProof:
-    """Proves a run for light clients; about 1 GB.
+    """Proves a run again for light clients.
 
     Args:
-        claim: From `prove_shrink`.
+        claim: A proof of the kind `WRAPPED_KIND` and its run.
         backend: Does the arithmetic.
         on_phase: Called after each phase.
         payee: Word of who is paid for it.
@@ -59,7 +38,11 @@ def prove_wrap(
         ProofError: The proof does not verify, is of another kind, or of another run.
         ProvingError: There is not enough memory.
     """
-    return _again(claim, (SHRINK_KIND, WRAP_KIND), backend, on_phase, payee)
+    statement = claim.run.digest(backend)
+    verify_recursive(claim.data, statement, (WRAPPED_KIND,), backend)
+    publics = recursive_publics(WRAP_KIND, statement, payee, backend)
+    data = prove_recursive(WRAP_KIND, publics, body_of(claim.data), backend, on_phase)
+    return GlobalProof(claim.run, data)
 
 
 def verify_wrap(
@@ -78,19 +61,3 @@ def verify_wrap(
     """
     digest = claim.run.digest(hasher)
     return verify_recursive(claim.data, digest, (WRAP_KIND,), hasher, minimum_bits)
-
-
-def _again(
-    claim: GlobalProof,
-    kinds: tuple[str, str],
-    backend: Backend,
-    on_phase: OnPhase | None,
-    payee: Sequence[int],
-) -> GlobalProof:
-    """Proves a claim of the first kind again in the second."""
-    child, kind = kinds
-    statement = claim.run.digest(backend)
-    verify_recursive(claim.data, statement, (child,), backend)
-    publics = recursive_publics(kind, statement, payee, backend)
-    data = prove_recursive(kind, publics, body_of(claim.data), backend, on_phase)
-    return GlobalProof(claim.run, data)

@@ -112,17 +112,6 @@ RECURSION = ProofParameters(
 """Recursive proofs: 2^16 rows, blow-up 16. Of the settings with >= 100 proven bits whose proof is below 200 kB, the one
 with the least grinding."""
 
-SHRINK = ProofParameters(
-    log_blowup=4,
-    num_queries=40,
-    log_cap=4,
-    log_final_length=5,
-    batching_pow_bits=2,
-    query_pow_bits=21,
-)
-"""The proof between a day's last join and WRAP: 2^13 rows, blow-up 16, >= 100 proven bits. A circuit of 2^13 rows verifies
-it with room to spare."""
-
 WRAP = ProofParameters(
     log_blowup=8,
     num_queries=19,

@@ -1,4 +1,4 @@
-"""SHRINK and WRAP: one proof of one key, said again; the real proofs of a day for native verifier and light client."""
+"""WRAP: one proof of one key, said again; the real proofs of a day for native verifier and light client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,108 +16,90 @@ import pytest
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import FieldArray
 from proving.errors import ProofRejected, ProvingError, RejectionReason
-from proving.kinds import recursive_program, registered_kinds, verifying_key
+from proving.kinds import kind_named, recursive_program, verifying_key
 from proving.light.wrap import verify_wrap as verify_light
 from proving.memory_plan import plan_memory
-from proving.recursion.children import NO_KEY
 from proving.recursion.global_proofs import GlobalProof
 from proving.recursion.programs import KEY_WORD
 from proving.recursion.recursive_proofs import body_of, prove_recursive, recursive_publics
-from proving.recursion.tape import Tape
 from proving.recursion.wrap import (
-    SHRINK_KIND,
-    SHRINK_LOG_HEIGHT,
     WRAP_KIND,
     WRAP_LOG_HEIGHT,
     WRAPPED_KIND,
-    shrink_tape,
     wrap_tape,
 )
 from proving.recursion.wrap_proofs import prove_wrap, verify_wrap
 from proving.stark.encoding import encode_proof, proof_bytes, proof_sections
 from proving.stark.key import VerifyingKey
 from tests.proving.test_light import run_alone
-from tests.suites.day_proofs import BACKEND, PAYEE, VALIDATORS, day_proof, shrunk, wrapped
+from tests.suites.day_proofs import BACKEND, PAYEE, VALIDATORS, day_proof, wrapped
 from tests.suites.light_proofs import known_to_light, light_verdict, mutants, native_verdict
 
-CHILDREN = {SHRINK_KIND: WRAPPED_KIND, WRAP_KIND: SHRINK_KIND}
 LINKS = ("the child's vk_self", "vk_self", "the statement")
 """The claims that are not about the child's own proof."""
 
 LIGHT_SECONDS = 0.1
 """The goal for one proof on one quiet core."""
 
+WRAP_BYTES = 86_078
 LIGHT_KIB = 100 * 1024
 PROVER_GIB = 6
 
 
-def child_key(kind: str) -> VerifyingKey:
-    return verifying_key(CHILDREN[kind], BACKEND)
+def child_key() -> VerifyingKey:
+    return verifying_key(WRAPPED_KIND, BACKEND)
 
 
 @cache
-def noise(kind: str) -> FieldArray:
+def noise() -> FieldArray:
     """Returns the body of a child that is noise but for its public words."""
-    key, rng = child_key(kind), np.random.default_rng(5)
+    key, rng = child_key(), np.random.default_rng(5)
     sections = {
         s.name: rng.integers(0, 2**30, s.shape, dtype=np.uint32) for s in proof_sections(key)
     }
     return body_of(encode_proof(key, sections))
 
 
-def link_problems(kind: str, named: list[int], publics: list[int]) -> set[str]:
+def link_problems(named: list[int], publics: list[int]) -> set[str]:
     """Returns which links do not hold of a child that names these words."""
-    body = noise(kind).copy()
+    body = noise().copy()
     body[:24] = named
-    execution = recursive_program(kind, BACKEND).execution
+    execution = recursive_program(WRAP_KIND, BACKEND).execution
     words = np.array(publics, dtype=np.uint32).reshape(-1, 8)
     problems = execution.problems(execution.run(words, body, BACKEND))
     return {problem for problem in problems if problem in LINKS}
 
 
-@pytest.mark.parametrize("kind", CHILDREN)
-def test_statement_and_keys_are_bound_and_the_payee_is_ones_own(kind: str) -> None:
+def test_statement_and_keys_are_bound_and_the_payee_is_ones_own() -> None:
     statement, payee, other = [list(range(n, n + 8)) for n in (11, 31, 51)]
-    own = list(child_key(kind).digest) if kind == SHRINK_KIND else list(NO_KEY)
-    honest = [*statement, *own, *other]
-    said = recursive_publics(kind, statement, payee, BACKEND)
-    assert link_problems(kind, honest, said) == set()
+    honest = [*statement, *child_key().digest, *other]
+    said = recursive_publics(WRAP_KIND, statement, payee, BACKEND)
+    assert link_problems(honest, said) == set()
     for place in range(8):
         changed = list(said)
         changed[place] += 1
-        assert link_problems(kind, honest, changed) == {"the statement"}
+        assert link_problems(honest, changed) == {"the statement"}
         changed = list(said)
         changed[8 + place] = 1
-        assert link_problems(kind, honest, changed) == {"vk_self"}
+        assert link_problems(honest, changed) == {"vk_self"}
         names = list(honest)
         names[8 + place] += 1
-        assert link_problems(kind, names, said) == {"the child's vk_self"}
+        assert link_problems(names, said) == {"the child's vk_self"}
 
 
-def test_the_kinds_are_the_last_of_a_day_and_their_figures_hold() -> None:
-    shrink, wrap = (verifying_key(kind, BACKEND) for kind in (SHRINK_KIND, WRAP_KIND))
-    levels = {kind.name: (kind.number, kind.level) for kind in registered_kinds().kinds}
-    assert (levels[SHRINK_KIND], levels[WRAP_KIND]) == ((22, "day_run"), (21, "day"))
-    assert (shrink.log_height, shrink.log_size, proof_bytes(shrink)) == (13, 17, 174_260)
-    assert (wrap.log_height, wrap.log_size, proof_bytes(wrap)) == (13, 21, 86_078)
-    assert (shrink.proven_bits, wrap.proven_bits) == (100, 100)
+def test_the_kind_is_the_last_of_a_day_and_its_figures_hold() -> None:
+    wrap = verifying_key(WRAP_KIND, BACKEND)
+    assert (kind_named(WRAP_KIND).number, kind_named(WRAP_KIND).level) == (21, "day")
+    assert (wrap.log_height, wrap.log_size, proof_bytes(wrap)) == (13, 21, WRAP_BYTES)
+    assert wrap.proven_bits == 100
     assert wrap.parameters.digests.collision_bits == 104
     assert plan_memory(wrap).peak < PROVER_GIB * 2**30
 
 
-@pytest.mark.parametrize(
-    ("write", "child", "height"),
-    [
-        (shrink_tape, WRAPPED_KIND, SHRINK_LOG_HEIGHT),
-        (wrap_tape, SHRINK_KIND, WRAP_LOG_HEIGHT),
-    ],
-)
-def test_the_verifications_fit_the_fewest_rows(
-    write: Callable[[VerifyingKey], Tape], child: str, height: int
-) -> None:
-    tape = write(verifying_key(child, BACKEND))
+def test_the_verification_fits_the_fewest_rows() -> None:
+    tape = wrap_tape(child_key())
     rows = max(tape.permutation_rows, tape.arithmetic_rows)
-    assert 2 ** (height - 1) < rows <= 2**height
+    assert 2 ** (WRAP_LOG_HEIGHT - 1) < rows <= 2**WRAP_LOG_HEIGHT
 
 
 @pytest.mark.slow
@@ -127,7 +108,7 @@ def test_the_proof_of_a_day_is_verified_by_both_verifiers_and_by_nothing_else(
 ) -> None:
     claim, key = wrapped(), verifying_key(WRAP_KIND, BACKEND)
     verdict = verify_wrap(claim, BACKEND)
-    assert (verdict.proven_bits, len(claim.data)) == (100, 86_078)
+    assert (verdict.proven_bits, len(claim.data)) == (100, WRAP_BYTES)
     assert claim.run.validators == VALIDATORS
     found = verify_light(claim.data)
     assert found.statement == np.array(claim.run.digest(BACKEND), dtype="<u4").tobytes()
@@ -158,23 +139,22 @@ def test_another_run_another_key_and_another_kind_are_refused() -> None:
     with pytest.raises(ProofRejected) as error:
         verify_wrap(GlobalProof(foreign, claim.data), BACKEND)
     assert error.value.reason is RejectionReason.STATEMENT_MISMATCH
-    for other in (day_proof(), shrunk()):
-        with pytest.raises(ProofRejected) as error:
-            verify_wrap(GlobalProof(claim.run, other.data), NumpyHasher())
-        assert error.value.reason is RejectionReason.UNKNOWN_KEY
     with pytest.raises(ProofRejected) as error:
-        prove_wrap(day_proof(), BACKEND)
+        verify_wrap(GlobalProof(claim.run, day_proof().data), NumpyHasher())
+    assert error.value.reason is RejectionReason.UNKNOWN_KEY
+    with pytest.raises(ProofRejected) as error:
+        prove_wrap(claim, BACKEND)
     assert error.value.reason is RejectionReason.UNKNOWN_KEY
 
 
 @pytest.mark.slow
 def test_a_changed_child_cannot_be_wrapped() -> None:
-    """Claims of the circuit, by name: an element of every section of the shrink's proof is changed."""
-    child, rng = shrunk(), random.Random(3)  # noqa: S311
+    """Claims of the circuit, by name: an element of every section of the day's proof is changed."""
+    child, rng = day_proof(), random.Random(3)  # noqa: S311
     statement = child.run.digest(BACKEND)
     publics = recursive_publics(WRAP_KIND, statement, PAYEE, BACKEND)
     start = 0
-    for section in proof_sections(verifying_key(SHRINK_KIND, BACKEND)):
+    for section in proof_sections(child_key()):
         size = section.num_bytes // 4
         body = body_of(child.data).copy()
         body[start + rng.randrange(size)] ^= 1
@@ -193,7 +173,7 @@ def test_the_command_line_verifies_and_explains_the_proof_of_a_day(tmp_path: Pat
     assert verified.returncode == 0
     report = json.loads(verified.stdout)
     statement = np.array(wrapped().run.digest(BACKEND), dtype="<u4").tobytes().hex()
-    assert (report["accepted"], report["proven_bits"], report["bytes"]) == (True, 100, 85_694)
+    assert (report["accepted"], report["proven_bits"], report["bytes"]) == (True, 100, WRAP_BYTES)
     assert (report["shown"]["level"], report["shown"]["kind"]) == ("day", "wrap")
     assert report["shown"]["statement"] == statement
     broken = tmp_path / "broken.proof"

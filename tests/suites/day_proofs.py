@@ -9,7 +9,7 @@ from proving.backends.cpu import CpuBackend
 from proving.ledger.layout import make_layout
 from proving.recursion.global_proofs import EpochChildren, GlobalProof, prove_day, prove_epoch
 from proving.recursion.span_proofs import prove_lift
-from proving.recursion.wrap_proofs import prove_shrink, prove_wrap
+from proving.recursion.wrap_proofs import prove_wrap
 from proving.segment_proofs import prove_segment
 
 BACKEND = CpuBackend(threads=2)
@@ -37,10 +37,5 @@ def day_proof() -> GlobalProof:
 
 
 @cache
-def shrunk() -> GlobalProof:
-    return prove_shrink(day_proof(), BACKEND, payee=PAYEE)
-
-
-@cache
 def wrapped() -> GlobalProof:
-    return prove_wrap(shrunk(), BACKEND, payee=PAYEE)
+    return prove_wrap(day_proof(), BACKEND, payee=PAYEE)
