@@ -15,6 +15,7 @@ from operators.beacon_runs import RunRules, RunTip
 from operators.consensus_chain import FinalTip, genesis_tip
 from operators.event_log import EventLog, StoredRecord
 from operators.final_headers import FinalHeaders
+from operators.pyramid_planner import PyramidClock
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.validator import identity_of
 from proving.backends.port import Hasher
@@ -123,13 +124,21 @@ def genesis_boundaries(place: BeaconPlace) -> list[Boundary]:
     return [genesis_ledger(one, place.hasher, genesis.issuer_key).boundary() for one in parameters]
 
 
+def pyramid_clock(place: BeaconPlace) -> PyramidClock:
+    """Returns how many windows, epochs and hours the levels of the pyramid have on this chain."""
+    clock = place.configuration.clock
+    return PyramidClock(
+        place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
+    )
+
+
 def run_rules(place: BeaconPlace) -> RunRules:
     """Returns what a day of this chain must be."""
-    genesis, clock = place.genesis, place.configuration.clock
+    genesis = place.genesis
     return RunRules(
         genesis.chain,
         genesis.shards,
-        genesis.windows_per_epoch * clock.shard_epochs_per_hour * clock.epochs_per_day,
+        pyramid_clock(place).windows_per_day,
         validators_word(genesis.validator_keys),
         place.hasher,
     )

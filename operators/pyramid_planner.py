@@ -34,6 +34,11 @@ class PyramidClock:
     epochs_per_hour: int
     hours_per_day: int
 
+    @property
+    def windows_per_day(self) -> int:
+        """Windows of a day."""
+        return self.windows_per_epoch * self.epochs_per_hour * self.hours_per_day
+
 
 @dataclass(frozen=True, slots=True)
 class Links:

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from operators.beacon_start import BeaconPlace, genesis_boundaries
+from operators.beacon_start import BeaconPlace, genesis_boundaries, pyramid_clock
 from operators.consensus_chain import genesis_tip
+from operators.day_files import day_path
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.final_headers import FinalHeaders
 from operators.final_history import CertifiedChain, blocks_in
-from operators.proof_files import proof_path, write_proof
+from operators.proof_files import proof_path, write_once, write_proof
 from operators.prover_role import record_of
-from operators.pyramid_planner import PyramidClock, PyramidPlanner, links_of_row
+from operators.pyramid_planner import PyramidPlanner, links_of_row
 from operators.pyramid_tree import Node, Segment, work_of
 from operators.record_input import input_of
 from operators.validator import identity_of
@@ -174,8 +175,13 @@ class PyramidRole:
         """Enters the nodes of a tree that have no proof on file."""
         for node in tree.nodes():
             place = (node.level.value, said_digest(node.said, self.hasher))
-            if place not in self.waiting and self._proof_of(node) is None:
+            if place in self.waiting:
+                continue
+            proof = self._proof_of(node)
+            if proof is None:
                 self.waiting[place] = node
+            else:
+                self._publish(node, proof)
 
     def _keep(self, row: Mapping[str, Any]) -> bool:
         """Puts a proof of a waiting node on file; says whether the row holds one."""
@@ -196,8 +202,15 @@ class PyramidRole:
             LOGGER.warning("a proof of level %s does not hold: %s", node.level, error)
             return False
         write_proof(self.data, node.level, digest, proof)
+        self._publish(node, proof)
         del self.waiting[place]
         return True
+
+    def _publish(self, node: Node, proof: bytes) -> None:
+        """Puts a day's last proof where light clients look for it, beside its certificate."""
+        if node.level is ProofLevel.DAY:
+            day = node.said.first_window // self.planner.clock.windows_per_day
+            write_once(day_path(self.data, day, "proof"), proof)
 
     def _planned(self, now_millis: int) -> Iterator[Mapping[str, Any]]:
         """Yields the rows that plan the nodes whose children are proven, each once per start."""
@@ -267,12 +280,9 @@ def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
 
 def open_planner(place: BeaconPlace) -> PyramidPlanner:
     """Returns the planner of a chain before its first window."""
-    clock = place.configuration.clock
     return PyramidPlanner.start(
         place.genesis.chain,
-        PyramidClock(
-            place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
-        ),
+        pyramid_clock(place),
         genesis_boundaries(place),
         validators=validators_word(place.genesis.validator_keys),
         hasher=place.hasher,

@@ -10,11 +10,13 @@ import pytest
 from operators.application import BlockContent, CheckState
 from operators.beacon import BeaconApplication
 from operators.beacon_start import BeaconPlace, BeaconState, open_beacon
+from operators.day_files import checkpoint_path
 from operators.event_log import Append
 from operators.final_history import beacon_blocks
 from operators.prover_role import record_of
 from operators.topic_view import TopicView
 from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.light.checkpoint import decode_checkpoint
 from schemas.beacon_payload import (
     MAX_WINDOWS,
     ProofReference,
@@ -27,6 +29,7 @@ from schemas.config import Configuration
 from schemas.errors import InvariantError, WireError
 from schemas.tables import PROOFS
 from schemas.units import ZERO_WORD
+from schemas.validators import validators_word
 from tests.suites.mini_chain import MiniChain
 from tests.suites.segments_again import (
     Proven,
@@ -265,6 +268,17 @@ def test_a_restart_from_the_snapshot_stands_where_it_stood(
     assert restored.application.final.runs.ends[0], "windows were accepted"
     assert restored.application.final.root == observer.state.application.final.root
     assert restored.tip == observer.node.core.tip
+
+
+def test_the_observer_wrote_where_the_first_day_begins(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    start = decode_checkpoint(checkpoint_path(proven_day.data).read_bytes())
+    rules = _open(proven_day, tmp_path).application.rules
+    assert (start.chain, start.shards, start.end_window) == (rules.chain, rules.shards, 0)
+    assert start.validators == validators_word(proven_day.genesis.validator_keys)
+    assert start.state == _open(proven_day, tmp_path).application.final.runs.state
+    assert rules.windows_per_day == 2 * 2 * 2
 
 
 def test_the_observer_wrote_every_beacon_block_with_its_certificate(proven_day: MiniChain) -> None:
