@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from operators.day_files import day_path
 from operators.event_log import EventLog, open_log
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
@@ -126,6 +128,7 @@ class Day:
                 report,
                 is_stopped,
                 timer,
+                settings.data,
                 days,
                 windows_per_day,
             )
@@ -184,6 +187,7 @@ class _Run:
     report: Progress
     is_stopped: Stopped
     timer: PhaseTimer
+    data: Path
     days: int
     windows_per_day: int
     read: dict[str, int] = field(default_factory=dict)
@@ -215,10 +219,7 @@ class _Run:
             if self.days:
                 with self.timer.phase("pyramid"):
                     self.report.phase("recursive proofs, up to the day's", None)
-                    self._follow(
-                        lambda: self.chain.proven_days(self.windows_per_day) >= self.days,
-                        lambda: len(self.chain.kept),
-                    )
+                    self._follow(self._days_are_final, lambda: len(self.chain.kept))
             restarts = self.supervisor.restarts
         finally:
             self.supervisor.stop()
@@ -232,6 +233,16 @@ class _Run:
             restarts,
             self.is_stopped(),
             dict(self.timer.seconds),
+        )
+
+    def _days_are_final(self) -> bool:
+        """Whether every day has its proof and its certificate on file."""
+        if self.chain.proven_days(self.windows_per_day) < self.days:
+            return False
+        return all(
+            day_path(self.data, day, what).exists()
+            for day in range(self.days)
+            for what in ("proof", "certificate")
         )
 
     def _wait_until_ready(self) -> None:

@@ -5,6 +5,7 @@ What is not built yet is null with the reason beside it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import proving
 from operators.audit_views import named_queries, query_epochs
+from operators.day_files import checkpoint_path, day_path
 from operators.event_log import open_log
 from operators.export_files import epoch_folder, exported_epochs, read_manifest
 from operators.proof_files import proof_files
@@ -30,8 +33,6 @@ from schemas.topics import PROOFS as PROOFS_TOPIC
 from schemas.topics import shard_topic
 
 VERIFY_TIMEOUT_SECONDS = 600.0
-
-WHY_NOT_FINAL = "no certificate of the beacon stands under a day's proof yet"
 
 
 def verify_in_fresh_process(files: list[Path], minimum_bits: int) -> Mapping[str, Any]:
@@ -69,29 +70,88 @@ def count_admitted(settings: Settings, places: Collection[tuple[int, int]]) -> i
         )
 
 
-def transaction_counts(settings: Settings, outcome: DayOutcome) -> dict[str, Any]:
-    """Returns the counts of the traffic; rejected ones by reason."""
+def transaction_counts(
+    settings: Settings, outcome: DayOutcome, *, days_are_final: bool
+) -> dict[str, Any]:
+    """Returns the counts of the traffic; rejected ones by reason, and what is not beacon_final likewise.
+
+    Args:
+        settings: Of the demo.
+        outcome: What it came to.
+        days_are_final: Whether a light client accepts every day of the demo.
+    """
     verdicts = outcome.verdicts
     rejected = {name: n for name, n in verdicts.observed.items() if name != ADMITTED}
     final = verdicts.observed.get(ADMITTED, 0)
     submitted = sum(verdicts.expected.values())
-    window_proven = (
-        sum(outcome.chain.window_transactions.values()) if outcome.chain.is_proven else 0
-    )
+    proven = sum(outcome.chain.window_transactions.values()) if outcome.chain.is_proven else 0
+    in_days = proven if days_are_final else 0
     return {
         "submitted": submitted,
         "admitted": count_admitted(settings, outcome.places),
         "rejected": sum(rejected.values()),
         "bft_final": final,
-        "window_proven": window_proven,
-        "proven": None,
-        "beacon_final": None,
-        "not_beacon_final": {WHY_NOT_FINAL: final},
+        "proven": proven,
+        "beacon_final": in_days,
+        "not_beacon_final": _not_beacon_final(settings, final - in_days, days_are_final),
         "rejected_by_reason": dict(sorted(rejected.items())),
         "differs_from_expected": {
             name: {"expected": pair[0], "observed": pair[1]}
             for name, pair in verdicts.differences.items()
         },
+    }
+
+
+def _not_beacon_final(settings: Settings, count: int, days_are_final: bool) -> dict[str, int]:
+    """Returns how many transactions are not beacon_final, by the reason why."""
+    if not count:
+        return {}
+    if not settings.configuration.proving.pyramid:
+        return {"recursive proofs are switched off: proving.pyramid": count}
+    if days_are_final:
+        return {"their blocks lie after the demo's last day": count}
+    return {"a day was refused by the light client": count}
+
+
+def light_verdict(data: Path, day: int) -> dict[str, Any]:
+    """Verifies a day as a light client does: in a process of its own with nothing but the standard library.
+
+    Returns:
+        Its JSON with `exit_code`; `error` if it did not accept.
+    """
+    previous = checkpoint_path(data) if day == 0 else day_path(data, day - 1, "certificate")
+    client = Path(proving.__file__).parent / "light"
+    arguments = [str(day_path(data, day, "proof")), "--previous", str(previous), "--json"]
+    finished = subprocess.run(  # noqa: S603 - our own interpreter and program
+        [sys.executable, "-I", "-S", str(client), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=VERIFY_TIMEOUT_SECONDS,
+        check=False,
+    )
+    lines = finished.stdout.decode("utf-8", "replace").strip().splitlines()
+    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    error = finished.stderr.decode("utf-8", "replace").strip()
+    return {"accepted": False, "error": error, **found, "exit_code": finished.returncode}
+
+
+def beacon_report(
+    data: Path, day: int, verdict: Mapping[str, Any], verified: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns what the demo says of the last day's proof: the light client's verdict and the calculator's bits."""
+    path = day_path(data, day, "proof")
+    proof = path.read_bytes()
+    digest = hashlib.sha256(proof).hexdigest()
+    bits = [one["proven_bits"] for one in verified["proofs"] if one["sha256"] == digest]
+    return {
+        "path": path,
+        "bytes": len(proof),
+        "proven_bits": bits[0] if bits else None,
+        "verify_ms": verdict.get("proof_ms"),
+        "certificate_ms": verdict.get("certificate_ms"),
+        "sha256": digest,
+        "accepted": verdict["accepted"],
+        "error": verdict["error"],
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
 from proving.arithmetic.ntt import geometric, root_of_unity
+from proving.arithmetic.residues import differences, sums
 from proving.backends.port import Backend, FieldArray
 from proving.commitments.domains import coset_points
 from proving.stark.challenge_field import Extension, Residues, lifted, rejoin, stack
@@ -79,7 +80,7 @@ def batch_openings(
     combined = _combine(backend, [_next_coefficients(key, committed)], next_weights)
     successor = point * root_of_unity(key.log_height)
     second = batch.divide(combined, next_weights, following, successor)
-    return ((codeword.astype(np.uint64) + second) % np.uint64(P)).astype(np.uint32)
+    return sums(np.asarray(codeword), np.asarray(second))
 
 
 class _Batch:
@@ -130,8 +131,8 @@ def _combine(backend: Backend, matrices: list[FieldArray], weights: list[Extensi
 
 
 def _minus(columns: FieldArray, value: Extension) -> FieldArray:
-    offsets = np.array(value.coordinates, dtype=np.uint64)[:, None]
-    return ((columns.astype(np.uint64) + np.uint64(P) - offsets) % np.uint64(P)).astype(np.uint32)
+    offsets = np.array(value.coordinates, dtype=np.uint32)[:, None]
+    return differences(np.asarray(columns), offsets)
 
 
 def _power_columns(point: Extension, count: int) -> FieldArray:

@@ -22,6 +22,18 @@ def reduced(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return quotients
 
 
+def sums(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Adds canonical residues without wider numbers: the wrong one of two candidates wraps and is the greater."""
+    total = a + b
+    return np.minimum(total, total - np.uint32(P), out=total)
+
+
+def differences(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Subtracts canonical residues, likewise."""
+    difference = a - b
+    return np.minimum(difference, difference + np.uint32(P), out=difference)
+
+
 def invert_residues(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Inverts (n,) residues, all with one inversion: products of halves up, quotients down.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, PERMUTATION_WIDTH, WORD, P
 from proving.arithmetic.program import Program
-from proving.arithmetic.residues import reduced
+from proving.arithmetic.residues import sums
 from proving.arithmetic.sha256 import Bytes
 from proving.backends.inversion import inverse_program
 from proving.backends.lowering import (
@@ -131,9 +131,9 @@ class CpuBackend(ReferenceBackend):
         """See `Backend`."""
         pairs = digests.reshape(-1, PERMUTATION_WIDTH)
         columns = self._padded(pairs.T)
+        left = columns[:WORD].copy()
         self._permute_in_place(columns)
-        permuted = columns[:WORD, : len(pairs)].T.astype(np.uint64)
-        return reduced(permuted + pairs[:, :WORD]).astype(np.uint32)
+        return np.ascontiguousarray(sums(columns[:WORD], left)[:, : len(pairs)].T)
 
     def sha256_rows(self, columns: FieldArray, prefix: Sequence[int]) -> Bytes:
         """See `Backend`."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from proving.arithmetic.modulus import TWO_ADICITY, P
 from proving.arithmetic.ntt import geometric, root_of_unity, transform
-from proving.arithmetic.residues import invert_residues, reduced
+from proving.arithmetic.residues import differences, invert_residues, reduced, sums
 from schemas.errors import ParameterError
 from tests.suites.backend_laws import EDGES, field_array
 
@@ -79,3 +79,11 @@ def test_reduction_is_exact_for_every_64_bit_value() -> None:
     top = 2**64 // P * P
     values = [0, 1, P - 1, P, P + 1, 2**32 - 1, 2**63, top - 1, top, top + 1, 2**64 - 1]
     assert reduced(np.array(values, dtype=np.uint64)).tolist() == [value % P for value in values]
+
+
+def test_sums_and_differences_of_residues_are_exact_at_the_ends_of_the_range() -> None:
+    ends = np.array([0, 1, 2, P // 2, P // 2 + 1, P - 2, P - 1], dtype=np.uint32)
+    a, b = (grid.reshape(-1) for grid in np.meshgrid(ends, ends))
+    pairs = list(zip(a.tolist(), b.tolist(), strict=True))
+    assert sums(a, b).tolist() == [(x + y) % P for x, y in pairs]
+    assert differences(a, b).tolist() == [(x - y) % P for x, y in pairs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines import day_report
@@ -34,23 +35,33 @@ def run_demo(call: Call) -> Document:
         minimum = settings.configuration.proving.minimum_proven_bits
         verified = day_report.verify_in_fresh_process(files, minimum)
     call.report.advance(int(verified["accepted"]))
-    fields = _fields(settings, outcome, verified)
+    days = range(settings.configuration.demo.days if settings.configuration.proving.pyramid else 0)
+    with timer.phase("light client"):
+        light = [day_report.light_verdict(settings.data, day) for day in days]
+    fields = _fields(settings, outcome, verified, light)
     fields["phase_seconds"] = timer.seconds
     problems = _problems(fields, verified, outcome, len(files))
     fields["problems"] = problems
     return Document(_text(fields), fields, exit_code=1 if problems else 0)
 
 
-def _fields(settings: Settings, outcome: DayOutcome, verified: Any) -> dict[str, Any]:
+def _fields(
+    settings: Settings, outcome: DayOutcome, verified: Any, light: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     genesis = load_genesis(genesis_path(settings.data))
     chain = outcome.chain
+    last = len(light) - 1
     return {
-        "transactions": day_report.transaction_counts(settings, outcome),
+        "transactions": day_report.transaction_counts(
+            settings, outcome, days_are_final=bool(light) and all(one["accepted"] for one in light)
+        ),
         "latency_ms": day_report.latencies(settings, outcome),
         "blocks": {"height": chain.height, "validators": len(genesis.validators)},
         "windows": {"closed": len(chain.window_segments), "segments": chain.segments},
         "proofs": day_report.proof_levels(settings, verified),
-        "beacon": None,
+        "beacon": day_report.beacon_report(settings.data, last, light[last], verified)
+        if light
+        else None,
         "supply": day_report.supply(settings.data),
         "final_root": chain.state_root.hex(),
         "epochs": day_report.epochs(settings.data),
@@ -83,9 +94,29 @@ def _problems(
             f"{verified['accepted']} of {num_files} proofs hold in a fresh process, {segments} of "
             f"{outcome.chain.segments} segments"
         )
+    listed = counts["beacon_final"] + sum(counts["not_beacon_final"].values())
+    if listed != counts["bft_final"]:
+        found.append(
+            f"{counts['bft_final'] - listed} final transactions are in no day and listed nowhere"
+        )
+    if fields["beacon"] is not None and not fields["beacon"]["accepted"]:
+        found.append(f"the light client refuses the day: {fields['beacon']['error']}")
     if fields["supply"] is None or not fields["supply"]["holds"]:
         found.append("the supply does not hold")
     return found
+
+
+def _day_lines(fields: dict[str, Any]) -> list[str]:
+    counts, beacon = fields["transactions"], fields["beacon"]
+    lines = [f"in a day       {counts['beacon_final']} transactions are beacon_final"]
+    lines += [f"               {n} are not: {why}" for why, n in counts["not_beacon_final"].items()]
+    if beacon is not None:
+        lines.append(
+            f"light client   {beacon['bytes']} bytes, {beacon['proven_bits']} proven bits, proof "
+            f"{beacon['verify_ms']} ms and certificate {beacon['certificate_ms']} ms with the standard library alone"
+        )
+        lines.append(f"               {beacon['path']}")
+    return lines
 
 
 def _text(fields: dict[str, Any]) -> str:
@@ -113,7 +144,7 @@ def _text(fields: dict[str, Any]) -> str:
         f"supply         {supply.get('issued')} units issued, holds: {supply.get('holds')}",
         f"final root     {fields['final_root']}",
         f"epochs         {len(fields['epochs'])} exported to {fields['data']}/epochs",
-        f"not built yet  {day_report.WHY_NOT_FINAL}",
+        *_day_lines(fields),
         *(f"PROBLEM        {problem}" for problem in fields["problems"]),
         "next           ecliptica epoch check; ecliptica epoch query --named latency",
     ]
