@@ -121,6 +121,10 @@ def differences(peace: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
     ]
 
 
+WITHOUT_PYRAMID = {"ECLIPTICA_PROVING_PYRAMID": "false"}
+"""The demos end with their segments' proofs: minutes of recursive proofs would leave time for few kills."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Player:
     """Plays demos of one seed, killing on the way."""
@@ -166,6 +170,7 @@ def _start(data: Path, seed: int, output: Path) -> subprocess.Popen[bytes]:
             stdout=out,
             stderr=log,
             start_new_session=True,
+            env=os.environ | WITHOUT_PYRAMID,
         )
 
 

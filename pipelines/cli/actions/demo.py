@@ -28,7 +28,7 @@ def run_demo(call: Call) -> Document:
         return Document(note, {"stopped": True, "data": settings.data}, exit_code=1)
     timer = PhaseTimer(dict(outcome.phase_seconds))
     with timer.phase("export"):
-        export_epochs_action(call, epoch=None, out=None, shard=None)
+        export_epochs_action(call, epoch=_last_epoch(settings), out=None, shard=None)
     files = day_report.all_proof_files(settings.data)
     call.report.phase("proofs verified in a fresh process", len(files))
     with timer.phase("verify"):
@@ -43,6 +43,15 @@ def run_demo(call: Call) -> Document:
     problems = _problems(fields, verified, outcome, len(files))
     fields["problems"] = problems
     return Document(_text(fields), fields, exit_code=1 if problems else 0)
+
+
+def _last_epoch(settings: Settings) -> int | None:
+    """Returns the last epoch of the demo's days; the chain goes on while they are proven. None without days."""
+    if not settings.configuration.proving.pyramid:
+        return None
+    clock = settings.configuration.clock
+    per_day = clock.shard_epochs_per_hour * clock.epochs_per_day
+    return settings.configuration.demo.days * per_day - 1
 
 
 def _fields(
