@@ -97,6 +97,10 @@ class BeaconApplication:
             return False
         return any(self._next_window(branch.tips[shard], shard, 1) for shard in branch.tips)
 
+    def slot_of(self, parent_hash: bytes, slot: int) -> int:
+        """See `Application`: the beacon's blocks wait for nothing."""
+        return slot
+
     def build(
         self, parent_hash: bytes, height: int, slot: int, *, required: bool
     ) -> BlockContent | None:

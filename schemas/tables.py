@@ -148,10 +148,11 @@ WINDOWS = Table(
             _required("pre_state_root", pa.binary(32)),
             _required("post_state_root", pa.binary(32)),
             _required("closed_millis", pa.int64()),
+            _optional("received", pa.int32()),
         ]
     ),
 )
-"""`windows.<shard>`: closed windows; heights are half-open."""
+"""`windows.<shard>`: closed windows; heights are half-open, `received` counts what came from other shards."""
 
 JOBS = Table(
     "jobs",
