@@ -67,6 +67,7 @@ def judge_deliveries(
     ledger: Ledger,
     open_peers: frozenset[int],
     received: Sequence[LinkEntry],
+    *,
     epochs: tuple[int, int],
     is_full: bool,
 ) -> Delivery:

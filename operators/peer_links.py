@@ -147,15 +147,15 @@ class PeerLink:
 
 
 def peer_link(
-    peer: int,
+    committee: Committee,
+    verifier: Verifier,
     shard: int,
     hasher: Hasher,
     epoch_of: Callable[[int], int],
-    committee: Committee,
-    verifier: Verifier,
 ) -> PeerLink:
-    """Returns the link from a peer as of the genesis; `committee` is the peer's."""
-    return PeerLink(peer, shard, hasher, epoch_of, FinalHeaders(committee, verifier))
+    """Returns the link to a shard from a peer, as of the genesis; the committee is the peer's."""
+    headers = FinalHeaders(committee, verifier)
+    return PeerLink(committee.shard, shard, hasher, epoch_of, headers)
 
 
 PeerLinks = Mapping[int, PeerLink]

@@ -126,9 +126,7 @@ class ShardApplication:
             self.links, parent.ledger, parent.open_peers, self._epoch(slot), self._limit
         )
         room = self._limit - len(received)
-        chosen = list(
-            self.mempool.includable(parent.ledger, self._places(parent_hash), slot, room)
-        )
+        chosen = list(self.mempool.includable(parent.ledger, self._places(parent_hash), slot, room))
         inbound = self._inbound(received)
         while True:
             bodies = [candidate.transaction for candidate in chosen]
@@ -161,7 +159,7 @@ class ShardApplication:
             len(received) + len(rows),
         )
         taken = (tuple(received), verdict.open_peers)
-        branch = self._after(parent, parent_hash, ledger, slot, rows, taken)
+        branch = self._after((parent, parent_hash), ledger, slot, rows, taken)
         self._built = {(parent_hash, slot, content.payload): (branch, effects)}
         return content
 
@@ -289,7 +287,7 @@ class ShardApplication:
         if self._forged(ledger, stored, bodies):
             return Check(CheckState.INVALID, str(RejectionReason.BAD_SIGNATURE))
         taken = (content.received, verdict.open_peers)
-        branch = self._after(parent, parent_hash, ledger, slot, tuple(stored), taken)
+        branch = self._after((parent, parent_hash), ledger, slot, tuple(stored), taken)
         return branch, effects
 
     @property
@@ -312,7 +310,7 @@ class ShardApplication:
             parent.ledger,
             parent.open_peers,
             received,
-            (self._epoch(parent.ledger.slot), self._epoch(slot)),
+            epochs=(self._epoch(parent.ledger.slot), self._epoch(slot)),
             is_full=is_alone and len(received) == self._limit,
         )
 
@@ -369,16 +367,16 @@ class ShardApplication:
 
     def _after(
         self,
-        parent: Branch,
-        parent_hash: bytes,
+        parent: tuple[Branch, bytes],
         ledger: Ledger,
         slot: int,
         rows: tuple[StoredTransaction, ...],
-        content: tuple[tuple[LinkEntry, ...], frozenset[int]],
+        taken: tuple[tuple[LinkEntry, ...], frozenset[int]],
     ) -> Branch:
-        received, open_peers = content
+        """Returns the branch of a block; `taken` is what it received and whose words are open after it."""
+        (before, parent_hash), (received, open_peers) = parent, taken
         is_user = bool(rows or received)
-        window = self.genesis.window_of(slot) if is_user else parent.last_user_window
+        window = self.genesis.window_of(slot) if is_user else before.last_user_window
         return Branch(ledger, parent_hash, rows, window, received, open_peers)
 
     def _branch(self, block_hash: bytes) -> Branch | None:

@@ -187,12 +187,11 @@ def _links(place: ShardPlace) -> PeerLinks:
     verifier = CommitteeVerifier(validators)
     return {
         peer: peer_link(
-            peer,
+            Committee(genesis.chain, peer, FIRST_EPOCH, validators),
+            verifier,
             place.shard,
             place.hasher,
             lambda slot: genesis.epoch_of(genesis.window_of(slot)),
-            Committee(genesis.chain, peer, FIRST_EPOCH, validators),
-            verifier,
         )
         for peer in range(genesis.shards)
         if peer != place.shard
