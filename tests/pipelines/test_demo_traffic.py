@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +28,10 @@ from tests.pipelines.corpus_judge import Judge
 from tests.pipelines.test_traffic_import import Notes
 from tests.pipelines.test_traffic_replay import ManualClock
 from tests.suites.poison import poison
+
+
+def _wait(sending: Sequence[Future[Any]]) -> None:
+    wait(sending)
 
 
 def _genesis(seed: int) -> Genesis:
@@ -88,7 +95,7 @@ def test_what_others_send_beside_a_demo_is_not_counted_as_its_own(tmp_path: Path
         view.append("tx.0", *encode(TRANSACTIONS, TRANSACTIONS.batch(foreign)))
         before = view.end("tx.0")
         sender = TrafficSender(url, ManualClock(), Notes(), lambda: False)
-        sender.send([traffic], lambda sending: [one.result() for one in sending] and None)
+        sender.send([traffic], _wait)
         after = view.end("tx.0")
         poison(log, 2)
         view.append("tx.0", *encode(TRANSACTIONS, TRANSACTIONS.batch(foreign)))
