@@ -60,6 +60,10 @@ class Application(Protocol):
         """Says whether a block above `parent_hash` proposed in `slot` would have a purpose."""
         ...
 
+    def slot_of(self, parent_hash: bytes, slot: int) -> int:
+        """Returns the slot of a block above `parent_hash` proposed in `slot`: that one or an earlier."""
+        ...
+
     def build(
         self, parent_hash: bytes, height: int, slot: int, *, required: bool
     ) -> BlockContent | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from operators.audit_blocks import BlockAuditor
 from operators.audit_evidence import check_proofs, check_receipts, check_rejections, check_votes
 from operators.audit_findings import EpochTables, Finding
+from operators.audit_links import SentWords, check_deliveries
 from operators.export import GENESIS
 from operators.export_files import (
     MANIFEST,
@@ -94,8 +95,9 @@ def audit_export(
             f"{root / 'epochs'} holds no epochs", "write them with `ecliptica epoch export`"
         )
     done = []
+    sent = SentWords(root)
     for number in shards:
-        for audited in _audit_shard(root, genesis, number, fee, hasher):
+        for audited in _audit_shard(sent, genesis, number, fee, hasher):
             done.append(audited)
             if on_epoch is not None:
                 on_epoch(audited)
@@ -103,8 +105,9 @@ def audit_export(
 
 
 def _audit_shard(
-    root: Path, genesis: Genesis, shard: int, fee: int, hasher: Hasher
+    sent: SentWords, genesis: Genesis, shard: int, fee: int, hasher: Hasher
 ) -> Iterator[EpochAudit]:
+    root = sent.root
     parameters = LedgerParameters(genesis.chain, shard, fee, genesis.shards)
     ledger = genesis_ledger(parameters, hasher, genesis.issuer_key)
     blocks = BlockAuditor(genesis, identity_of(genesis, shard, None, None), ledger)
@@ -124,6 +127,7 @@ def _audit_shard(
             previous = sha256_of(folder / MANIFEST)
             tables = EpochTables(folder)
             findings += blocks.check(tables, manifest)
+            findings += check_deliveries(blocks.links, shard, epoch, sent)
             proven = check_proofs(
                 tables, root, proven_at, blocks, hasher=hasher, minimum_bits=MINIMUM_PROVEN_BITS
             )

@@ -8,12 +8,18 @@ from itertools import groupby
 from typing import Any
 
 from operators.audit_findings import EpochTables, Finding
-from operators.block_payload import decode_payload
+from operators.block_payload import Payload, decode_payload, sent_entries
 from operators.consensus_messages import decode_certificate
 from operators.consensus_node import NodeIdentity
 from operators.consensus_votes import CertificateRejected, check_certificate
 from operators.export_files import Manifest
-from operators.export_rows import registration_row, supply_row, transaction_columns
+from operators.export_rows import (
+    LinkCounts,
+    link_rows,
+    registration_row,
+    supply_row,
+    transaction_columns,
+)
 from proving.ledger.state import BlockEffects, Ledger
 from proving.signatures import verify_many
 from schemas.block import Block, Certificate, Phase, genesis_hash, header_from_bytes
@@ -21,6 +27,7 @@ from schemas.block import BlockHeader as Header
 from schemas.errors import ParameterError, WireError
 from schemas.exports import (
     CERTIFICATES_EXPORT,
+    LINKS_EXPORT,
     REGISTRATIONS_EXPORT,
     SUPPLY_EXPORT,
     TRANSACTIONS_EXPORT,
@@ -47,6 +54,8 @@ class BlockAuditor:
         digests: Transactions of that epoch: digest to height.
         num_transactions: How many were executed in it.
         num_certificates: How many certificates were checked in it.
+        links: Rows of `links` of that epoch as recomputed.
+        link_counts: Words that went over links so far.
         open_certificates: Blocks that certificates name and no epoch has held yet, with the height of the
             block that needs it.
     """
@@ -61,6 +70,8 @@ class BlockAuditor:
     digests: dict[bytes, int] = field(default_factory=dict)
     num_transactions: int = 0
     num_certificates: int = 0
+    links: list[Row] = field(default_factory=list)
+    link_counts: LinkCounts = field(default_factory=dict)
     open_certificates: dict[bytes, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,7 +90,7 @@ class BlockAuditor:
         Raises:
             ParameterError: A table cannot be read.
         """
-        self.headers, self.window_rows, self.digests = [], {}, {}
+        self.headers, self.window_rows, self.digests, self.links = [], {}, {}, []
         self.num_transactions = self.num_certificates = 0
         blocks = []
         for row in tables.rows(BLOCKS):
@@ -99,6 +110,8 @@ class BlockAuditor:
             yield Finding("transactions", f"height {height}", "no block of this epoch holds them")
         if accounts != tables.rows(REGISTRATIONS_EXPORT):
             yield Finding("registrations", tables.folder.name, "are not the accounts opened")
+        if self.links != tables.rows(LINKS_EXPORT):
+            yield Finding("links", tables.folder.name, "are not what the blocks take and send")
         yield from self._check_ends(tables, manifest)
 
     def _check_certificates(
@@ -154,29 +167,35 @@ class BlockAuditor:
         self.height, self.tip = header.height, block.hash
         self.headers.append(header)
         try:
-            references = [reference.digest for reference in decode_payload(block.payload)]
+            content = decode_payload(block.payload)
             bodies = [decode_body(stored["body"]) for stored in rows]
             window = self.genesis.window_of(header.slot)
             before = self.ledger.state_root()
-            effects = self.ledger.execute_block(bodies, header.height, header.slot, window)
+            inbound = content.inbound(header.chain, header.shard)
+            effects = self.ledger.execute_block(
+                [*inbound, *bodies], header.height, header.slot, window
+            )
         except (WireError, ParameterError) as error:
             yield Finding("transactions", where, str(error))
             return
-        yield from self._check_execution(header, effects, where)
-        if references != [stored["digest"] for stored in rows]:
+        self.links += link_rows(content, header.height, window, self.link_counts)
+        yield from self._check_execution(header, content, effects, where)
+        if [one.digest for one in content.references] != [stored["digest"] for stored in rows]:
             yield Finding("transactions", where, "are not those that the block refers to")
-        yield from self._check_transactions(header, rows, bodies, effects)
+        yield from self._check_transactions(header, rows, bodies, effects, len(inbound))
         new = iter(effects.new_accounts)
         accounts += [
             registration_row(header.height, body, next(new))
             for body in bodies
             if body.kind is TransactionKind.REGISTER and not effects.rejected
         ]
-        self._note_window(header, before, len(bodies))
+        self._note_window(header, before, len(bodies), len(inbound))
 
     def _check_execution(
-        self, header: Header, effects: BlockEffects, where: str
+        self, header: Header, content: Payload, effects: BlockEffects, where: str
     ) -> Iterator[Finding]:
+        if sent_entries(effects.sent) != content.sent:
+            yield Finding("links", where, "what it says it sends is not what executing it sends")
         if effects.rejected:
             yield Finding("transactions", where, f"one is invalid: {effects.rejected[0][1]}")
         if effects.state_root != header.post_state_root:
@@ -192,6 +211,7 @@ class BlockAuditor:
         rows: list[dict[str, Any]],
         bodies: list[Transaction],
         effects: BlockEffects,
+        num_received: int,
     ) -> Iterator[Finding]:
         records = [self.ledger.record(body.sender) for body in bodies]
         keys = [b"" if record is None else record.public_key for record in records]
@@ -204,7 +224,8 @@ class BlockAuditor:
             where = f"height {header.height} position {position}"
             if not good[position]:
                 yield Finding("signatures", where, "does not verify under the sender's key")
-            opens = body.kind is TransactionKind.REGISTER and position in effects.accepted
+            executed = position + num_received in effects.accepted
+            opens = body.kind is TransactionKind.REGISTER and executed
             recipient = next(new) if opens else body.recipient
             columns = {**transaction_columns(body, recipient), "window": window}
             columns["position"] = position
@@ -213,7 +234,7 @@ class BlockAuditor:
             self.digests[row["digest"]] = header.height
         self.num_transactions += len(rows)
 
-    def _note_window(self, header: Header, before: bytes, count: int) -> None:
+    def _note_window(self, header: Header, before: bytes, count: int, received: int) -> None:
         window = self.genesis.window_of(header.slot)
         row = self.window_rows.setdefault(
             window,
@@ -222,11 +243,13 @@ class BlockAuditor:
                 "window": window,
                 "first_height": header.height,
                 "transactions": 0,
+                "received": 0,
                 "pre_state_root": before,
             },
         )
         row["end_height"] = header.height + 1
         row["transactions"] += count
+        row["received"] += received
         row["post_state_root"] = self.ledger.state_root()
 
     def _check_ends(self, tables: EpochTables, manifest: Manifest) -> Iterator[Finding]:

@@ -83,7 +83,7 @@ def query_epochs(root: Path, sql: str) -> QueryResult:
     except duckdb.Error as error:
         raise ParameterError(
             f"the query failed: {_one_line(error)}",
-            "views: transactions, registrations, blocks, votes, certificates, windows, proofs, jobs, "
+            "views: transactions, links, registrations, blocks, votes, certificates, windows, proofs, jobs, "
             "receipts, rejected, supply, rewards, faults",
         ) from error
     finally:

@@ -110,6 +110,10 @@ class BeaconApplication:
             return True
         return self._next_run(branch.tips, branch.runs, 1) is not None
 
+    def slot_of(self, parent_hash: bytes, slot: int) -> int:
+        """See `Application`: the beacon's blocks wait for nothing."""
+        return slot
+
     def build(
         self, parent_hash: bytes, height: int, slot: int, *, required: bool
     ) -> BlockContent | None:

@@ -275,7 +275,8 @@ class ConsensusNode:
         return [BlockChecked(block.hash, verdict)]
 
     def _build(self, request: BuildProposal, now_millis: int) -> Event:
-        slot = max(request.parent_slot, self.slot_at(now_millis))
+        now = self.application.slot_of(request.parent_hash, self.slot_at(now_millis))
+        slot = max(request.parent_slot, now)
         content = self.application.build(
             request.parent_hash, request.parent_height + 1, slot, required=request.required
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from operators.block_payload import TransactionReference, decode_payload
+from operators.block_payload import LinkEntry, Payload, TransactionReference, decode_payload
 from operators.consensus_messages import decode_certificate, decode_message
 from operators.consensus_node import NodeIdentity
 from operators.final_headers import FinalHeaders
@@ -156,10 +156,15 @@ class EpochSorter:
             position = rows_of.get(record.offset, 0)
             rows_of[record.offset] = position + 1
             stored[record.offset, position] = row
+        counts: LinkCounts = {}
         for rows in epochs:
             for header, block in zip(rows.headers, rows.tables["blocks"], strict=True):
-                references = decode_payload(block["payload"])
-                self._execute(rows, header, [_stored(stored, r) for r in references], ledger)
+                content = decode_payload(block["payload"])
+                entries = [_stored(stored, one) for one in content.references]
+                self._execute(rows, header, content, entries, ledger)
+                window = self.genesis.window_of(header.slot)
+                for row in link_rows(content, header.height, window, counts):
+                    rows.add("links", row)
             for cells in ledger.pending.values():
                 cells.clear()  # nobody asks this ledger for roots
             rows.add("supply", supply_row(ledger))
@@ -168,6 +173,7 @@ class EpochSorter:
         self,
         rows: EpochRows,
         header: BlockHeader,
+        content: Payload,
         entries: list[Row],
         ledger: Ledger,
     ) -> None:
@@ -175,6 +181,11 @@ class EpochSorter:
         ledger.open_block(header.height, header.slot, window)
         bodies = [decode_body(row["body"]) for row in entries]
         ledger.prepare(bodies)
+        for inbound in content.inbound(header.chain, header.shard):
+            if isinstance(refused := ledger.execute(inbound), RejectionReason):
+                raise InvariantError(
+                    f"final block {header.height} takes what no shard can have sent: {refused}"
+                )
         for position, (body, row) in enumerate(zip(bodies, entries, strict=True)):
             effects = ledger.execute(body)
             if isinstance(effects, RejectionReason):
@@ -284,6 +295,38 @@ def _stored(stored: Mapping[tuple[int, int], Row], reference: TransactionReferen
             f"a final block refers to transaction {reference.offset}/{reference.row}, which the log lacks"
         )
     return row
+
+
+LinkCounts = dict[tuple[str, int], int]
+"""Words that went over links so far, by direction and peer."""
+
+
+def link_rows(content: Payload, height: int, window: int, counts: LinkCounts) -> list[Row]:
+    """Returns the exported form of what a block takes and sends, and counts it in `counts`."""
+    rows: list[Row] = []
+
+    def add(direction: str, entry: LinkEntry) -> None:
+        place = counts.get((direction, entry.peer), 0)
+        counts[direction, entry.peer] = place + 1
+        rows.append(
+            {
+                "direction": direction,
+                "peer": entry.peer,
+                "place": place,
+                "height": height,
+                "window": window,
+                "sender": entry.sender,
+                "recipient": entry.recipient,
+                "amount": entry.amount,
+                "nonce": entry.nonce,
+            }
+        )
+
+    for entry in content.received:
+        add("received", entry)
+    for entry in content.sent:
+        add("sent", entry)
+    return rows
 
 
 def transaction_columns(body: Transaction, recipient: int) -> Row:

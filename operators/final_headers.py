@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ class FinalHeaders:
         tip: Its block hash.
         headers: Certified headers by height.
         offsets: Offset of the record of each header.
+        on_final: Told about every certified block and its payload, in height order; then rows whose payload
+            is not the header's are passed over, too.
     """
 
     committee: Committee
@@ -38,7 +41,8 @@ class FinalHeaders:
     tip: bytes = b""
     headers: dict[int, BlockHeader] = field(default_factory=dict)
     offsets: dict[int, int] = field(default_factory=dict)
-    _run: list[tuple[BlockHeader, int]] = field(default_factory=list)
+    on_final: Callable[[BlockHeader, bytes], None] | None = None
+    _run: list[tuple[BlockHeader, int, bytes]] = field(default_factory=list)
     _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
 
     def __post_init__(self) -> None:
@@ -71,16 +75,26 @@ class FinalHeaders:
             if header.height > self.height:
                 raise WireError("blocks.height", f"{header.height} does not follow {last}")
             return
+        payload = row["payload"]
+        if self.on_final is not None and hashlib.sha256(payload).digest() != header.payload_hash:
+            raise WireError("blocks.payload", "is not the header's")
         certificate = decode_certificate(row["certificate"])
         own_hash = header.block_hash()
-        self._run.append((header, offset))
+        self._run.append((header, offset, payload))
         if certificate.ballot.block_hash != own_hash:
             return
         run, self._run = self._run, []
         if certificate.ballot.phase is not Phase.FINALIZE:
             raise WireError("blocks.certificate", "does not make the block final")
         check_certificate(certificate, self.committee, self.verifier)
-        for certified, at in run:
+        for certified, at, content in run:
             self.headers[certified.height] = certified
             self.offsets[certified.height] = at
+            if self.on_final is not None:
+                self.on_final(certified, content)
         self.height, self.tip = header.height, own_hash
+
+    @property
+    def first_open(self) -> int | None:
+        """Offset of the first record that waits for a descendant's certificate, or None."""
+        return self._run[0][1] if self._run else None

@@ -7,12 +7,20 @@ verified; keys of accounts that a block opens are known after executing it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from operators.application import BlockContent, Check, CheckState
-from operators.block_payload import TransactionReference, decode_payload, encode_payload
+from operators.block_payload import (
+    LinkEntry,
+    TransactionReference,
+    decode_payload,
+    encode_payload,
+    sent_entries,
+)
+from operators.deliveries import Delivery, choose_deliveries, due_words, judge_deliveries
 from operators.mempool import Candidate, Mempool, Place
+from operators.peer_links import PeerLink
 from operators.transaction_store import StoredTransaction
 from proving.ledger.state import BlockEffects, Ledger
 from proving.signatures import SignatureBackend, verify_many
@@ -20,6 +28,7 @@ from schemas.errors import InvariantError, ParameterError, WireError
 from schemas.genesis import Genesis
 from schemas.rejection import RejectionReason
 from schemas.transactions import SIGNATURE_CONTEXT, Transaction
+from schemas.units import BLOCK_TRANSACTIONS_LIMIT, Array
 
 VERIFIED_LIMIT = 200_000
 """Verified signatures remembered; above it the memory starts anew."""
@@ -35,13 +44,17 @@ class Branch:
         ledger: Accounts, keys and roots.
         parent: Hash of the block before.
         rows: The block's transactions in order.
-        last_user_window: Window of the last block up to here that held transactions; -1 before the first.
+        last_user_window: Window of the last block up to here that held anything; -1 before the first.
+        received: What the block took from other shards.
+        open_peers: Shards of whose words only a part was taken so far: see `deliveries.py`.
     """
 
     ledger: Ledger
     parent: bytes
     rows: tuple[StoredTransaction, ...]
     last_user_window: int
+    received: tuple[LinkEntry, ...] = ()
+    open_peers: frozenset[int] = frozenset()
 
     @property
     def places(self) -> set[Place]:
@@ -60,6 +73,7 @@ class ShardApplication:
         final_hash: Its hash.
         max_transactions: Most transactions in a block.
         signatures: Signature backend; the default one if None.
+        links: What other shards have sent, by shard.
         branches: Valid blocks above the final one, by hash.
         dropped: Admitted transactions that can never be executed, since the last look.
     """
@@ -70,6 +84,7 @@ class ShardApplication:
     final_hash: bytes
     max_transactions: int
     signatures: SignatureBackend | None = None
+    links: Mapping[int, PeerLink] = field(default_factory=dict)
     branches: dict[bytes, Branch] = field(default_factory=dict)
     dropped: list[Dropped] = field(default_factory=list)
     _verified: dict[Place, bytes] = field(default_factory=dict)
@@ -82,10 +97,23 @@ class ShardApplication:
         branch = self._branch(parent_hash)
         if branch is None:
             return False
+        slot = self.slot_of(parent_hash, slot)
         if self._wants_closing(branch, slot):
+            return True
+        epoch = self._epoch(slot)
+        if any(due_words(link, branch.ledger, epoch) for link in self.links.values()):
             return True
         found = self.mempool.includable(branch.ledger, self._places(parent_hash), slot, 1)
         return next(found, None) is not None
+
+    def slot_of(self, parent_hash: bytes, slot: int) -> int:
+        """See `Application`: an epoch is not over before what it takes of other shards is complete."""
+        branch = self._branch(parent_hash)
+        if branch is None or not branch.open_peers:
+            return slot
+        genesis = self.genesis
+        span = genesis.slots_per_window * genesis.windows_per_epoch
+        return min(slot, span * (self._epoch(branch.ledger.slot) + 1) - 1)
 
     def build(
         self, parent_hash: bytes, height: int, slot: int, *, required: bool
@@ -94,16 +122,22 @@ class ShardApplication:
         parent = self._branch(parent_hash)
         if parent is None:
             raise InvariantError("a block is asked for above one that was never found valid")
-        chosen = list(
-            self.mempool.includable(
-                parent.ledger, self._places(parent_hash), slot, self.max_transactions
-            )
+        received = choose_deliveries(
+            self.links, parent.ledger, parent.open_peers, self._epoch(slot), self._limit
         )
+        room = self._limit - len(received)
+        chosen = list(self.mempool.includable(parent.ledger, self._places(parent_hash), slot, room))
+        inbound = self._inbound(received)
         while True:
             bodies = [candidate.transaction for candidate in chosen]
             ledger = parent.ledger.branch()
-            effects = ledger.execute_block(bodies, height, slot, self.genesis.window_of(slot))
-            chosen = [chosen[position] for position in effects.accepted]
+            effects = ledger.execute_block(
+                [*inbound, *bodies], height, slot, self.genesis.window_of(slot)
+            )
+            places = [place - len(inbound) for place in effects.accepted]
+            if len([place for place in places if place < 0]) < len(inbound):
+                raise InvariantError("what another shard's final blocks have sent does not execute")
+            chosen = [chosen[place] for place in places if place >= 0]
             forged = self._forged(
                 ledger, [c.stored for c in chosen], [c.transaction for c in chosen]
             )
@@ -112,16 +146,20 @@ class ShardApplication:
             # Admission let a signature pass that this validator does not: never propose it.
             self.mempool.settle({(stored.offset, stored.row) for stored in forged})
             chosen = [candidate for candidate in chosen if candidate.stored not in forged]
-        if not chosen and not required and not self._wants_closing(parent, slot):
+        if not (chosen or received or required or self._wants_closing(parent, slot)):
             return None
+        verdict = self._judge(parent, received, slot, is_alone=not chosen)
+        if verdict.invalid or verdict.missing:
+            raise InvariantError(f"own deliveries are refused: {verdict}")
         rows = tuple(candidate.stored for candidate in chosen)
         content = BlockContent(
-            encode_payload([row.reference for row in rows]),
+            encode_payload([row.reference for row in rows], received, sent_entries(effects.sent)),
             effects.transactions_root,
             effects.state_root,
-            len(rows),
+            len(received) + len(rows),
         )
-        branch = self._after(parent, parent_hash, ledger, slot, rows)
+        taken = (tuple(received), verdict.open_peers)
+        branch = self._after((parent, parent_hash), ledger, slot, rows, taken)
         self._built = {(parent_hash, slot, content.payload): (branch, effects)}
         return content
 
@@ -139,7 +177,8 @@ class ShardApplication:
         if isinstance(executed, Check):
             return executed
         branch, effects = executed
-        expected = (effects.transactions_root, effects.state_root, len(branch.rows))
+        count = len(branch.received) + len(branch.rows)
+        expected = (effects.transactions_root, effects.state_root, count)
         found = (content.transactions_root, content.post_state_root, content.count)
         for name, want, got in zip(
             ("transactions_root", "post_state_root", "count"), expected, found, strict=True
@@ -156,7 +195,16 @@ class ShardApplication:
             raise InvariantError(f"block {block_hash.hex()} is final without having been checked")
         branch.ledger.merge()
         base = self.final.ledger
-        self.final = Branch(base, branch.parent, branch.rows, branch.last_user_window)
+        self.final = Branch(
+            base,
+            branch.parent,
+            branch.rows,
+            branch.last_user_window,
+            branch.received,
+            branch.open_peers,
+        )
+        for link in self.links.values():
+            link.forget(link.place_of(base.link(Array.INB, link.peer)) or 0)
         self.final_hash = block_hash
         self._built = {}
         self.branches = {
@@ -200,25 +248,63 @@ class ShardApplication:
         self, parent: Branch, parent_hash: bytes, height: int, slot: int, payload: bytes
     ) -> tuple[Branch, BlockEffects] | Check:
         try:
-            references = decode_payload(payload)
+            content = decode_payload(payload)
         except WireError:
             return Check(CheckState.INVALID, "malformed_payload")
-        if len(references) > self.max_transactions:
+        if len(content.received) + len(content.references) > self._limit:
             return Check(CheckState.INVALID, "too_many_transactions")
-        found = self._look_up(references)
+        verdict = self._judge(parent, content.received, slot, is_alone=not content.references)
+        if verdict.invalid:
+            return Check(CheckState.INVALID, verdict.invalid)
+        if verdict.missing:
+            return Check(CheckState.MISSING, verdict.missing)
+        found = self._look_up(content.references)
         if isinstance(found, Check):
             return found
         stored, bodies = found
         ledger = parent.ledger.branch()
         try:
-            effects = ledger.execute_block(bodies, height, slot, self.genesis.window_of(slot))
+            effects = ledger.execute_block(
+                [*self._inbound(content.received), *bodies],
+                height,
+                slot,
+                self.genesis.window_of(slot),
+            )
         except ParameterError:
             return Check(CheckState.INVALID, "wrong_place")
         if effects.rejected:
             return Check(CheckState.INVALID, str(effects.rejected[0][1]))
+        if sent_entries(effects.sent) != content.sent:
+            return Check(CheckState.INVALID, "wrong_sent")
         if self._forged(ledger, stored, bodies):
             return Check(CheckState.INVALID, str(RejectionReason.BAD_SIGNATURE))
-        return self._after(parent, parent_hash, ledger, slot, tuple(stored)), effects
+        taken = (content.received, verdict.open_peers)
+        branch = self._after((parent, parent_hash), ledger, slot, tuple(stored), taken)
+        return branch, effects
+
+    @property
+    def _limit(self) -> int:
+        """Most entries in a block."""
+        return min(self.max_transactions, BLOCK_TRANSACTIONS_LIMIT - 1)
+
+    def _epoch(self, slot: int) -> int:
+        return self.genesis.epoch_of(self.genesis.window_of(slot))
+
+    def _inbound(self, received: Iterable[LinkEntry]) -> list[Transaction]:
+        parameters = self.final.ledger.parameters
+        return [entry.inbound(parameters.chain, parameters.shard) for entry in received]
+
+    def _judge(
+        self, parent: Branch, received: Sequence[LinkEntry], slot: int, *, is_alone: bool
+    ) -> Delivery:
+        return judge_deliveries(
+            self.links,
+            parent.ledger,
+            parent.open_peers,
+            received,
+            epochs=(self._epoch(parent.ledger.slot), self._epoch(slot)),
+            is_full=is_alone and len(received) == self._limit,
+        )
 
     def _look_up(
         self, references: Sequence[TransactionReference]
@@ -273,14 +359,17 @@ class ShardApplication:
 
     def _after(
         self,
-        parent: Branch,
-        parent_hash: bytes,
+        parent: tuple[Branch, bytes],
         ledger: Ledger,
         slot: int,
         rows: tuple[StoredTransaction, ...],
+        taken: tuple[tuple[LinkEntry, ...], frozenset[int]],
     ) -> Branch:
-        window = self.genesis.window_of(slot) if rows else parent.last_user_window
-        return Branch(ledger, parent_hash, rows, window)
+        """Returns the branch of a block; `taken` is what it received and whose words are open after it."""
+        (before, parent_hash), (received, open_peers) = parent, taken
+        is_user = bool(rows or received)
+        window = self.genesis.window_of(slot) if is_user else before.last_user_window
+        return Branch(ledger, parent_hash, rows, window, received, open_peers)
 
     def _branch(self, block_hash: bytes) -> Branch | None:
         return self.final if block_hash == self.final_hash else self.branches.get(block_hash)

@@ -10,16 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from operators.consensus_chain import FinalTip, genesis_tip
+from operators.consensus_keys import CommitteeVerifier
+from operators.consensus_votes import Committee
 from operators.event_log import EventLog, StoredRecord
 from operators.mempool import Mempool
+from operators.peer_links import (
+    PeerLinks,
+    first_needed,
+    link_feeds,
+    peer_link,
+    read_links,
+)
 from operators.record_input import input_of
 from operators.shard_application import Branch, ShardApplication
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.stage import Input
 from proving.backends.port import Hasher
 from proving.ledger.rules import LedgerParameters
-from proving.ledger.state import Ledger, genesis_ledger, restore_ledger
+from proving.ledger.state import genesis_ledger, restore_ledger
 from proving.signatures import SignatureBackend
+from schemas.block import ValidatorSet
 from schemas.config import Configuration
 from schemas.errors import WireError
 from schemas.genesis import Genesis
@@ -30,7 +40,10 @@ from schemas.wire import Reader, Writer
 MESSAGE_REWIND = 4096
 """Records of each message topic that a node without a snapshot reads again."""
 
-SNAPSHOT_VERSION = 1
+FIRST_EPOCH = 0
+"""Epoch of the genesis validator set; sets do not change yet."""
+
+SNAPSHOT_VERSION = 2
 MAX_SNAPSHOT_BYTES = 2**31
 NO_WINDOW = 0xFFFFFFFF
 
@@ -98,6 +111,7 @@ class ShardState:
         application = self.application
         first, first_verdict = application.mempool.forget_settled()
         kept = dict(positions) | dict(self._older)
+        kept |= first_needed(application.links, positions)
         self._older = {name: at for name, at in positions.items() if _is_message_topic(name)}
         for name in kept:
             if name.startswith("tx."):
@@ -119,8 +133,10 @@ def open_shard(place: ShardPlace, snapshot: Path | None) -> ShardState:
         return _restore(place, kind, saved)
     ledger = genesis_ledger(place.parameters(), place.hasher, place.genesis.issuer_key)
     tip = genesis_tip(place.genesis.chain, place.shard)
-    application = _application(place, ledger, tip.hash, -1)
-    return ShardState(application, tip, {}, kind)
+    application = _application(place, tip.hash, Branch(ledger, b"", (), -1))
+    positions: dict[str, int] = {}
+    read_links(place.log, application.links, positions)
+    return ShardState(application, tip, positions, kind)
 
 
 def start_position(log: EventLog, positions: Mapping[str, int], topic: str) -> int:
@@ -131,7 +147,7 @@ def start_position(log: EventLog, positions: Mapping[str, int], topic: str) -> i
 
 
 class ShardFeeds:
-    """Turns records of `tx.<shard>` and `admitted.<shard>` into what waits."""
+    """Turns records of `tx.<shard>` and `admitted.<shard>` into what waits, other shards' blocks into links."""
 
     def __init__(self, application: ShardApplication, shard: int) -> None:
         self._application = application
@@ -139,6 +155,7 @@ class ShardFeeds:
         self.topics = {
             shard_topic("tx", shard): self._take_transactions,
             shard_topic("admitted", shard): self._take_verdicts,
+            **link_feeds(application.links),
         }
 
     def _take_transactions(self, record: StoredRecord) -> None:
@@ -152,17 +169,33 @@ class ShardFeeds:
         self._application.verify_waiting(list(mempool.candidates)[known:])
 
 
-def _application(
-    place: ShardPlace, ledger: Ledger, final_hash: bytes, last_user_window: int
-) -> ShardApplication:
+def _application(place: ShardPlace, final_hash: bytes, final: Branch) -> ShardApplication:
     return ShardApplication(
         place.genesis,
         Mempool(place.fetch),
-        Branch(ledger, b"", (), last_user_window),
+        final,
         final_hash,
         place.configuration.admission.max_transactions_per_block,
         place.signatures,
+        _links(place),
     )
+
+
+def _links(place: ShardPlace) -> PeerLinks:
+    genesis = place.genesis
+    validators = ValidatorSet(genesis.validator_keys)
+    verifier = CommitteeVerifier(validators)
+    return {
+        peer: peer_link(
+            Committee(genesis.chain, peer, FIRST_EPOCH, validators),
+            verifier,
+            place.shard,
+            place.hasher,
+            lambda slot: genesis.epoch_of(genesis.window_of(slot)),
+        )
+        for peer in range(genesis.shards)
+        if peer != place.shard
+    }
 
 
 def _encode(application: ShardApplication, tip: FinalTip, positions: Mapping[str, int]) -> bytes:
@@ -178,6 +211,11 @@ def _encode(application: ShardApplication, tip: FinalTip, positions: Mapping[str
     writer.u32(len(settled))
     for offset, row in settled:
         writer.u64(offset).u32(row)
+    writer.u32(len(application.final.open_peers))
+    for peer in sorted(application.final.open_peers):
+        writer.u16(peer)
+    for _, link in sorted(application.links.items()):
+        link.write(writer)
     return writer.sized(application.final.ledger.snapshot()).finish()
 
 
@@ -196,9 +234,16 @@ def _restore(place: ShardPlace, kind: str, data: bytes) -> ShardState:
     settled: dict[int, set[int]] = {}
     for _ in range(reader.u32("settled")):
         settled.setdefault(reader.u64("offset"), set()).add(reader.u32("row"))
+    open_peers = frozenset(reader.u16("open_peer") for _ in range(reader.u32("open_peers")))
+    links = _links(place)
+    for _, link in sorted(links.items()):
+        link.read(reader)
     ledger = restore_ledger(reader.sized("ledger", MAX_SNAPSHOT_BYTES), place.hasher)
     reader.finish()
-    application = _application(place, ledger, tip.hash, -1 if window == NO_WINDOW else window)
+    last = -1 if window == NO_WINDOW else window
+    application = _application(place, tip.hash, Branch(ledger, b"", (), last, (), open_peers))
+    application.links = links
+    read_links(place.log, links, positions)
     application.mempool.settled = settled
     application.mempool.store.end = positions.get(shard_topic("tx", place.shard), 0)
     return ShardState(application, tip, positions, kind)

@@ -26,7 +26,14 @@ from operators.consensus_ports import ConsensusConfig
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, StoredRecord
 from operators.final_history import replay, shard_blocks
-from operators.shard_start import ShardFeeds, ShardPlace, ShardState, open_shard, start_position
+from operators.shard_start import (
+    FIRST_EPOCH,
+    ShardFeeds,
+    ShardPlace,
+    ShardState,
+    open_shard,
+    start_position,
+)
 from operators.vote_journal import VoteJournal
 from proving.signatures import KeyPair
 from schemas.block import Block, Certificate, ValidatorSet
@@ -38,9 +45,6 @@ SNAPSHOT_BLOCKS = 32
 
 OBSERVER_LOOKAHEAD = 1024
 """Views ahead of its own for which an observer keeps votes and proposals; more than one read can hold."""
-
-FIRST_EPOCH = 0
-"""Epoch of the genesis validator set; sets do not change yet."""
 
 Feeds = Mapping[str, Callable[[StoredRecord], None]]
 

@@ -62,7 +62,7 @@ class WaitingBlock:
 
     Attributes:
         header: Its header.
-        payload: References to its transactions.
+        payload: What it takes from other shards, and references to its transactions.
         append_millis: When the log stored it.
     """
 
@@ -241,14 +241,16 @@ class WindowsStage:
         for block in state.waiting:
             if self.window_of(block.header.slot) != window:
                 return window
-            if not all(_is_there(state.store, one) for one in decode_payload(block.payload)):
+            references = decode_payload(block.payload).references
+            if not all(_is_there(state.store, one) for one in references):
                 return None
         return None
 
     def _close(self, state: WindowsState, window: int) -> list[Output]:
         count = sum(self.window_of(block.header.slot) == window for block in state.waiting)
         blocks, state.waiting = state.waiting[:count], state.waiting[count:]
-        references = [one for block in blocks for one in decode_payload(block.payload)]
+        contents = [decode_payload(block.payload) for block in blocks]
+        references = [one for content in contents for one in content.references]
         executed = [self._ledger_block(state.store, block, window) for block in blocks]
         before = state.ledger.state_root()
         segments = cut_window(state.ledger, executed, window, self.layout, self.large)
@@ -272,6 +274,7 @@ class WindowsStage:
             "links": b"".join(
                 head for array in (Array.OUT, Array.INB) for head in link_heads(state.ledger, array)
             ),
+            "received": sum(len(content.received) for content in contents),
         }
         topic = shard_topic("windows", self.shard)
         return [
@@ -283,7 +286,9 @@ class WindowsStage:
         self, store: TransactionStore, block: WaitingBlock, window: int
     ) -> LedgerBlock:
         header = block.header
-        transactions = [_find(store, one) for one in decode_payload(block.payload)]
+        content = decode_payload(block.payload)
+        transactions = content.inbound(header.chain, header.shard)
+        transactions += [_find(store, one) for one in content.references]
         return LedgerBlock(header.height, header.slot, window, tuple(transactions))
 
 

@@ -15,7 +15,7 @@ from pipelines.account_keys import issuer_pair
 from pipelines.key_store import create_key, key_path, load_key
 from proving.signatures import KeyPair
 from schemas.config import Configuration
-from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
+from schemas.errors import EclipticaError, ParameterError
 from schemas.genesis import Genesis, encode_key, load_genesis
 from schemas.topics import all_topics, shard_topic
 
@@ -58,15 +58,8 @@ def prepare_chain(
 
     Raises:
         ParameterError: The chain that is there is another one than the configuration and seed describe.
-        EnvironmentMissing: More than one shard is asked for.
         EclipticaError: The directory cannot be written.
     """
-    if configuration.chain.shards != 1:
-        raise EnvironmentMissing(
-            f"not built yet: {configuration.chain.shards} shards; transfers between shards need the "
-            "recursive proofs",
-            "use --shards 1",
-        )
     try:
         data.mkdir(parents=True, exist_ok=True)
         path = genesis_path(data)

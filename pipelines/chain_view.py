@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from operators.block_payload import decode_payload
+from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.ledger.state import compress_words
 from proving.recursion.pyramid_work import read_said
 from proving.recursion.span import Span
 from schemas.block import genesis_hash, header_from_bytes
 from schemas.errors import WireError
 from schemas.genesis import Genesis
 from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
+from schemas.units import ZERO_WORD
 
 
 @dataclass(slots=True)
@@ -20,12 +25,15 @@ class ChainView:
 
     Attributes:
         genesis: Clock of the chain.
+        shard: Shard.
         end_window: Windows from this one on are not looked at; None to look at all.
         height: Height of the last final block; 0 before the first.
         tip_window: Window of the last final block, or -1.
         state_root: State root after it, 32 bytes; empty before the first.
         tip: Its block hash; empty before the first.
-        last_user_window: Window of the last block that held transactions, or -1.
+        last_user_window: Window of the last block that held anything, or -1.
+        sent: Words put on the link to each other shard.
+        received: Words taken from each other shard.
         window_segments: Number of segments of each closed window.
         window_transactions: Number of transactions of each closed window.
         planned: Jobs of segments planned, by id.
@@ -35,12 +43,15 @@ class ChainView:
     """
 
     genesis: Genesis
+    shard: int = 0
     end_window: int | None = None
     height: int = 0
     tip_window: int = -1
     state_root: bytes = b""
     tip: bytes = b""
     last_user_window: int = -1
+    sent: Counter[int] = field(default_factory=Counter)
+    received: Counter[int] = field(default_factory=Counter)
     window_segments: dict[int, int] = field(default_factory=dict)
     window_transactions: dict[int, int] = field(default_factory=dict)
     planned: set[bytes] = field(default_factory=set)
@@ -52,6 +63,7 @@ class ChainView:
         """Takes a row of `blocks.<shard>`; one that does not follow is passed over."""
         try:
             header = header_from_bytes(row["header"])
+            content = decode_payload(row["payload"])
         except WireError:
             return
         before = self.tip or genesis_hash(self.genesis.chain, header.shard)
@@ -60,6 +72,8 @@ class ChainView:
         self.tip, self.height = header.block_hash(), header.height
         self.state_root = header.post_state_root
         self.tip_window = self.genesis.window_of(header.slot)
+        self.sent.update(entry.peer for entry in content.sent)
+        self.received.update(entry.peer for entry in content.received)
         if header.transaction_count and not self.is_beyond(self.tip_window):
             self.last_user_window = self.tip_window
 
@@ -81,10 +95,10 @@ class ChainView:
             envelope = planned_envelope(row)
             if envelope is None or self.is_beyond(envelope.window):
                 return
-            if envelope.level is ProofLevel.SEGMENT:
-                self.planned.add(job_id)
-            else:
+            if envelope.level is not ProofLevel.SEGMENT:
                 self._add_node(job_id, envelope)
+            elif envelope.shard == self.shard:
+                self.planned.add(job_id)
         elif row["event"] == JobEvent.ACCEPTED and job_id in self.planned:
             self.accepted.add(job_id)
         elif row["event"] == JobEvent.ACCEPTED and job_id in self.nodes:
@@ -109,17 +123,6 @@ class ChainView:
             days += 1
         return days
 
-    def levels(self) -> dict[ProofLevel, tuple[int, int]]:
-        """Returns how many recursive proofs of each level are on file, of how many planned."""
-        return {
-            level: (
-                sum(self.nodes[job_id][0] is level for job_id in self.kept),
-                sum(found is level for found, _ in self.nodes.values()),
-            )
-            for level in ProofLevel
-            if level is not ProofLevel.SEGMENT
-        }
-
     @property
     def segments(self) -> int:
         """Segments of all closed windows."""
@@ -143,3 +146,105 @@ class ChainView:
     def _windows_are_proven(self) -> bool:
         is_closed = self.last_user_window < 0 or self.last_user_window in self.window_segments
         return is_closed and len(self.accepted) >= self.segments
+
+
+@dataclass(frozen=True, slots=True)
+class ShardViews:
+    """Progress of all shards of a chain.
+
+    Attributes:
+        shards: One view per shard, by number.
+    """
+
+    shards: tuple[ChainView, ...]
+
+    def add_job(self, row: Mapping[str, Any]) -> None:
+        """Takes a row of `jobs`."""
+        for view in self.shards:
+            view.add_job(row)
+
+    def is_beyond(self, window: int) -> bool:
+        """See `ChainView.is_beyond`."""
+        return self.shards[0].is_beyond(window)
+
+    @property
+    def kept(self) -> int:
+        """Recursive proofs on file; every view knows those of all shards."""
+        return len(self.shards[0].kept)
+
+    def proven_days(self, windows_per_day: int) -> int:
+        """See `ChainView.proven_days`."""
+        return self.shards[0].proven_days(windows_per_day)
+
+    @property
+    def height(self) -> int:
+        """Final blocks of all shards."""
+        return sum(view.height for view in self.shards)
+
+    @property
+    def segments(self) -> int:
+        """Segments of all closed windows."""
+        return sum(view.segments for view in self.shards)
+
+    @property
+    def accepted(self) -> int:
+        """Proof jobs whose proof the beacon has accepted."""
+        return sum(len(view.accepted) for view in self.shards)
+
+    @property
+    def windows(self) -> int:
+        """Closed windows."""
+        return sum(len(view.window_segments) for view in self.shards)
+
+    @property
+    def window_transactions(self) -> int:
+        """Transactions of all closed windows."""
+        return sum(sum(view.window_transactions.values()) for view in self.shards)
+
+    @property
+    def is_proven(self) -> bool:
+        """See `ChainView.is_proven`."""
+        return all(view.is_proven for view in self.shards)
+
+    @property
+    def is_sealed(self) -> bool:
+        """See `ChainView.is_sealed`."""
+        return all(view.is_sealed for view in self.shards)
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether every shard has taken all that the others have sent to it."""
+        return all(
+            one.sent[other.shard] == other.received[one.shard]
+            for one in self.shards
+            for other in self.shards
+        )
+
+    @property
+    def root(self) -> bytes:
+        """The word that names the state of all shards: see `global_root`."""
+        return global_root([view.state_root for view in self.shards])
+
+
+def shard_views(genesis: Genesis, end_window: int | None = None) -> ShardViews:
+    """Returns the views of all shards before the first row; windows from `end_window` on are not looked at."""
+    return ShardViews(
+        tuple(ChainView(genesis, shard, end_window) for shard in range(genesis.shards))
+    )
+
+
+def global_root(roots: Sequence[bytes]) -> bytes:
+    """Returns the root of a binary tree over the shards' state roots, filled up with zero words.
+
+    Args:
+        roots: A word per shard, at least one; an empty one of a shard without blocks counts as the zero word.
+    """
+    hasher = NumpyHasher()
+    level = [root or ZERO_WORD for root in roots]
+    while len(level) > 1:
+        level += [ZERO_WORD] * (len(level) % 2)
+        level = [
+            compress_words(hasher, level[place], level[place + 1])
+            for place in range(0, len(level), 2)
+        ]
+    return level[0]

@@ -7,7 +7,8 @@ same data directory continues where the log ends; nothing is sent, decided or pr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,24 +19,23 @@ from operators.event_log import EventLog, open_log
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
 from pipelines.chain_setup import check_history, check_log, create_topics, prepare_chain
-from pipelines.chain_view import ChainView
+from pipelines.chain_view import ShardViews, shard_views
 from pipelines.dataflow import Dataflow
 from pipelines.demo_traffic import (
-    SHARD,
     DemoTraffic,
+    TrafficSender,
     expected_verdicts,
     prepare_traffic,
     sent_places,
 )
-from pipelines.demo_traffic import send_traffic as send_demo_traffic
 from pipelines.flows import dataflow
-from pipelines.latency import NANOS_PER_SECOND
+from pipelines.latency import SystemClock
 from pipelines.node_plan import node_plans, write_node_configuration
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.supervisor import ProcessPlan, Supervisor
 from pipelines.traffic_replay import SendResult
-from pipelines.traffic_verdicts import VerdictReport, VerdictTracker
+from pipelines.traffic_verdicts import VerdictReport, VerdictTracker, joined_report
 from schemas.errors import EclipticaError
 from schemas.genesis import Genesis
 from schemas.tables import BLOCKS, JOBS, RECEIPTS, REJECTED, WINDOWS
@@ -59,9 +59,9 @@ class DayOutcome:
 
     Attributes:
         genesis: The chain.
-        send: What was sent by this start, and how fast.
+        send: What was sent by this start, and how fast, per shard; empty if nothing was.
         verdicts: What became of all traffic, against what was expected.
-        places: Offset and row on `tx` of everything that this and earlier starts sent.
+        places: Offset and row on `tx.<shard>` of everything that this and earlier starts sent, per shard.
         chain: Blocks, windows and proofs.
         restarts: How often each process was started again.
         stopped: Whether the user stopped it before its end.
@@ -69,10 +69,10 @@ class DayOutcome:
     """
 
     genesis: Genesis
-    send: SendResult | None
+    send: tuple[SendResult, ...]
     verdicts: VerdictReport
-    places: frozenset[tuple[int, int]]
-    chain: ChainView
+    places: tuple[frozenset[tuple[int, int]], ...]
+    chain: ShardViews
     restarts: Mapping[str, int]
     stopped: bool
     phase_seconds: Mapping[str, float]
@@ -123,8 +123,8 @@ class Day:
                 log,
                 supervisor,
                 traffic,
-                expected_verdicts(traffic),
-                ChainView(genesis, days * windows_per_day or None),
+                tuple(expected_verdicts(one) for one in traffic),
+                shard_views(genesis, days * windows_per_day or None),
                 report,
                 is_stopped,
                 timer,
@@ -162,28 +162,14 @@ class PhaseTimer:
 
 
 @dataclass(slots=True)
-class _SupervisedClock:
-    """The machine's clock; while waiting it looks after the processes."""
-
-    supervisor: Supervisor
-
-    def now_nanos(self) -> int:
-        return time.monotonic_ns()
-
-    def wait_until(self, nanos: int) -> None:
-        while (left := nanos - time.monotonic_ns()) > 0:
-            self.supervisor.poll(min(POLL_SECONDS, left / NANOS_PER_SECOND))
-
-
-@dataclass(slots=True)
 class _Run:
     """One run of a day, while its processes live; `days` are to be proven by one proof each, 0 for none."""
 
     log: EventLog
     supervisor: Supervisor
-    traffic: DemoTraffic
-    tracker: VerdictTracker
-    chain: ChainView
+    traffic: Sequence[DemoTraffic]
+    trackers: Sequence[VerdictTracker]
+    chain: ShardViews
     report: Progress
     is_stopped: Stopped
     timer: PhaseTimer
@@ -193,33 +179,31 @@ class _Run:
     read: dict[str, int] = field(default_factory=dict)
 
     def play(self, genesis: Genesis) -> DayOutcome:
-        send: SendResult | None = None
+        send: tuple[SendResult, ...] = ()
+        total = sum(traffic.total for traffic in self.traffic)
         self.supervisor.start()
         try:
             with self.timer.phase("start"):
                 self._wait_until_ready()
             with self.timer.phase("send"):
-                clock = _SupervisedClock(self.supervisor)
                 if not self.is_stopped():
-                    view = TopicView(self.log)
-                    send = send_demo_traffic(
-                        self.traffic, view, clock, self.report, self.is_stopped
-                    )
-            places = sent_places(self.traffic, TopicView(self.log))
-            self.tracker.places = places
+                    send = self._send()
+            places = tuple(sent_places(one, TopicView(self.log)) for one in self.traffic)
+            for tracker, found in zip(self.trackers, places, strict=True):
+                tracker.places = found
             with self.timer.phase("finality"):
-                self.report.phase("final or rejected", self.traffic.total)
-                self._follow(lambda: self.tracker.is_complete, lambda: self.tracker.done)
+                self.report.phase("final or rejected", total)
+                self._follow(
+                    lambda: all(tracker.is_complete for tracker in self.trackers),
+                    lambda: sum(tracker.done for tracker in self.trackers),
+                )
             with self.timer.phase("proofs"):
                 self.report.phase("windows proven", None)
-                self._follow(
-                    lambda: self.chain.is_proven and self.chain.is_sealed,
-                    lambda: len(self.chain.accepted),
-                )
+                self._follow(self._is_over, lambda: self.chain.accepted)
             if self.days:
                 with self.timer.phase("pyramid"):
                     self.report.phase("recursive proofs, up to the day's", None)
-                    self._follow(self._days_are_final, lambda: len(self.chain.kept))
+                    self._follow(self._days_are_final, lambda: self.chain.kept)
             restarts = self.supervisor.restarts
         finally:
             self.supervisor.stop()
@@ -227,7 +211,7 @@ class _Run:
         return DayOutcome(
             genesis,
             send,
-            self.tracker.report(),
+            joined_report(self.trackers),
             places,
             self.chain,
             restarts,
@@ -244,6 +228,28 @@ class _Run:
             for day in range(self.days)
             for what in ("proof", "certificate")
         )
+
+    def _is_over(self) -> bool:
+        chain = self.chain
+        return chain.is_delivered and chain.is_sealed and chain.is_proven
+
+    def _send(self) -> tuple[SendResult, ...]:
+        """Sends the traffic, and looks after the processes meanwhile."""
+        is_lost = False
+
+        def wait(sending: Sequence[Future[Any]]) -> None:
+            nonlocal is_lost
+            try:
+                while not all(future.done() for future in sending):
+                    self.supervisor.poll(POLL_SECONDS)
+            except BaseException:
+                is_lost = True  # the threads end with this one
+                raise
+
+        sender = TrafficSender(
+            self.log.url, SystemClock(), self.report, lambda: is_lost or self.is_stopped()
+        )
+        return sender.send(self.traffic, wait)
 
     def _wait_until_ready(self) -> None:
         plans = len(self.supervisor.plans)
@@ -276,7 +282,7 @@ class _Run:
             if time.monotonic() > deadline:
                 raise EclipticaError(
                     f"nothing moved for {PATIENCE_SECONDS:g} s at block {self.chain.height}, "
-                    f"{len(self.chain.accepted)} of {self.chain.segments} segments proven",
+                    f"{self.chain.accepted} of {self.chain.segments} segments proven",
                     "the logs of the processes are in DATA/run; `ecliptica demo` with the same "
                     "--data continues",
                 )
@@ -286,10 +292,16 @@ class _Run:
     def _read_log(self) -> bool:
         """Takes what the log has gained; says whether it has."""
         sinks: tuple[tuple[str, Any, Callable[[Mapping[str, Any]], None]], ...] = (
-            (RECEIPTS_TOPIC, RECEIPTS, lambda row: self.tracker.add_receipts([row])),
-            (REJECTED_TOPIC, REJECTED, lambda row: self.tracker.add_rejections([row])),
-            (shard_topic("blocks", SHARD), BLOCKS, self.chain.add_block),
-            (shard_topic("windows", SHARD), WINDOWS, self.chain.add_window),
+            (RECEIPTS_TOPIC, RECEIPTS, self._take_receipt),
+            (REJECTED_TOPIC, REJECTED, self._take_rejection),
+            *[
+                (shard_topic("blocks", view.shard), BLOCKS, view.add_block)
+                for view in self.chain.shards
+            ],
+            *[
+                (shard_topic("windows", view.shard), WINDOWS, view.add_window)
+                for view in self.chain.shards
+            ],
             (JOBS_TOPIC, JOBS, self.chain.add_job),
         )
         view = TopicView(self.log)
@@ -303,3 +315,11 @@ class _Run:
                 take(row)
             self.read[topic] = end
         return has_gained
+
+    def _take_receipt(self, row: Mapping[str, Any]) -> None:
+        for tracker in self.trackers:
+            tracker.add_receipts([row])
+
+    def _take_rejection(self, row: Mapping[str, Any]) -> None:
+        for tracker in self.trackers:
+            tracker.add_rejections([row])

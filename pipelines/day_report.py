@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,17 @@ def verify_in_fresh_process(files: list[Path], minimum_bits: int) -> Mapping[str
     return {"proofs": [], "accepted": 0, **found, "exit_code": finished.returncode}
 
 
-def count_admitted(settings: Settings, places: Collection[tuple[int, int]]) -> int:
-    """Counts the verdict bits that admit a transaction at one of the places, (offset, row)."""
+def count_admitted(settings: Settings, shards: Sequence[Collection[tuple[int, int]]]) -> int:
+    """Counts the verdict bits that admit a transaction at one of the places, (offset, row), of each shard."""
+    return sum(_count_admitted(settings, shard, places) for shard, places in enumerate(shards))
+
+
+def _count_admitted(settings: Settings, shard: int, places: Collection[tuple[int, int]]) -> int:
     rows_of: dict[int, list[int]] = defaultdict(list)
     for offset, position in places:
         rows_of[offset].append(position)
     with closing(open_log(settings.log_url)) as log:
-        rows = TopicView(log).rows(shard_topic("admitted", 0), ADMITTED_TABLE)
+        rows = TopicView(log).rows(shard_topic("admitted", shard), ADMITTED_TABLE)
         return sum(
             int.from_bytes(row["verdicts"], "little") >> position & 1
             for row in rows
@@ -84,7 +88,7 @@ def transaction_counts(
     rejected = {name: n for name, n in verdicts.observed.items() if name != ADMITTED}
     final = verdicts.observed.get(ADMITTED, 0)
     submitted = sum(verdicts.expected.values())
-    proven = sum(outcome.chain.window_transactions.values()) if outcome.chain.is_proven else 0
+    proven = outcome.chain.window_transactions if outcome.chain.is_proven else 0
     in_days = proven if days_are_final else 0
     return {
         "submitted": submitted,
@@ -159,10 +163,11 @@ def latencies(settings: Settings, outcome: DayOutcome) -> dict[str, Any]:
     """Returns milliseconds by measure; `bft_final` is from the scheduled send time of the played traffic."""
     recorder = LatencyRecorder()
     with closing(open_log(settings.log_url)) as log:
-        for row in TopicView(log).rows(shard_topic("blocks", 0), BLOCKS):
-            if row["transactions"]:
-                millis = row["certified_millis"] - row["proposed_millis"]
-                recorder.add(millis * NANOS_PER_MILLI)
+        for shard in range(len(outcome.chain.shards)):
+            for row in TopicView(log).rows(shard_topic("blocks", shard), BLOCKS):
+                if row["transactions"]:
+                    millis = row["certified_millis"] - row["proposed_millis"]
+                    recorder.add(millis * NANOS_PER_MILLI)
     return {
         "bft_final": _percentiles(outcome.verdicts.final_latency_ms),
         "proposal_to_certificate": _percentiles(recorder.summary()),
@@ -200,13 +205,25 @@ def proof_levels(settings: Settings, verified: Mapping[str, Any]) -> list[dict[s
 
 
 def supply(data: Path) -> dict[str, Any] | None:
-    """Returns where the units are after the last exported epoch, or None without one."""
+    """Returns where the units are after the last exported epochs, all shards together, or None without one.
+
+    `holds` means that every epoch of every shard adds up, and that what is on its way between shards is what
+    some have sent and others not taken.
+    """
     if next(exported_epochs(data), None) is None:
         return None
     result = query_epochs(data, named_queries()["supply"].sql)
     rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-    last = max(rows, key=lambda row: (row["epoch"], row["shard"]))
-    return {**last, "holds": all(row["holds"] for row in rows)}
+    last = {row["shard"]: row for row in sorted(rows, key=lambda row: int(row["epoch"]))}
+    joined = {
+        name: sum(row[name] or 0 for row in last.values())
+        for name in result.columns
+        if name not in ("shard", "epoch", "holds")
+    }
+    underway = sum(row[-1] for row in query_epochs(data, named_queries()["in-transit"].sql).rows)
+    place = {"shards": len(last), "epoch": max(row["epoch"] for row in last.values())}
+    holds = all(row["holds"] for row in rows) and joined["departed"] == underway
+    return {**place, **joined, "holds": holds}
 
 
 def epochs(data: Path) -> list[dict[str, Any]]:

@@ -160,6 +160,10 @@ class LatencyRecorder:
         """Adds one latency."""
         self._nanos.append(nanos)
 
+    def add_all(self, other: LatencyRecorder) -> None:
+        """Adds what another recorder has."""
+        self._nanos.extend(other._nanos)
+
     def summary(self) -> LatencySummary | None:
         """Returns the percentiles, or None without samples."""
         if not self._nanos:

@@ -34,8 +34,6 @@ from schemas.genesis import Genesis, load_genesis
 IDLE_SECONDS = 0.05
 """Longest wait for news of the log: a slot may end a window without any."""
 
-SHARD = 0
-
 NICENESS = {"beacon": 5, "pyramid": 5, "prover": 10}
 """Finality comes first where processes share cores: proofs are checked and made with what is left."""
 
@@ -76,9 +74,13 @@ class NodePlace:
     log: EventLog
     index: int
 
-    def shard(self) -> ShardPlace:
-        """Returns the shard that the process works on."""
-        return ShardPlace(self.log, self.genesis, SHARD, self.configuration, self.hasher())
+    def shards(self) -> list[ShardPlace]:
+        """Returns the shards that the process works on: all of the chain."""
+        hasher = self.hasher()
+        return [
+            ShardPlace(self.log, self.genesis, shard, self.configuration, hasher)
+            for shard in range(self.genesis.shards)
+        ]
 
     def hasher(self) -> Hasher:
         """Returns the permutation of the configured backend, on this machine's processor."""
@@ -104,6 +106,11 @@ class Roles:
         """See `Role`."""
         for part in self.parts:
             part.close()
+
+
+def together(parts: Sequence[Role]) -> Role:
+    """Returns one role that plays several; a single one stands for itself."""
+    return parts[0] if len(parts) == 1 else Roles(parts)
 
 
 @dataclass(slots=True)

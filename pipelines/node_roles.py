@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from operators.admission import Admission
 from operators.admission_view import AdmissionView
+from operators.beacon import BeaconApplication
 from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
 from operators.chain_observer import ShardObserver
@@ -22,12 +24,13 @@ from operators.proof_worker import (
 from operators.prover_pool import DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole
 from operators.pyramid_role import open_pyramid
+from operators.shard_start import ShardPlace
 from operators.stage_driver import StageDriver, open_driver
 from operators.validator import ShardValidator, identity_of
 from operators.windows import WindowsStage, WindowsState
 from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
-from pipelines.node import NodePlace, Role, Roles
+from pipelines.node import NodePlace, Role, Roles, together
 from proving.ledger.state import genesis_ledger
 from proving.segment_proofs import large_shape, segment_layout
 from schemas.errors import EclipticaError, EnvironmentMissing
@@ -59,16 +62,24 @@ class StageRole:
 
 
 def admission(place: NodePlace) -> Role:
-    """Returns the admission stage of the shard."""
-    stage = Admission(place.genesis, 0, place.configuration.admission)
-    return StageRole(open_driver(stage, place.log, place.data / STAGES, place.genesis.chain))
+    """Returns the admission stages of all shards."""
+    stages = [
+        Admission(place.genesis, shard, place.configuration.admission)
+        for shard in range(place.genesis.shards)
+    ]
+    directory, chain = place.data / STAGES, place.genesis.chain
+    return together(
+        [StageRole(open_driver(stage, place.log, directory, chain)) for stage in stages]
+    )
 
 
 def validator(place: NodePlace) -> Role:
-    """Returns a validator of the shard."""
+    """Returns a validator of all shards: it has a seat in each of their committees."""
     directory = validator_directory(place.data, place.index)
     pair = validator_key(place.data, place.index)
-    return ShardValidator(place.shard(), place.index, pair, directory)
+    return together(
+        [ShardValidator(shard, place.index, pair, directory) for shard in place.shards()]
+    )
 
 
 @dataclass(slots=True)
@@ -105,10 +116,24 @@ class BoundedWindows:
 
 def chain(place: NodePlace) -> Role:
     """Returns what writes final blocks, windows and accepted proofs."""
-    shard = place.shard()
     directory = place.data / STAGES
+    beacon_observer = BeaconObserver(beacon_place(place), directory, place.data)
+    tips = beacon_observer.state.application
+    return Roles(
+        [
+            *[ShardObserver(shard, directory) for shard in place.shards()],
+            beacon_observer,
+            *[_windows(place, shard, tips, directory) for shard in place.shards()],
+        ]
+    )
+
+
+def _windows(
+    place: NodePlace, shard: ShardPlace, tips: BeaconApplication, directory: Path
+) -> BoundedWindows:
+    """Returns the windows stage of a shard."""
     identity = identity_of(place.genesis, shard.shard, None, None)
-    windows = WindowsStage(
+    stage = WindowsStage(
         identity.committee,
         identity.verifier,
         place.genesis.window_of,
@@ -117,18 +142,10 @@ def chain(place: NodePlace) -> Role:
         shard.hasher,
         large_shape(),
     )
-    beacon_observer = BeaconObserver(beacon_place(place), directory, place.data)
-    tips = beacon_observer.state.application
-    return Roles(
-        [
-            ShardObserver(shard, directory),
-            beacon_observer,
-            BoundedWindows(
-                open_driver(windows, place.log, directory, place.genesis.chain),
-                lambda: tips.final.tips[shard.shard].window,
-                place.configuration.proving.max_unproven_windows,
-            ),
-        ]
+    return BoundedWindows(
+        open_driver(stage, place.log, directory, place.genesis.chain),
+        lambda: tips.final.tips[shard.shard].window,
+        place.configuration.proving.max_unproven_windows,
     )
 
 

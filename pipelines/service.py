@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from pipelines.chain_setup import (
     genesis_path,
     prepare_chain,
 )
-from pipelines.chain_view import ChainView
+from pipelines.chain_view import ShardViews, shard_views
 from pipelines.flows import stages_of
 from pipelines.node_plan import SERVICE_ROLES, node_plans, write_node_configuration
 from pipelines.progress import Progress
@@ -28,7 +28,7 @@ from pipelines.supervisor import ProcessPlan, Supervisor
 from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.errors import EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis
-from schemas.tables import BLOCKS, JOBS
+from schemas.tables import BLOCKS, JOBS, Table
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.topics import shard_topic
 
@@ -44,8 +44,8 @@ class ServiceOutcome:
     Attributes:
         pipeline: Its name.
         seconds: How long it ran.
-        height: Height of the last final block on the log.
-        sealed_epoch: Last sealed epoch with blocks, or None.
+        height: Final blocks on the log, of all shards.
+        sealed_epoch: Last sealed epoch with blocks, of the shard that is least far, or None.
         exported: Epochs written.
         restarts: How often each process was started again.
     """
@@ -73,6 +73,7 @@ class Service:
     until_epoch: int | None = None
     _read: dict[str, int] = field(default_factory=dict)
     _sealed: int | None = None
+    _sealed_of: dict[int, int] = field(default_factory=dict)
     _has_news: bool = False
 
     def plan(self) -> list[ProcessPlan]:
@@ -101,7 +102,7 @@ class Service:
             settings.data, settings.configuration, settings.configuration.demo.seed, _now_millis
         )
         exported = 0
-        view, supervisor = ChainView(genesis), Supervisor(plans, settings.data / "run")
+        view, supervisor = shard_views(genesis), Supervisor(plans, settings.data / "run")
         supervisor.claim()
         with closing(open_log(settings.log_url)) as log:
             try:
@@ -136,23 +137,26 @@ class Service:
             and self._sealed >= self.until_epoch
         )
 
-    def _follow(self, log: EventLog, view: ChainView, genesis: Genesis) -> None:
+    def _follow(self, log: EventLog, view: ShardViews, genesis: Genesis) -> None:
         """Reads blocks and ended jobs; notes when an epoch was sealed or proven further."""
+        for shard in view.shards:
+            for row in self._new_rows(log, shard_topic("blocks", shard.shard), BLOCKS):
+                before = genesis.epoch_of(shard.tip_window) if shard.height else None
+                shard.add_block(row)
+                if before is not None and genesis.epoch_of(shard.tip_window) > before:
+                    self._sealed_of[shard.shard], self._has_news = before, True
+        if len(self._sealed_of) == len(view.shards):
+            self._sealed = min(self._sealed_of.values())
+        known = view.accepted
+        for row in self._new_rows(log, JOBS_TOPIC, JOBS):
+            view.add_job(row)
+        self._has_news |= view.accepted > known
+
+    def _new_rows(self, log: EventLog, topic: str, table: Table) -> Iterator[Mapping[str, Any]]:
         topics = TopicView(log)
-        blocks = shard_topic("blocks", 0)
-        for topic, table in ((blocks, BLOCKS), (JOBS_TOPIC, JOBS)):
-            start, end = self._read.get(topic, 0), topics.end(topic)
-            for row in topics.rows(topic, table, start) if end > start else ():
-                if topic == blocks:
-                    before = genesis.epoch_of(view.tip_window) if view.height else None
-                    view.add_block(row)
-                    if before is not None and genesis.epoch_of(view.tip_window) > before:
-                        self._sealed, self._has_news = before, True
-                else:
-                    known = len(view.accepted)
-                    view.add_job(row)
-                    self._has_news |= len(view.accepted) > known
-            self._read[topic] = end
+        start, end = self._read.get(topic, 0), topics.end(topic)
+        yield from topics.rows(topic, table, start) if end > start else ()
+        self._read[topic] = end
 
     def _export(self, log: EventLog, genesis: Genesis) -> int:
         fee = self.settings.configuration.admission.min_fee_micros

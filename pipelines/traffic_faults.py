@@ -71,9 +71,14 @@ class TransactionMaker:
     labels: list[bytes]
     issued: int
 
-    def valid(self, planned: Planned) -> Signed:
-        """Returns the planned transfer."""
-        return sign(self.ring.pair(self.labels[planned.sender]), self._transfer(planned))
+    def valid(self, planned: Planned, away: tuple[int, int] | None = None) -> Signed:
+        """Returns the planned transfer; `away` is the (shard, account index) of one that leaves the shard."""
+        transfer = self._transfer(planned)
+        if away is not None:
+            peer, recipient = away
+            kind = TransactionKind.OUTBOUND
+            transfer = replace(transfer, kind=kind, peer=peer, recipient=recipient)
+        return sign(self.ring.pair(self.labels[planned.sender]), transfer)
 
     def invalid(self, planned: Planned, fault: Invalidity) -> Signed:
         """Returns a transaction with one fault; of a replay only its pick, for whoever holds the bytes."""

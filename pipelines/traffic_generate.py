@@ -30,7 +30,7 @@ from pipelines.corpus import (
 from pipelines.forge import PUBLIC_FEE_UNITS, Forge, usable_cores
 from pipelines.progress import Progress
 from pipelines.traffic_faults import EXPECTED, TransactionMaker
-from pipelines.traffic_plan import Accounts, Planned, no_accounts, plan_traffic
+from pipelines.traffic_plan import Accounts, Planned, Routes, no_accounts, plan_traffic
 from schemas.transactions import Transaction, TransactionKind, decode_body
 from schemas.units import ADDRESS_BYTES, EXPIRY_SPAN, FEE_UNIT, FIRST_ACCOUNT
 from schemas.workload import Invalidity, Workload
@@ -58,6 +58,7 @@ class GenerateOptions:
         shard: Shard to sign for.
         expiry_slot: Last slot of every valid transaction.
         threads: Signing threads; 0 for one per usable core.
+        shards: Shards of the chain. Each other one is taken to have the workload's accounts.
     """
 
     workload: Workload
@@ -69,6 +70,7 @@ class GenerateOptions:
     shard: int = 0
     expiry_slot: int = EXPIRY_SPAN - 1
     threads: int = 0
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +220,13 @@ def _traffic(options: GenerateOptions, world: World) -> Iterator[CorpusRow]:
     maker = TransactionMaker(
         _forge(world.info), KeyRing(world.info.seed), world.labels, world.issued
     )
+    routes = Routes(options.shards, world.info.shard, options.workload)
 
     def make(item: tuple[int, Planned]) -> CorpusRow:
         index, planned = item
         millis = world.last_millis + int(index * 1000 / options.workload.rate)
         if planned.invalid is None:
-            signed = maker.valid(planned)
+            signed = maker.valid(planned, routes.destination(planned))
             return signed.row(TRAFFIC_PHASE, ADMITTED, GENERATED, millis)
         signed = maker.invalid(planned, planned.invalid)
         return signed.row(TRAFFIC_PHASE, EXPECTED[planned.invalid], planned.invalid, millis)
@@ -259,7 +262,7 @@ def _book(world: World, transaction: Transaction) -> None:
         case TransactionKind.ISSUE:
             world.accounts.spendable[transaction.recipient - FIRST_ACCOUNT] += transaction.amount
             world.issued += transaction.amount
-        case TransactionKind.TRANSFER:
+        case TransactionKind.TRANSFER | TransactionKind.OUTBOUND:
             place = transaction.sender - FIRST_ACCOUNT
             world.accounts.debit(place, transaction.amount + fee)
 

@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from schemas.errors import ParameterError
+from schemas.units import FIRST_ACCOUNT, INDEX_LIMIT
 from schemas.workload import AmountDistribution, Amounts, Invalidity, Workload
 
 SENDER_DRAWS = 32
 """Draws before a sender with funds is searched for one by one."""
+
+
+RETURNED_SHARE = 1 / 8
+"""Share of what goes to other shards for an account that nobody has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,34 @@ class Accounts:
 def no_accounts() -> Accounts:
     """Returns an empty set of accounts."""
     return Accounts(array("q"), array("q"))
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Which planned transfers go to another shard.
+
+    Attributes:
+        shards: Shards of the chain.
+        shard: The one that sends.
+        workload: Says how many go, and how many accounts each other shard has.
+    """
+
+    shards: int
+    shard: int
+    workload: Workload
+
+    def destination(self, planned: Planned) -> tuple[int, int] | None:
+        """Returns (shard, account index) of a transfer that leaves, None for one that stays.
+
+        The choice is the plan's own random number, so that a plan is the same for every number of shards.
+        """
+        draw = random.Random(planned.pick)  # noqa: S311 - reproducible draws, not secrets
+        if self.shards < 2 or draw.random() >= self.workload.cross_shard:
+            return None
+        peer = (self.shard + 1 + draw.randrange(self.shards - 1)) % self.shards
+        if not self.workload.accounts or draw.random() < RETURNED_SHARE:
+            return peer, INDEX_LIMIT - 1
+        return peer, FIRST_ACCOUNT + draw.randrange(self.workload.accounts)
 
 
 class ZipfSampler:

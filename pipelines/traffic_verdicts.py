@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,23 +100,51 @@ class VerdictTracker:
 
     def report(self) -> VerdictReport:
         """Returns the comparison."""
+        return joined_report([self])
+
+    @property
+    def counts(self) -> tuple[Counter[str], Counter[str]]:
+        """Verdicts expected and observed."""
         observed = Counter(self._rejected)
         if self._final:
             observed[ADMITTED] = self._final
-        names = sorted(set(observed) | set(self._expected))
-        return VerdictReport(
-            expected=dict(sorted(self._expected.items())),
-            observed=dict(sorted(observed.items())),
-            differences={
-                name: (self._expected[name], observed[name])
-                for name in names
-                if self._expected[name] != observed[name]
-            },
-            unresolved=min(len(self._waiting), max(0, self._expected.total() - self.done)),
-            final_latency_ms=self._latency.summary(),
-        )
+        return self._expected, observed
+
+    @property
+    def unresolved(self) -> int:
+        """Valid transactions that are neither final nor rejected."""
+        return min(len(self._waiting), max(0, self._expected.total() - self.done))
+
+    @property
+    def latency(self) -> LatencyRecorder:
+        """From the scheduled send time to `bft_final`, for the traffic phase."""
+        return self._latency
 
     def _is_ours(self, place: tuple[int, int]) -> bool:
         if self.places is not None:
             return place in self.places
         return place[0] >= self.first_offset
+
+
+def joined_report(trackers: Sequence[VerdictTracker]) -> VerdictReport:
+    """Returns the comparison over the traffic of several shards.
+
+    What differs on one shard is not made good by another.
+    """
+    expected: Counter[str] = Counter()
+    observed: Counter[str] = Counter()
+    differing: set[str] = set()
+    latency = LatencyRecorder()
+    for tracker in trackers:
+        wanted, found = tracker.counts
+        expected += wanted
+        observed += found
+        differing |= {name for name in set(wanted) | set(found) if wanted[name] != found[name]}
+        latency.add_all(tracker.latency)
+    return VerdictReport(
+        expected=dict(sorted(expected.items())),
+        observed=dict(sorted(observed.items())),
+        differences={name: (expected[name], observed[name]) for name in sorted(differing)},
+        unresolved=sum(tracker.unresolved for tracker in trackers),
+        final_latency_ms=latency.summary(),
+    )

@@ -121,8 +121,29 @@ SUPPLY_EXPORT = _table(
 `cap` is the shard's part of the chain's cap, `departed` what went to other shards less what came from them.
 """
 
+LINKS_EXPORT = _table(
+    "links",
+    [
+        ("direction", pa.string()),
+        ("peer", pa.int32()),
+        ("place", pa.int64()),
+        ("height", pa.int64()),
+        ("window", pa.int64()),
+        ("sender", pa.int64()),
+        ("recipient", pa.int64()),
+        ("amount", pa.uint64()),
+        ("nonce", pa.int64()),
+    ],
+)
+"""What went over links, in order: `sent` to the peer, `received` from it. `place` counts the link's words.
+
+Sender is an account of the sending shard, recipient one of the receiving shard, or of nobody: then the word goes
+back, sender and recipient exchanged.
+"""
+
 EXPORTS = (
     TRANSACTIONS_EXPORT,
+    LINKS_EXPORT,
     REGISTRATIONS_EXPORT,
     BLOCKS,
     VOTES_EXPORT,

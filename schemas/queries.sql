@@ -11,6 +11,21 @@ select shard, epoch, height, issued, accounts, proposer_pool, escrow, private_po
        burned, departed, holds
 from supply order by shard, epoch;
 
+-- name: in-transit | what a shard has sent to another that an exported epoch of that one does not hold yet
+select s.source, s.destination, s.epoch, s.place, s.sender, s.recipient, s.amount
+from links s anti join links r
+  on r.direction = 'received' and r.source = s.source and r.destination = s.destination and r.place = s.place
+where s.direction = 'sent' order by all;
+
+-- name: links | what went over each link, sent and received: words, amounts and the last epochs
+select source, destination,
+       count(*) filter (direction = 'sent') as sent, count(*) filter (direction = 'received') as received,
+       sum(amount) filter (direction = 'sent') as amount_sent,
+       sum(amount) filter (direction = 'received') as amount_received,
+       max(epoch) filter (direction = 'sent') as last_sent,
+       max(epoch) filter (direction = 'received') as last_received
+from links group by all order by all;
+
 -- name: unproven-windows | closed windows with a segment whose proof the beacon has not accepted
 select w.shard, w.epoch, w."window", w.segments, count(p.segment) filter (p.accepted) as accepted
 from windows w left join proofs p on p.shard = w.shard and p."window" = w."window"

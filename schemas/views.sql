@@ -4,6 +4,12 @@ create or replace view transactions as
     select shard, epoch, height, position, "window", digest, kind, sender, recipient,
            amount, amount / 1e9 as amount_eclipt, fee, nonce, expiry, submitted_millis, body, signature
     from read_parquet('$epochs/shard=*/epoch=*/transactions.parquet', hive_partitioning = true);
+create or replace view links as
+    select shard, epoch, direction, peer,
+           case when direction = 'sent' then shard else peer end as source,
+           case when direction = 'sent' then peer else shard end as destination,
+           place, height, "window", sender, recipient, amount, nonce
+    from read_parquet('$epochs/shard=*/epoch=*/links.parquet', hive_partitioning = true);
 create or replace view registrations as
     select * from read_parquet('$epochs/shard=*/epoch=*/registrations.parquet', hive_partitioning = true);
 create or replace view blocks as

@@ -83,6 +83,8 @@ class Workload(BaseModel):
         sender_exponent: Zipf exponent of how often an account sends; 0 is uniform.
         recipient_exponent: The same for receiving: hot accounts.
         amounts: Range of amounts.
+        cross_shard: Share of the valid transfers that go to another shard, on a chain that has one. One in
+            eight of those is for an account that nobody has, and goes back.
         rate: Transactions per second of the recorded times, what `replay --rate 1x` sends.
         invalid: Share of each kind of invalid transaction; the rest is valid.
     """
@@ -95,6 +97,7 @@ class Workload(BaseModel):
     sender_exponent: float = Field(default=0.0, ge=0.0, le=4.0)
     recipient_exponent: float = Field(default=0.0, ge=0.0, le=4.0)
     amounts: Amounts = Amounts()
+    cross_shard: float = Field(default=0.0, ge=0.0, le=1.0)
     rate: float = Field(default=100.0, gt=0.0, le=1e6)
     invalid: dict[Invalidity, float] = Field(default_factory=dict)
 

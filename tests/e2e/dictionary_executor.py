@@ -99,7 +99,7 @@ def execute_log(log: EventLog, shard: int = 0) -> Books:
 
 
 def _bodies(stored: dict[tuple[int, int], bytes], payload: bytes) -> Iterable[Transaction]:
-    for reference in decode_payload(payload):
+    for reference in decode_payload(payload).references:
         body = stored[reference.offset, reference.row]
         assert hashlib.sha256(body).digest() == reference.digest, "digest"
         yield decode_body(body)

@@ -12,7 +12,7 @@ from pipelines.chain_setup import (
     validator_directory,
 )
 from schemas.config import profile_configuration
-from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
+from schemas.errors import EclipticaError, ParameterError
 
 NOW = 1_800_000_000_000
 LOCAL = profile_configuration("local")
@@ -23,12 +23,6 @@ def test_a_chain_is_made_once(tmp_path: Path) -> None:
     assert prepare_chain(tmp_path, LOCAL, 1, lambda: NOW + 5) == made
     with pytest.raises(ParameterError, match="seed 2 does not give the issuer"):
         prepare_chain(tmp_path, LOCAL, 2, lambda: NOW)
-
-
-def test_more_shards_are_not_pretended(tmp_path: Path) -> None:
-    two = LOCAL.model_copy(update={"chain": LOCAL.chain.model_copy(update={"shards": 2})})
-    with pytest.raises(EnvironmentMissing, match="not built yet: 2 shards"):
-        prepare_chain(tmp_path, two, 1, lambda: NOW)
 
 
 def test_an_empty_log_under_validators_that_have_voted_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +13,9 @@ from pipelines.account_keys import issuer_pair
 from pipelines.chain_setup import create_topics
 from pipelines.corpus import read_corpus
 from pipelines.demo_traffic import (
+    TrafficSender,
     planned_transactions,
     prepare_traffic,
-    send_traffic,
     sent_places,
 )
 from pipelines.traffic_verdicts import VerdictTracker
@@ -25,6 +28,10 @@ from tests.pipelines.corpus_judge import Judge
 from tests.pipelines.test_traffic_import import Notes
 from tests.pipelines.test_traffic_replay import ManualClock
 from tests.suites.poison import poison
+
+
+def _wait(sending: Sequence[Future[Any]]) -> None:
+    wait(sending)
 
 
 def _genesis(seed: int) -> Genesis:
@@ -46,13 +53,13 @@ def _genesis(seed: int) -> Genesis:
 def test_every_verdict_of_the_demo_is_the_expected_one(tmp_path: Path, seed: int) -> None:
     configuration = profile_configuration("local")
     genesis = _genesis(seed)
-    traffic = prepare_traffic(tmp_path, configuration, genesis, seed, Notes())
+    (traffic,) = prepare_traffic(tmp_path, configuration, genesis, seed, Notes())
     rows = list(read_corpus(traffic.corpus))
     judge = Judge(LedgerParameters(genesis.chain, 0), genesis.issuer_key)
     assert judge.verdicts(rows) == [row.expected for row in rows]
     assert traffic.rows == planned_transactions(configuration)
     assert len({row.expected for row in rows}) > 10
-    again = prepare_traffic(tmp_path, configuration, genesis, seed, Notes())
+    (again,) = prepare_traffic(tmp_path, configuration, genesis, seed, Notes())
     assert again == traffic
 
 
@@ -62,8 +69,8 @@ def test_traffic_that_is_there_is_not_taken_for_another(tmp_path: Path) -> None:
     small = base.model_copy(
         update={"demo": base.demo.model_copy(update={"transactions_per_second": 1})}
     )
-    traffic = prepare_traffic(tmp_path, small, genesis, 1, Notes())
-    assert prepare_traffic(tmp_path, base, genesis, 1, notes).rows == traffic.rows
+    (traffic,) = prepare_traffic(tmp_path, small, genesis, 1, Notes())
+    assert prepare_traffic(tmp_path, base, genesis, 1, notes)[0].rows == traffic.rows
     assert any(f"{traffic.rows} transactions" in line for line in notes.notes)
     other = base.model_copy(
         update={"demo": base.demo.model_copy(update={"traffic": "/elsewhere/mine.csv"})}
@@ -78,15 +85,17 @@ def test_what_others_send_beside_a_demo_is_not_counted_as_its_own(tmp_path: Path
     small = configuration.model_copy(
         update={"demo": configuration.demo.model_copy(update={"transactions_per_second": 1})}
     )
-    traffic = prepare_traffic(tmp_path, small, genesis, 1, Notes())
-    with open_log("memory://") as log:
+    (traffic,) = prepare_traffic(tmp_path, small, genesis, 1, Notes())
+    url = f"sqlite:///{tmp_path / 'log.sqlite'}"
+    with open_log(url) as log:
         create_topics(log, genesis)
         view = TopicView(log)
         foreign = [{"body": b"alien", "signature": b"", "submitted_millis": 0}]
         poison(log, 1)
         view.append("tx.0", *encode(TRANSACTIONS, TRANSACTIONS.batch(foreign)))
         before = view.end("tx.0")
-        send_traffic(traffic, view, ManualClock(), Notes(), lambda: False)
+        sender = TrafficSender(url, ManualClock(), Notes(), lambda: False)
+        sender.send([traffic], _wait)
         after = view.end("tx.0")
         poison(log, 2)
         view.append("tx.0", *encode(TRANSACTIONS, TRANSACTIONS.batch(foreign)))

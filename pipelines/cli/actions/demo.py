@@ -66,13 +66,13 @@ def _fields(
         ),
         "latency_ms": day_report.latencies(settings, outcome),
         "blocks": {"height": chain.height, "validators": len(genesis.validators)},
-        "windows": {"closed": len(chain.window_segments), "segments": chain.segments},
+        "windows": {"closed": chain.windows, "segments": chain.segments},
         "proofs": day_report.proof_levels(settings, verified),
         "beacon": day_report.beacon_report(settings.data, last, light[last], verified)
         if light
         else None,
         "supply": day_report.supply(settings.data),
-        "final_root": chain.state_root.hex(),
+        "final_root": chain.root.hex(),
         "epochs": day_report.epochs(settings.data),
         "restarts": dict(outcome.restarts),
         "data": settings.data,
@@ -91,6 +91,8 @@ def _problems(
         found.append(f"{counts['admitted'] - counts['bft_final']} admitted are not bft_final")
     if counts["differs_from_expected"]:
         found.append("verdicts differ from what the traffic was made to get")
+    if not outcome.chain.is_delivered:
+        found.append("a shard has not taken all that another has sent")
     if not outcome.chain.is_proven:
         found.append("a closed window is not proven")
     shown = [one["shown"] for one in verified["proofs"] if one["accepted"]]

@@ -58,7 +58,10 @@ def generate(
     """Generates a corpus from a workload."""
     settings = call.settings()
     seed = settings.configuration.demo.seed
-    options = GenerateOptions(load_workload(workload), out, count, seed, base, threads=threads)
+    shards = settings.configuration.chain.shards
+    options = GenerateOptions(
+        load_workload(workload), out, count, seed, base, threads=threads, shards=shards
+    )
     if base is None:  # a base brings its own chain, shard and expiry
         check_shard(settings.configuration, shard)
         chain, expiry = chain_terms(settings.data, settings.configuration, seed)
