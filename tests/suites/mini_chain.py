@@ -14,12 +14,14 @@ from pipelines import node_roles
 from pipelines.chain_setup import create_topics, prepare_chain
 from pipelines.chain_view import ChainView
 from pipelines.corpus import CorpusRow, read_corpus
-from pipelines.node import NodePlace, Role, build_role
+from pipelines.node import NodePlace, Role, Roles, build_role
 from pipelines.node_plan import VALIDATOR_ROLES
 from pipelines.traffic_generate import GenerateOptions, generate_traffic
 from schemas.config import Configuration, profile_configuration
 from schemas.genesis import Genesis
 from schemas.tables import BLOCKS, JOBS, TRANSACTIONS, WINDOWS, encode
+from schemas.topics import shard_topic
+from schemas.transactions import SignedTransaction
 from schemas.workload import Workload
 
 START_MILLIS = 1_800_000_000_000
@@ -100,20 +102,23 @@ class MiniChain:
     def kill(self, name: str) -> None:
         """Drops a role with nothing written; only the lock of its journal is freed, as a dead process does."""
         role = self.roles.pop(name)
-        node = getattr(role, "node", None)
-        if node is not None and node.journal is not None:
-            node.journal.close()
+        for part in role.parts if isinstance(role, Roles) else [role]:
+            node = getattr(part, "node", None)
+            if node is not None and node.journal is not None:
+                node.journal.close()
 
-    def send(self, rows: Iterable[CorpusRow], per_record: int = 7) -> None:
-        """Appends transactions, several to a record."""
+    def send(
+        self, rows: Iterable[CorpusRow | SignedTransaction], per_record: int = 7, shard: int = 0
+    ) -> None:
+        """Appends transactions of a shard, several to a record."""
         view = TopicView(self.log())
         listed = list(rows)
         for first in range(0, len(listed), per_record):
             batch = [
-                {"body": row.body, "signature": row.signature, "submitted_millis": self.now}
+                {"body": _body(row), "signature": row.signature, "submitted_millis": self.now}
                 for row in listed[first : first + per_record]
             ]
-            view.append("tx.0", *encode(TRANSACTIONS, TRANSACTIONS.batch(batch)))
+            view.append(shard_topic("tx", shard), *encode(TRANSACTIONS, TRANSACTIONS.batch(batch)))
 
     def step(self) -> None:
         """Lets every role do what it can, then moves the clock."""
@@ -154,6 +159,10 @@ class MiniChain:
         for role in self.roles.values():
             role.close()
         self.roles.clear()
+
+
+def _body(row: CorpusRow | SignedTransaction) -> bytes:
+    return row.body if isinstance(row, CorpusRow) else row.transaction.body()
 
 
 def small_traffic(
