@@ -80,6 +80,7 @@ class PyramidRole:
     minimum_bits: int
     waiting: dict[Place, Node] = field(default_factory=dict)
     _asked: set[Place] = field(default_factory=set)
+    _has_news: bool = True
     _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     _reader: LogReader = field(init=False)
 
@@ -105,7 +106,10 @@ class PyramidRole:
         self._follow_blocks()
         for tree in self.planner.plan():
             self._enter(tree)
-        planned = list(self._planned(now_millis)) if not self._has_more(records) else []
+            self._has_news = True
+        planned: list[Mapping[str, Any]] = []
+        if self._has_news and len(records) < POLL_RECORDS:
+            planned, self._has_news = list(self._planned(now_millis)), False
         if planned or ended:
             self._reader.commit([record_of(JOBS, [row]) for row in [*planned, *ended]])
         return bool(records)
@@ -116,9 +120,6 @@ class PyramidRole:
 
     def close(self) -> None:
         """Nothing is held back."""
-
-    def _has_more(self, records: list[StoredRecord]) -> bool:
-        return len(records) == POLL_RECORDS
 
     def _take(self, record: StoredRecord, now_millis: int) -> Iterator[Mapping[str, Any]]:
         """Takes a record; yields the rows that end jobs."""
@@ -204,6 +205,7 @@ class PyramidRole:
         write_proof(self.data, node.level, digest, proof)
         self._publish(node, proof)
         del self.waiting[place]
+        self._has_news = True
         return True
 
     def _publish(self, node: Node, proof: bytes) -> None:

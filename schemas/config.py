@@ -221,9 +221,9 @@ PROFILES: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = MappingProxyTyp
         },
     }
 )
-"""What each profile changes. Local: a window of 5 s and a day of 12 windows; one shard, since transfers
-between shards need proofs that are not built yet; its own chain number, so that a signature made for a
-demo is worth nothing elsewhere."""
+"""What each profile changes. Local: a window of 5 s and a day of 12 windows; one shard, so that the
+day is proven in minutes on two cores; its own chain number, so that a signature made for a demo is worth
+nothing elsewhere."""
 
 
 def profile_configuration(profile: str) -> Configuration:
