@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.pyramid_tree import Node, Segment, epoch_node, run_node, shard_node, wrap_node
+from operators.pyramid_tree import (
+    Node,
+    Segment,
+    epoch_node,
+    lift_nodes,
+    run_node,
+    shard_node,
+    wrap_node,
+)
 from proving.backends.port import Hasher
 from proving.recursion.shard_part import LinkHeads, ShardPart, links_tree
 from proving.recursion.span import reopened
@@ -89,6 +97,7 @@ class PyramidPlanner:
         epoch: The next shard epoch to plan.
         epochs: Epochs of the running hour.
         hours: Hours of the running day.
+        first: The first segment that was accepted; its lift fills the slots of epochs without any block.
     """
 
     chain: int
@@ -99,6 +108,7 @@ class PyramidPlanner:
     epoch: int = 0
     epochs: list[Node] = field(default_factory=list)
     hours: list[Node] = field(default_factory=list)
+    first: Segment | None = None
 
     @classmethod
     def start(
@@ -134,6 +144,7 @@ class PyramidPlanner:
         progress = self.shards[shard]
         if window <= progress.window:
             raise InvariantError(f"window {window} of shard {shard} was accepted twice")
+        self.first = self.first or segments[0]
         progress.segments += segments
         progress.window, progress.height = window, last.after.height
         progress.reached = window + 1
@@ -158,7 +169,8 @@ class PyramidPlanner:
             ParameterError: What the shards did breaks a rule between them, by name.
         """
         windows = self._windows(self.epoch)
-        if any(progress.reached < windows.stop for progress in self.shards):
+        is_open = any(progress.reached < windows.stop for progress in self.shards)
+        if is_open or self.first is None:
             return None
         trees: list[Node | None] = []
         parts: list[ShardPart] = []
@@ -181,6 +193,7 @@ class PyramidPlanner:
             windows,
             chain=self.chain,
             validators=self.validators,
+            filler=lift_nodes([self.first], self.hasher)[0],
             hasher=self.hasher,
         )
         for progress, part, links in zip(self.shards, tree.parts, ends, strict=True):

@@ -55,16 +55,18 @@ class Node:
         said: What it will say.
         children: What it is made of, in order; of an epoch the shards that made a block.
         parts: Of an epoch what every shard did; otherwise empty.
+        filler: Of an epoch without any block, a lift whose proof fills the slots and takes no part.
     """
 
     level: ProofLevel
     said: Said
     children: tuple[Segment | Node, ...]
     parts: tuple[ShardPart, ...] = ()
+    filler: Node | None = None
 
     def nodes(self) -> Iterator[Node]:
         """Yields all nodes of the tree, children first."""
-        for child in self.children:
+        for child in (*self.children, self.filler):
             if isinstance(child, Node):
                 yield from child.nodes()
         yield self
@@ -104,6 +106,7 @@ def epoch_node(
     chain: int,
     validators: WordElements,
     hasher: Hasher,
+    filler: Node | None = None,
 ) -> Node:
     """Returns the node of what all shards did in an epoch.
 
@@ -114,6 +117,7 @@ def epoch_node(
         chain: Chain number.
         validators: Root of the set in charge.
         hasher: Poseidon2.
+        filler: Any lift, for an epoch in which no shard made a block.
 
     Raises:
         ParameterError: The parts do not make up an epoch, by name.
@@ -123,7 +127,8 @@ def epoch_node(
         for part, tree in zip(parts, trees, strict=True)
     )
     run = merge_shards(merged, windows, chain=chain, validators=validators, hasher=hasher)
-    return Node(ProofLevel.EPOCH, run, tuple(tree for tree in trees if tree is not None), merged)
+    children = tuple(tree for tree in trees if tree is not None)
+    return Node(ProofLevel.EPOCH, run, children, merged, None if children else filler)
 
 
 def run_node(
@@ -165,7 +170,7 @@ def work_of(node: Node, proof_of: ProofOf) -> Work | None:
     if node.level is ProofLevel.DAY:
         return WrapWork(GlobalProof(_global(node), found[0]))
     if node.parts:
-        return EpochWork(_epoch_children(node, node.said, found))
+        return _epoch_work(node, node.said, found, proof_of)
     return DayWork(
         tuple(
             GlobalProof(_global(child), proof)
@@ -174,11 +179,20 @@ def work_of(node: Node, proof_of: ProofOf) -> Work | None:
     )
 
 
-def _epoch_children(node: Node, run: GlobalSpan, found: Sequence[bytes]) -> EpochChildren:
+def _epoch_work(
+    node: Node, run: GlobalSpan, found: Sequence[bytes], proof_of: ProofOf
+) -> Work | None:
+    """Returns the work of an epoch, or None while the proof that fills it is missing."""
+    spare = None
+    if node.filler is not None:
+        proof = proof_of(node.filler)
+        if proof is None:
+            return None
+        spare = SpanProof(_span(node.filler), proof)
     waiting = iter(found)
-    proofs = [None if part.span is None else next(waiting) for part in node.parts]
+    proofs = tuple(None if part.span is None else next(waiting) for part in node.parts)
     windows = range(run.first_window, run.end_window)
-    return EpochChildren(run.chain, windows, run.validators, node.parts, tuple(proofs))
+    return EpochWork(EpochChildren(run.chain, windows, run.validators, node.parts, proofs, spare))
 
 
 def _joined(

@@ -119,6 +119,26 @@ def test_a_shard_without_a_block_in_an_epoch_takes_part_as_it_stands() -> None:
     assert len(tree.children) == 1
 
 
+def test_an_epoch_without_any_block_is_filled_with_a_lift_that_takes_no_part() -> None:
+    """A chain that stood still for a while, or began late, still gets its day."""
+    made = planner()
+    for shard in (0, 1):
+        made.reach(shard, 3)  # the first blocks of all lie in window 3
+    assert list(made.plan()) == [], "there is no proof yet that could fill the slots"
+    first = statements(epochs()[3], 0)
+    made.accept(first)
+    idle, *_ = made.plan()
+    assert (idle.children, [part.span for part in idle.parts]) == ((), [None, None])
+    assert idle.filler is not None
+    assert idle.filler.children == (first[0],)
+    assert [node.level for node in idle.nodes()] == [ProofLevel.WINDOW, ProofLevel.EPOCH]
+    assert work_of(idle, lambda _: None) is None
+    work = work_of(idle, partial(all_but, None))
+    assert isinstance(work, EpochWork)
+    assert work.children.fill().span == idle.filler.said
+    assert decode_work(encode_work(work)) == work
+
+
 def test_a_delivery_inside_an_epoch_is_refused_by_name() -> None:
     """The sample's shards deliver from window to window, which is too early in epochs of two windows."""
     made = planner(PyramidClock(windows_per_epoch=2, epochs_per_hour=1, hours_per_day=9))

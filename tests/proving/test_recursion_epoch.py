@@ -23,6 +23,7 @@ from proving.recursion.global_span import GlobalSpan, merge_shards
 from proving.recursion.recursive_proofs import recursive_publics
 from proving.recursion.shard_part import LinkHeads, ShardPart, links_tree
 from proving.recursion.span import NO_HISTORY, Span, reopened
+from proving.recursion.span_proofs import SpanProof
 from proving.stark.encoding import encode_proof, proof_sections
 from schemas.errors import ParameterError
 from schemas.statement import Boundary
@@ -277,6 +278,21 @@ def test_windows_are_a_run_in_range() -> None:
     for windows in (range(6, 6), range(-1, 12), range(6, 2**30), range(6, 2**24 + 7)):
         with pytest.raises(ParameterError, match="are no run"):
             run_of(parts(), windows)
+
+
+def test_an_epoch_without_any_block_is_filled_with_a_proof_that_takes_no_part() -> None:
+    idle = [replace(one, span=None, received_after=one.received) for one in parts()]
+    span = parts()[0].span
+    assert span is not None
+    filler = SpanProof(span, noise())
+    children = EpochChildren(7, WINDOWS, VALIDATORS, idle, [None] * 3, filler)
+    run = run_of(idle)
+    assert run.before == run.after
+    publics = recursive_publics(EPOCH_KIND, run.digest(BACKEND), NO_KEY, BACKEND)
+    words = np.array(publics, dtype=np.uint32).reshape(-1, 8)
+    execution = recursive_program(EPOCH_KIND, BACKEND).execution
+    values = execution.run(words, epoch_witness(children, BACKEND), BACKEND)
+    assert not any(problem.startswith(SHOWN) for problem in execution.problems(values))
 
 
 def test_more_shards_than_slots_and_a_run_without_any_proof_are_refused() -> None:
