@@ -1,0 +1,209 @@
+"""An audit names what a forger changes about deliveries in an export, however well he mends the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from operators.audit import audit_export
+from operators.audit_findings import Finding
+from operators.block_payload import LinkEntry, decode_payload, encode_payload
+from operators.export import ExportSource, export_epochs
+from operators.export_files import (
+    MANIFEST,
+    FileEntry,
+    epoch_folder,
+    exported_epochs,
+    read_manifest,
+    sha256_of,
+)
+from operators.topic_view import TopicView
+from pipelines.chain_setup import genesis_path
+from proving.arithmetic.poseidon2 import NumpyHasher
+from schemas.block import header_from_bytes
+from schemas.tables import BLOCKS
+from tests.e2e.test_shards import FEE, ROLES, are_delivered, opening, send, two_shards
+from tests.suites.mini_chain import MiniChain
+
+HASHER = NumpyHasher()
+Rows = list[dict[str, Any]]
+Words = tuple[LinkEntry, ...]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the export of two shards, of which the first has sent two transfers to the second; nothing is proven."""
+    chain = MiniChain(tmp_path_factory.mktemp("links") / "data", two_shards())
+    chain.start(*ROLES)
+    for shard in (0, 1):
+        chain.send(opening(chain.genesis, shard), shard=shard)
+    chain.send([send(chain.genesis, 0, nonce) for nonce in (0, 1)])
+    chain.run_until(lambda: are_delivered(chain, "validator-0", 2), 30)
+    chain.run_until(lambda: is_sealed(chain), 10)
+    chain.close()
+    source = ExportSource(chain.log(), genesis_path(chain.data), FEE, HASHER)
+    export_epochs(source, chain.data, [0, 1])
+    return chain.data
+
+
+def is_sealed(chain: MiniChain) -> bool:
+    """Whether both shards have a final block in an epoch after the one that takes the transfers."""
+    clock, view, last, arrived = chain.genesis, TopicView(chain.log()), [], 0
+    for shard in (0, 1):
+        rows = list(view.rows(f"blocks.{shard}", BLOCKS))
+        epochs = [clock.epoch_of(clock.window_of(row["slot"])) for row in rows]
+        taken = [bool(decode_payload(row["payload"]).received) for row in rows]
+        arrived = max(
+            [arrived, *(one for one, is_taken in zip(epochs, taken, strict=True) if is_taken)]
+        )
+        last.append(epochs[-1])
+    return min(last) > arrived
+
+
+def findings(root: Path) -> dict[int, list[Finding]]:
+    """Returns what an audit finds wrong, by shard, beside the proofs that were never made."""
+    found: dict[int, list[Finding]] = {0: [], 1: []}
+    for audit in audit_export(root, FEE, HASHER):
+        found[audit.shard] += [one for one in audit.findings if one.check != "proofs"]
+    return found
+
+
+def rows_of(folder: Path, name: str) -> Rows:
+    rows: Rows = pq.read_table(folder / f"{name}.parquet", partitioning=None).to_pylist()
+    return rows
+
+
+def rewrite(folder: Path, name: str, rows: Rows) -> None:
+    path = folder / f"{name}.parquet"
+    schema = pq.read_table(path, partitioning=None).schema
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
+
+
+def mend(root: Path, shard: int) -> None:
+    """Makes a shard's manifests fit its changed tables."""
+    previous = None
+    for place in exported_epochs(root, shard):
+        folder = epoch_folder(root, *place)
+        manifest = read_manifest(folder)
+        files = {
+            name: FileEntry(
+                rows=pq.read_metadata(folder / name).num_rows,
+                bytes=(folder / name).stat().st_size,
+                sha256=sha256_of(folder / name),
+            )
+            for name in manifest.files
+        }
+        mended = manifest.model_copy(update={"files": files, "previous": previous})
+        (folder / MANIFEST).write_text(mended.model_dump_json(indent=2) + "\n")
+        previous = sha256_of(folder / MANIFEST)
+
+
+def delivery(root: Path) -> tuple[Path, int, int]:
+    """Returns the epoch of shard 1 that takes the transfers: folder, number and height of the block."""
+    for shard, epoch in exported_epochs(root, 1):
+        folder = epoch_folder(root, shard, epoch)
+        for row in rows_of(folder, "links"):
+            if row["direction"] == "received":
+                return folder, epoch, row["height"]
+    pytest.fail("nothing was delivered")
+
+
+def deliver(root: Path, change: Callable[[Words], Words]) -> int:
+    """Rewrites the delivering block, the blocks above it, the table of links and the manifests; returns the epoch."""
+    folder, epoch, height = delivery(root)
+    blocks, parent = rows_of(folder, "blocks"), b""
+    for row in blocks:
+        header = header_from_bytes(row["header"])
+        if row["height"] == height:
+            content = decode_payload(row["payload"])
+            received = change(content.received)
+            count = header.transaction_count + len(received) - len(content.received)
+            row["payload"] = encode_payload(content.references, received, content.sent)
+            digest = hashlib.sha256(row["payload"]).digest()
+            header = replace(header, payload_hash=digest, transaction_count=count)
+        elif row["height"] > height:
+            header = replace(header, parent_hash=parent)
+        parent = header.block_hash()
+        row |= {
+            "header": header.to_bytes(),
+            "block_hash": parent,
+            "transactions": header.transaction_count,
+        }
+    links = rows_of(folder, "links")
+    (first, *_) = [row for row in links if row["direction"] == "received"]
+    others = [row for row in links if row["direction"] != "received"]
+    words = [
+        first | {"place": place, "sender": word.sender, "recipient": word.recipient,
+                 "amount": word.amount, "nonce": word.nonce}
+        for place, word in enumerate(received)
+    ]  # fmt: skip
+    rewrite(folder, "blocks", blocks)
+    rewrite(folder, "links", words + others)
+    mend(root, 1)
+    return epoch
+
+
+def copy_of(exported: Path, to: Path) -> Path:
+    to.mkdir()
+    shutil.copytree(exported / "epochs", to / "epochs")
+    shutil.copy(exported / "genesis.json", to)
+    return to
+
+
+def test_a_true_export_of_two_shards_has_no_finding(exported: Path) -> None:
+    assert findings(exported) == {0: [], 1: []}
+
+
+EDITS: Mapping[str, tuple[Callable[[Words], Words], str]] = {
+    "forged": (
+        lambda words: (*words, replace(words[0], amount=10**9, nonce=2)),
+        "word 2 was not sent before this epoch",
+    ),
+    "doubled": (lambda words: (*words, words[1]), "word 2 was not sent before this epoch"),
+    "amount": (
+        lambda words: (replace(words[0], amount=10**9), words[1]),
+        "word 0 was not sent before this epoch",
+    ),
+    "omitted": (lambda words: words[:1], "1 of 2 words were taken"),
+}
+
+
+@pytest.mark.parametrize("edit", sorted(EDITS))
+def test_a_delivery_that_was_not_made_is_named(exported: Path, tmp_path: Path, edit: str) -> None:
+    root = copy_of(exported, tmp_path / "copy")
+    change, told = EDITS[edit]
+    epoch = deliver(root, change)
+    found = findings(root)
+    assert found[0] == [], "the sender's export is true"
+    assert Finding("deliveries", f"epoch {epoch} from shard 0", told) in found[1]
+    checks = {one.check for one in found[1]}
+    assert {"certificates", "roots"} <= checks, "and no quorum has signed such a block"
+    assert "files" not in checks
+
+
+def test_a_sender_whose_table_denies_a_transfer_is_named(exported: Path, tmp_path: Path) -> None:
+    root = copy_of(exported, tmp_path / "copy")
+    for _, number in exported_epochs(root, 0):
+        folder = epoch_folder(root, 0, number)
+        links = rows_of(folder, "links")
+        kept = [row for row in links if (row["direction"], row["place"]) != ("sent", 1)]
+        if kept != links:
+            rewrite(folder, "links", kept)
+    mend(root, 0)
+    found = findings(root)
+    assert {(one.check, one.detail) for one in found[0]} == {
+        ("links", "are not what the blocks take and send")
+    }
+    (finding,) = found[1]
+    assert (finding.check, finding.detail) == (
+        "deliveries",
+        "word 1 was not sent before this epoch",
+    )
