@@ -17,7 +17,8 @@ from schemas.beacon_payload import encode_acceptances
 from schemas.block import Block, Certificate, Phase, header_ballot
 from schemas.run import RunStatement
 from schemas.validators import validators_word
-from tests.suites.day_votes import Voted, committee, statement
+from pipelines.sample_votes import Voted, committee
+from tests.suites.day_votes import statement
 from tests.suites.proven_days import HASHER, SHARDS, WINDOWS_PER_DAY, begun_at
 
 RULES = RunRules(CHAIN, SHARDS, WINDOWS_PER_DAY, validators_word(committee().keys), HASHER)

@@ -22,7 +22,8 @@ from proving.light.flaws import DayFlaw
 from proving.light.inclusion import check_inclusion, decode_inclusion
 from proving.light.signature_check import PLAIN_PYTHON, best_signature_check
 from schemas.run import RunStatement
-from tests.suites.day_votes import COUNT, QUORUM, Voted, statement
+from pipelines.sample_votes import COUNT, QUORUM, Voted
+from tests.suites.day_votes import statement
 from tests.suites.proven_days import HASHER
 from tests.suites.whole_days import WholeDay, companions, whole_day
 

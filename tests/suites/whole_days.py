@@ -15,7 +15,8 @@ from schemas.job import ProofLevel
 from schemas.run import RunStatement
 from schemas.transactions import TransactionKind
 from schemas.validators import validators_word
-from tests.suites.day_votes import Voted, committee, statement
+from pipelines.sample_votes import Voted, committee
+from tests.suites.day_votes import statement
 from tests.suites.proven_days import (
     HASHER,
     WINDOWS_PER_DAY,
