@@ -25,7 +25,7 @@ from proving.light.inclusion import Inclusion
 from proving.recursion.pyramid_work import said_bytes
 from proving.segment_proofs import SEGMENT_KIND, segment_layout
 from proving.signatures import KeyPair
-from schemas.errors import InvariantError
+from schemas.errors import ParameterError
 from schemas.job import ProofLevel
 from schemas.run import RunStatement, WordElements
 from schemas.statement import SegmentStatement
@@ -122,16 +122,24 @@ class SampleChain:
 
     def path_of(self, window: int, shard: int) -> Inclusion:
         """Returns the path of the last transfer that a shard sent in a window to the statement of its day."""
-        witnesses = self.epochs[window].witnesses[shard]
         sent = [
             entry.transaction
-            for witness in witnesses
+            for witness in self.epochs[window].witnesses[shard]
             for entry in witness.entries
             if entry.transaction and entry.transaction.kind is TransactionKind.OUTBOUND
         ]
-        listed = find_in_window(sent[-1], witnesses)
+        return self.path_to(sent[-1], window)
+
+    def path_to(self, transaction: Transaction, window: int) -> Inclusion:
+        """Returns the path of a transaction of a window to the statement of its day.
+
+        Raises:
+            ParameterError: The window does not hold it.
+        """
+        witnesses = self.epochs[window].witnesses[transaction.shard]
+        listed = find_in_window(transaction, witnesses)
         if listed is None:
-            raise InvariantError("a transfer is not in the window that it was taken from")
+            raise ParameterError(f"window {window} does not hold the transaction")
         return inclusion_path(self.days[window // self.windows_per_day], listed, self.hasher)
 
     def _plan(self) -> Iterator[Node]:

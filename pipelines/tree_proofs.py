@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from operators.proof_files import proof_path, write_once
 from operators.pyramid_tree import Node, Segment, work_of
 from pipelines.progress import Progress
@@ -56,12 +54,12 @@ class TreeProver:
     made: int = 0
 
     def prove(
-        self, trees: Iterable[Node], witnesses: Mapping[SegmentStatement, SegmentWitness]
+        self, trees: Iterable[Place], witnesses: Mapping[SegmentStatement, SegmentWitness]
     ) -> list[bytes]:
-        """Returns the proofs of trees; a proof on file is verified before it is taken.
+        """Returns the proofs of trees or segments; a proof on file is verified before it is taken.
 
         Args:
-            trees: Their nodes share what is equal.
+            trees: What is equal in several is proven once.
             witnesses: Of all their segments.
 
         Raises:
@@ -97,9 +95,7 @@ class TreeProver:
             return None
         return proof
 
-    def _make(
-        self, place: Place, witnesses: Mapping[SegmentStatement, SegmentWitness]
-    ) -> bytes:
+    def _make(self, place: Place, witnesses: Mapping[SegmentStatement, SegmentWitness]) -> bytes:
         if isinstance(place, Segment):
             proof = prove_segment(witnesses[place.statement], self.backend).data
         else:
@@ -122,15 +118,13 @@ class TreeProver:
         verify_said(place.said, proof, self.backend, is_wrapped=is_wrapped)
 
 
-def _places(tree: Node) -> Iterator[Place]:
+def _places(tree: Place) -> Iterator[Place]:
     """Yields segments and nodes of a tree, children first."""
+    if isinstance(tree, Segment):
+        yield tree
+        return
     for node in tree.nodes():
         for child in node.children:
             if isinstance(child, Segment):
                 yield child
         yield node
-
-
-def word_hex(word: Iterable[int]) -> str:
-    """Returns a word as 64 hexadecimal characters."""
-    return np.array(list(word), dtype="<u4").tobytes().hex()

@@ -1,119 +1,25 @@
-"""Files of a day with something changed, and what the light client says of them, with the standard library alone.
-
-A copy of this module and of the light client's files runs by itself in a bare interpreter: see `campaign_day.py`.
-"""
+"""Files of a day with something changed, numbered from a seed; the standard library and the light client alone."""
 
 from __future__ import annotations
 
-import json
 import random
-import resource
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
-from pathlib import Path
+from typing import Any
 
-from proving.light.certificate import CertifiedDay, check_certificate, decode_certificate
+from pipelines.adversary.day_case import Changed, DayCase, Mutant
+from proving.light.certificate import decode_certificate
 from proving.light.checkpoint import Checkpoint, checkpoint_of, decode_checkpoint
-from proving.light.day import DayFiles, verify_day
-from proving.light.encoding import DIGEST_BYTES, ELEMENT_BYTES, Section, sections_of
+from proving.light.encoding import ELEMENT_BYTES, Section, sections_of
 from proving.light.errors import ProofError
 from proving.light.field import P
-from proving.light.inclusion import Inclusion, RunFold, check_inclusion, decode_inclusion
-from proving.light.key import wrap_key
-from proving.light.signature_check import PLAIN_PYTHON
-from proving.light.wrap import verify_wrap
+from proving.light.inclusion import Inclusion, RunFold, decode_inclusion
+from proving.light.key import DIGEST_BYTES, wrap_key
 from schemas.errors import WireError
 from schemas.run import RunStatement
 from schemas.transactions import decode_body
-
-FILES = ("pipelines/__init__.py", "pipelines/adversary/__init__.py")
-"""What a bare interpreter needs of this package beside this module."""
-
-LAUNCHER = (
-    "import sys; sys.path.insert(0, '.'); "
-    "from pipelines.adversary.day_mutants import main; main(sys.argv[1:])"
-)
-"""Runs this module with `python -I -S -c` in the folder that holds the copies."""
-
-PARTS = ("proof", "certificate", "previous", "inclusion")
-"""What `DayFiles` has, by name."""
-
-TRUSTED = ("checkpoint", "statement", "previous_certificate")
-"""What `--previous` takes, by name; a case may lack the last two."""
-
-REPORT_EVERY = 50
-"""Mutants between two words of a worker."""
-
-Changed = dict[str, bytes]
-"""Files in the place of the honest ones, by part."""
-
-
-@dataclass(frozen=True, slots=True)
-class DayCase:
-    """A day's files, honest and foreign.
-
-    Attributes:
-        files: Proof, certificate, inclusion and what is trusted, by name.
-        foreign: Files of other days, chains and committees, by what they stand in for and name.
-    """
-
-    files: Mapping[str, bytes]
-    foreign: Mapping[str, Mapping[str, bytes]]
-
-    def honest(self) -> DayFiles:
-        """Returns the files as they are, after the checkpoint."""
-        files = self.files
-        return DayFiles(
-            files["proof"], files["certificate"], files["checkpoint"], files.get("inclusion")
-        )
-
-    def changed(self, change: Changed) -> DayFiles:
-        """Returns the files with some of them changed."""
-        return replace(self.honest(), **change)
-
-    def trusted(self) -> list[str]:
-        """Returns which ways to trust the day before there are."""
-        return [name for name in TRUSTED if name in self.files]
-
-
-def write_case(case: DayCase, folder: Path) -> None:
-    """Writes a case for `read_case`."""
-    folder.mkdir(parents=True)
-    for name, data in case.files.items():
-        (folder / name).write_bytes(data)
-    for part, named in case.foreign.items():
-        place = folder / "foreign" / part
-        place.mkdir(parents=True)
-        for name, data in named.items():
-            (place / name).write_bytes(data)
-
-
-def read_case(folder: Path) -> DayCase:
-    """Reads what `write_case` wrote."""
-    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-    foreign = {
-        part.name: {path.name: path.read_bytes() for path in sorted(part.iterdir())}
-        for part in sorted((folder / "foreign").iterdir())
-    }
-    return DayCase(files, foreign)
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One attack.
-
-    Attributes:
-        kind: What was done.
-        files: What the light client is given.
-    """
-
-    kind: str
-    files: DayFiles
-
 
 Mutation = Callable[[DayCase, random.Random], Changed]
 
@@ -140,7 +46,9 @@ def truncate(data: bytes, rng: random.Random) -> bytes:
 def extend(data: bytes, rng: random.Random) -> bytes:
     """Returns bytes with more behind them: a few, as many again, or a megabyte."""
     more = rng.choice((rng.randrange(1, 65), len(data), 2**20 if rng.random() < 0.1 else 1))
-    return data + rng.choice((bytes(more), rng.randbytes(more), (data * (more // len(data) + 1))[:more]))
+    return data + rng.choice(
+        (bytes(more), rng.randbytes(more), (data * (more // len(data) + 1))[:more])
+    )
 
 
 def insert(data: bytes, rng: random.Random) -> bytes:
@@ -322,9 +230,7 @@ def change_path(case: DayCase, rng: random.Random) -> Changed:
         runs.pop(rng.randrange(len(runs)))
     else:
         runs.append(RunFold(rng.randrange(2), rng.choice(siblings)))
-    changed = replace(
-        given, siblings=tuple(siblings), shards=tuple(shards), run_folds=tuple(runs)
-    )
+    changed = replace(given, siblings=tuple(siblings), shards=tuple(shards), run_folds=tuple(runs))
     return {"inclusion": changed.to_bytes()}
 
 
@@ -364,26 +270,28 @@ MUTATIONS: Mapping[str, Mutation] = {
 
 def fixed_changes(case: DayCase) -> Iterator[tuple[str, Changed]]:
     """Yields what there is only so much of: every foreign file, every too small and every repeated set of votes."""
-    for part, named in case.foreign.items():
-        for name, data in named.items():
+    for part, named in sorted(case.foreign.items()):
+        for name, data in sorted(named.items()):
             for trusted in case.trusted() if part != "previous" else ["checkpoint"]:
                 change = {"previous": case.files[trusted], part: data}
                 yield f"foreign {part}/{name.partition('.')[0]}", change
     given = decode_certificate(case.files["certificate"])
     for count in range(given.validators.quorum):
         for votes in combinations(given.votes, count):
-            yield "certificate/below_quorum", {
-                "certificate": replace(given, votes=votes).to_bytes()
-            }
+            yield (
+                "certificate/below_quorum",
+                {"certificate": replace(given, votes=votes).to_bytes()},
+            )
     for place, (signer, _) in enumerate(given.votes):
         for other, (_, signature) in enumerate(given.votes):
             if other == place:
                 continue
             for repeated in ((signer, signature), given.votes[other]):
                 votes = (*given.votes[:place], repeated, *given.votes[place + 1 :])
-                yield "certificate/repeated_signer", {
-                    "certificate": replace(given, votes=votes).to_bytes()
-                }
+                yield (
+                    "certificate/repeated_signer",
+                    {"certificate": replace(given, votes=votes).to_bytes()},
+                )
     if "inclusion" in case.files:
         yield from _one_off(decode_inclusion(case.files["inclusion"]))
 
@@ -413,7 +321,10 @@ class DayAttacker:
         self.case = case
         self.seed = seed
         self._fixed = list(fixed_changes(case))
-        self._names = [name for name in MUTATIONS if name.startswith("previous") or name.partition("/")[0] in case.files
+        self._names = [
+            name
+            for name in MUTATIONS
+            if name.startswith("previous") or name.partition("/")[0] in case.files
         ]
 
     def mutant(self, number: int) -> Mutant:
@@ -434,9 +345,7 @@ class DayAttacker:
 
 def _is_honest(case: DayCase, change: Changed) -> bool:
     """Whether the files say what the honest ones say: they are those, or trust in the same end of the day before."""
-    same = all(
-        data == case.files[part] for part, data in change.items() if part != "previous"
-    )
+    same = all(data == case.files[part] for part, data in change.items() if part != "previous")
     if not same:
         return False
     previous = change["previous"]
@@ -457,141 +366,30 @@ def _end(data: bytes) -> Checkpoint | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the light client said.
-
-    Attributes:
-        error: Name of the error; empty if it accepted.
-        reason: The error's reason.
-        seconds: Wall time.
-        cpu_seconds: Processor time.
-    """
-
-    error: str
-    reason: str
-    seconds: float
-    cpu_seconds: float
-
-
-def judge(files: DayFiles) -> Verdict:
-    """Verifies files with plain Python; any exception but the client's own is named as what it is."""
-    started, cpu = time.perf_counter(), time.process_time()
-    error = reason = ""
-    try:
-        verify_day(files, PLAIN_PYTHON)
-    except ProofError as refused:
-        error, reason = type(refused).__name__, str(refused.reason)
-    except Exception as failed:
-        error, reason = f"not a refusal: {type(failed).__name__}", str(failed)
-    return Verdict(error, reason, time.perf_counter() - started, time.process_time() - cpu)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Runs as a process of its own: `mutants SEED FIRST COUNT STRIDE`, or `measure WHAT`, in a folder with `case`."""
-    what, *rest = arguments
-    case = read_case(Path("case"))
-    if what == "measure":
-        _say(measure(case, rest[0]))
-        return
-    seed, first, count, stride = map(int, rest)
-    kinds: dict[str, dict[str, dict[str, float]]] = {}
-    sampled: dict[int, tuple[str, str]] = {}
-    accepted: list[str] = []
-    attacker, before = DayAttacker(case, seed), peak_bytes()
-    for number in range(first, first + count):
-        made = attacker.mutant(number)
-        verdict = judge(made.files)
-        if verdict.error not in ("ProofMalformed", "ProofRejected"):
-            accepted.append(f"mutant {number} {made.kind}: {verdict.error or 'accepted'}")
-        if number % stride == 0:
-            sampled[number] = (verdict.error, verdict.reason)
-        entry = kinds.setdefault(made.kind, {}).setdefault(
-            verdict.reason or "accepted", {"count": 0, "seconds": 0.0, "cpu_seconds": 0.0}
-        )
-        entry["count"] += 1
-        entry["seconds"] = max(entry["seconds"], verdict.seconds)
-        entry["cpu_seconds"] = max(entry["cpu_seconds"], verdict.cpu_seconds)
-        if (number - first + 1) % REPORT_EVERY == 0:
-            _say({"done": REPORT_EVERY})
-    foreign = foreign_modules()
-    _say(
-        {
-            "kinds": kinds,
-            "sampled": sampled,
-            "accepted": accepted,
-            "memory_before": before,
-            "memory_peak": peak_bytes(),
-            "foreign_modules": foreign,
-        }
-    )
-
-
-def measure(case: DayCase, what: str) -> dict[str, float | int | bool]:
-    """Checks a part of the honest day once, in this process: `start` for nothing, a part's name, or `all`."""
-    files = case.honest()
-    started, cpu = time.perf_counter(), time.process_time()
-    if what == "proof":
-        verify_wrap(files.proof)
-    elif what == "certificate":
-        _certified(files)
-    elif what == "inclusion" and files.inclusion is not None:
-        check_inclusion(decode_inclusion(files.inclusion), _certified(files).run)
-    elif what == "all":
-        verify_day(files, PLAIN_PYTHON)
-    return {
-        "seconds": round(time.perf_counter() - started, 6),
-        "cpu_seconds": round(time.process_time() - cpu, 6),
-        "peak_memory_bytes": peak_bytes(),
-        "accepted": True,
-    }
-
-
-def _certified(files: DayFiles) -> CertifiedDay:
-    return check_certificate(decode_certificate(files.certificate), PLAIN_PYTHON)
-
-
-def peak_bytes() -> int:
-    """Returns the most memory that this process has held; where the system tells only that of its ancestry too, that."""
-    try:
-        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def foreign_modules() -> list[str]:
-    """Returns the packages that were imported and are neither the standard library's nor copied here."""
-    own = {"__main__", "pipelines", "proving", "schemas"}
-    return sorted(
-        {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - own
-    )
-
-
-def _say(fields: Mapping[str, object]) -> None:
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
-
-
 @cache
 def _sections() -> list[Section]:
     return sections_of(wrap_key())
 
 
 def _other_end(given: Checkpoint, rng: random.Random) -> Checkpoint:
-    field = rng.choice(("chain", "shards", "end_window", "validators", "state"))
-    if field in ("validators", "state"):
-        word = list(getattr(given, field))
-        word[rng.randrange(8)] = rng.randrange(P)
-        return replace(given, **{field: tuple(word)})
-    value = getattr(given, field)
-    return replace(given, **{field: value + 1 if rng.random() < 0.5 or not value else value - 1})
+    def number(value: int) -> int:
+        return value + 1 if rng.random() < 0.5 or not value else value - 1
+
+    def word(elements: tuple[int, ...]) -> tuple[int, ...]:
+        place = rng.randrange(len(elements))
+        return (*elements[:place], rng.randrange(P), *elements[place + 1 :])
+
+    changes = (
+        lambda: replace(given, chain=number(given.chain)),
+        lambda: replace(given, shards=number(given.shards)),
+        lambda: replace(given, end_window=number(given.end_window)),
+        lambda: replace(given, validators=word(given.validators)),
+        lambda: replace(given, state=word(given.state)),
+    )
+    return rng.choice(changes)()
 
 
-def _swap(listed: list, rng: random.Random) -> None:  # type: ignore[type-arg]
+def _swap(listed: list[Any], rng: random.Random) -> None:
     first, second = rng.sample(range(len(listed)), 2)
     listed[first], listed[second] = listed[second], listed[first]
 

@@ -16,6 +16,7 @@ CampaignName = Literal[
     "double-spend",
     "mutate-proofs",
     "mutate-constraints",
+    "mutate-day",
     "pyramid",
     "byzantine",
     "chaos",
@@ -66,10 +67,18 @@ def register(app: typer.Typer) -> None:
                 show_default="the sample that is shipped",
             ),
         ] = None,
+        day: Annotated[
+            Path | None,
+            typer.Option(
+                help="Data directory of a demo whose last day `mutate-day` attacks.",
+                show_default="a day of its own, kept below --data",
+            ),
+        ] = None,
     ) -> Work:
         """Attack or break the system with a seed and a budget; ends with JSON evidence."""
-        arguments = {"name": name, "runs": runs, "seconds": seconds, "traffic": traffic}
-        return Work("campaign:run_campaign", arguments)
+        budget = {"runs": runs, "seconds": seconds}
+        files = {"traffic": traffic, "day": day}
+        return Work("campaign:run_campaign", {"name": name, **budget, **files})
 
     @command(
         app,

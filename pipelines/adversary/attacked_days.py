@@ -13,7 +13,7 @@ from operators.day_files import checkpoint_path, day_path
 from operators.event_log import open_existing_log
 from operators.pyramid_tree import Node
 from operators.topic_view import TopicView
-from pipelines.adversary.day_mutants import DayCase
+from pipelines.adversary.day_case import DayCase, run_of
 from pipelines.chain_setup import genesis_path
 from pipelines.inclusion import write_inclusion
 from pipelines.progress import Progress
@@ -24,10 +24,11 @@ from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Backend
 from proving.light.certificate import DayCertificate, decode_certificate
 from proving.light.checkpoint import checkpoint_of, decode_checkpoint
-from schemas.beacon_payload import decode_acceptances
+from proving.recursion.global_proofs import GlobalProof
+from proving.recursion.global_span import GlobalSpan
 from schemas.block import Phase
 from schemas.config import Configuration
-from schemas.errors import ParameterError
+from schemas.errors import InvariantError, ParameterError
 from schemas.genesis import load_genesis
 from schemas.receipt import ReceiptState
 from schemas.run import RunStatement
@@ -66,6 +67,14 @@ class ProvenDays:
     def run(self) -> RunStatement:
         """What the honest proof says."""
         return self.honest.day_run(ATTACKED_DAY)
+
+    @property
+    def stolen_claim(self) -> GlobalProof:
+        """The other proof with what it says, for the native verifier."""
+        said = self.stolen.days[ATTACKED_DAY].said
+        if not isinstance(said, GlobalSpan):
+            raise InvariantError("a day's tree says no run")
+        return GlobalProof(said, self.stolen_proof)
 
     @property
     def stolen_run(self) -> RunStatement:
@@ -194,11 +203,11 @@ def demo_case(data: Path, configuration: Configuration) -> DayCase:
         )
     day = days[-1]
     certificate = day_path(data, day, "certificate").read_bytes()
-    payload_run = _run_of(certificate)
+    run = run_of(decode_certificate(certificate))
     files = {"proof": day_path(data, day, "proof").read_bytes(), "certificate": certificate}
     foreign: dict[str, Mapping[str, bytes]] = {
-        "certificate": foreign_certificates(payload_run),
-        "previous": foreign_starts(payload_run),
+        "certificate": foreign_certificates(run),
+        "previous": foreign_starts(run),
         "proof": {},
         "inclusion": {},
     }
@@ -214,16 +223,8 @@ def demo_case(data: Path, configuration: Configuration) -> DayCase:
     else:
         files["checkpoint"] = checkpoint_path(data).read_bytes()
         decode_checkpoint(files["checkpoint"])
-    inclusion = _first_path(data, configuration, payload_run)
+    inclusion = _first_path(data, configuration, run)
     return DayCase(files if inclusion is None else {**files, "inclusion": inclusion}, foreign)
-
-
-def _run_of(certificate: bytes) -> RunStatement:
-    given = decode_certificate(certificate)
-    said = decode_acceptances(given.payload).run
-    if said is None:
-        raise ParameterError("the day's certificate accepts no day", "run `ecliptica demo` again")
-    return said.run
 
 
 def _first_path(data: Path, configuration: Configuration, run: RunStatement) -> bytes | None:
