@@ -19,6 +19,7 @@ from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
 from pipelines.bench_reuse import reuse
 from pipelines.bench_rival import rival
 from pipelines.bench_segment import DEFAULT_SEGMENT_TRANSACTIONS, segment
+from pipelines.bench_sizes import sizes
 from pipelines.bench_steps import steps
 from pipelines.bench_verdicts import verified_apart
 from pipelines.bench_work import BenchWork, environment
@@ -74,6 +75,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "steps": steps,
         "cold": cold,
         "reuse": reuse,
+        "sizes": sizes,
         "plot": draw_records,
     }
     if name not in benches:

@@ -37,6 +37,7 @@ BenchName = Literal[
     "steps",
     "reuse",
     "cold",
+    "sizes",
     "plot",
     "segment",
 ]
@@ -111,7 +112,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         out: Annotated[
             Path | None,
-            typer.Option(help="PNG to draw, for scaling and plot.", show_default="none"),
+            typer.Option(help="PNG to draw, for scaling, sizes and plot.", show_default="none"),
         ] = None,
         aggregation: Annotated[
             bool,
