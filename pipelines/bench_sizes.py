@@ -19,7 +19,7 @@ from proving.kinds import verifying_key
 from proving.stark.encoding import proof_bytes
 from proving.stark.key import VerifyingKey
 from proving.stark.parameters import MAX_LOG_BLOWUP, MAX_QUERIES, ProofParameters
-from proving.stark.soundness import MULTIPLICITIES, analyse, johnson, proven_bits
+from proving.stark.soundness import MULTIPLICITIES, analyse, johnson, proven_bits, unique_decoding
 from schemas.errors import InvariantError
 
 SHAPES = ("join", "wrap")
@@ -65,7 +65,7 @@ class SizePoint:
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """What one gap of the analysis gives a shape without grinding.
+    """What one radius of the analysis gives a shape without grinding.
 
     Attributes:
         rounds: Bits of the rounds that grinding helps, by the setting that does.
@@ -159,8 +159,8 @@ def _margins(key: VerifyingKey, log_blowup: int) -> Iterator[Margins]:
         deep_pow_bits=0,
         lookup_pow_bits=0,
     )
-    for multiplicity in MULTIPLICITIES:
-        regime = johnson(2.0**-log_blowup, multiplicity)
+    rate = 2.0**-log_blowup
+    for regime in (unique_decoding(rate), *(johnson(rate, m) for m in MULTIPLICITIES)):
         rounds: dict[str, float] = {}
         fixed = float("inf")
         for entry in analyse(bare, key.shape, regime).rounds:
@@ -177,7 +177,7 @@ def _margins(key: VerifyingKey, log_blowup: int) -> Iterator[Margins]:
 def _settings(
     key: VerifyingKey, log_blowup: int, wanted: int, margins: Sequence[Margins]
 ) -> Iterator[ProofParameters]:
-    """Yields settings that prove the wanted bits, one per gap that can; many are equal."""
+    """Yields settings that prove the wanted bits, one per radius that can; many are equal."""
     for margin in margins:
         grinding = {setting: max(0, ceil(wanted - bits)) for setting, bits in margin.rounds.items()}
         left = wanted - key.parameters.query_pow_bits
