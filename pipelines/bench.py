@@ -14,6 +14,7 @@ import numpy as np
 
 from operators.proof_worker import process_backend
 from pipelines.bench_cold import cold
+from pipelines.bench_compress import compress
 from pipelines.bench_permutations import permutations, scaling
 from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
 from pipelines.bench_reuse import reuse
@@ -49,7 +50,6 @@ DEFAULT_TRANSACTIONS = {
 }
 KERNEL_STATES = 1 << 14
 NOT_BUILT = {
-    "compress": "the recursive proofs",
     "stream": "the stream runners beside the loop; `ecliptica demo` reports the whole chain",
     "finality": "a bench of its own; `ecliptica demo --json` reports finality under traffic",
 }
@@ -73,6 +73,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "scaling": scaling,
         "rival": rival,
         "steps": steps,
+        "compress": compress,
         "cold": cold,
         "reuse": reuse,
         "sizes": sizes,

@@ -122,9 +122,13 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(min=2, help="Accounts of the state, for segment.", show_default="2^20"),
         ] = None,
+        epochs: Annotated[
+            int | None,
+            typer.Option(min=2, help="Epochs of the day, for compress.", show_default="24"),
+        ] = None,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
         size = {"transactions": transactions, "repeat": repeat, "rows": rows}
-        size["accounts"] = accounts
+        size |= {"accounts": accounts, "epochs": epochs}
         rest = {"records": records, "out": out, "aggregates": aggregation}
         return Work("bench:run_bench", {"name": name, **size, **rest})
