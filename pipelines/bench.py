@@ -15,6 +15,7 @@ import numpy as np
 from operators.proof_worker import process_backend
 from pipelines.bench_cold import cold
 from pipelines.bench_compress import compress
+from pipelines.bench_levels import levels
 from pipelines.bench_permutations import permutations, scaling
 from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
 from pipelines.bench_reuse import reuse
@@ -44,6 +45,7 @@ DEFAULT_TRANSACTIONS = {
     "witness": 64,
     "signatures": 2000,
     "steps": 64,
+    "levels": 1000,
     "cold": 16,
     "reuse": 5000,
     "segment": DEFAULT_SEGMENT_TRANSACTIONS,
@@ -74,6 +76,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "rival": rival,
         "steps": steps,
         "compress": compress,
+        "levels": levels,
         "cold": cold,
         "reuse": reuse,
         "sizes": sizes,

@@ -81,7 +81,8 @@ class Margins:
 def sizes(work: BenchWork) -> dict[str, Any]:
     """Returns the record; nothing is proven, so nothing is verified."""
     started = time.perf_counter()
-    points, shipped = [], []
+    points: list[SizePoint] = []
+    shipped: list[dict[str, Any]] = []
     work.report.phase("sizes", len(SHAPES) * MAX_LOG_BLOWUP)
     for shape in SHAPES:
         key = verifying_key(shape, NumpyHasher())
@@ -188,7 +189,15 @@ def _settings(
             or queries > MAX_QUERIES
         ):
             continue
-        yield replace(key.parameters, log_blowup=log_blowup, num_queries=queries, **grinding)
+        yield replace(
+            key.parameters,
+            log_blowup=log_blowup,
+            num_queries=queries,
+            batching_pow_bits=grinding["batching_pow_bits"],
+            commit_pow_bits=grinding["commit_pow_bits"],
+            deep_pow_bits=grinding["deep_pow_bits"],
+            lookup_pow_bits=grinding["lookup_pow_bits"],
+        )
 
 
 def _point(shape: str, settings: ProofParameters, length: int, wanted: int) -> SizePoint:

@@ -37,6 +37,7 @@ BenchName = Literal[
     "steps",
     "reuse",
     "cold",
+    "levels",
     "sizes",
     "plot",
     "segment",

@@ -12,7 +12,6 @@ import pytest
 from pipelines.bench_plot import OVER_BITS, OVER_BLOWUP, points_of
 from pipelines.bench_sizes import (
     BITS,
-    GROUND,
     MOST_OTHER_GRINDING,
     SHAPES,
     SizePoint,
@@ -45,9 +44,15 @@ def points(shape: str) -> dict[int, list[SizePoint]]:
 
 def utmost(key: VerifyingKey, log_blowup: int) -> ProofParameters:
     """Returns the setting that proves most."""
-    most = dict.fromkeys(GROUND.values(), MOST_OTHER_GRINDING)
-    most |= {"num_queries": MAX_QUERIES, "commit_pow_bits": MOST_OTHER_GRINDING}
-    return replace(key.parameters, log_blowup=log_blowup, **most)
+    return replace(
+        key.parameters,
+        log_blowup=log_blowup,
+        num_queries=MAX_QUERIES,
+        batching_pow_bits=MOST_OTHER_GRINDING,
+        commit_pow_bits=MOST_OTHER_GRINDING,
+        deep_pow_bits=MOST_OTHER_GRINDING,
+        lookup_pow_bits=MOST_OTHER_GRINDING,
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
