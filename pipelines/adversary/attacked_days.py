@@ -20,6 +20,7 @@ from pipelines.progress import Progress
 from pipelines.sample_days import SampleChain
 from pipelines.sample_votes import COUNT, Voted, committee
 from pipelines.tree_proofs import TreeProver, prepared_folder
+from pipelines.wallet import read_ledger
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import Backend
 from proving.light.certificate import DayCertificate, decode_certificate
@@ -34,6 +35,7 @@ from schemas.receipt import ReceiptState
 from schemas.run import RunStatement
 from schemas.tables import RECEIPTS
 from schemas.topics import RECEIPTS as RECEIPTS_TOPIC
+from schemas.transactions import TransactionKind
 from schemas.validators import validators_word
 
 ATTACKED_DAY = 1
@@ -228,18 +230,26 @@ def demo_case(data: Path, configuration: Configuration) -> DayCase:
 
 
 def _first_path(data: Path, configuration: Configuration, run: RunStatement) -> bytes | None:
-    """Returns the path of a transaction of a day, or None if the day has none that is final."""
+    """Returns the path of a transfer of a day, or None if the day has none that is final.
+
+    A registration's word does not hold address and key, so a path shows less of it.
+    """
     genesis = load_genesis(genesis_path(data))
     with closing(open_existing_log(f"sqlite:///{data / 'log.sqlite'}")) as log:
-        place = BeaconPlace(log, genesis, configuration, NumpyHasher())
-        for row in TopicView(log).rows(RECEIPTS_TOPIC, RECEIPTS):
-            window = row["window"]
+        view = TopicView(log)
+        ledgers = [read_ledger(view, shard) for shard in range(genesis.shards)]
+        for row in view.rows(RECEIPTS_TOPIC, RECEIPTS):
+            window, shard = row["window"], row["shard"]
             is_inside = window is not None and run.first_window <= window < run.end_window
             if row["state"] != ReceiptState.BFT_FINAL or not is_inside:
                 continue
+            transaction = ledgers[shard].transaction(row["digest"])
+            if transaction is None or transaction.kind is not TransactionKind.TRANSFER:
+                continue
+            place = BeaconPlace(log, genesis, configuration, NumpyHasher())
             with TemporaryDirectory(prefix="ecliptica-path-") as folder:
                 out = Path(folder) / "one.inclusion"
-                write_inclusion(place, row["digest"].hex(), row["shard"], out)
+                write_inclusion(place, row["digest"].hex(), shard, out)
                 return out.read_bytes()
     return None
 

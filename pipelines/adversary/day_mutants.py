@@ -17,7 +17,7 @@ from proving.light.errors import ProofError
 from proving.light.field import P
 from proving.light.inclusion import Inclusion, RunFold, decode_inclusion
 from proving.light.key import DIGEST_BYTES, wrap_key
-from schemas.errors import WireError
+from schemas.errors import InvariantError, WireError
 from schemas.run import RunStatement
 from schemas.transactions import decode_body
 
@@ -73,6 +73,9 @@ def random_bytes(data: bytes, rng: random.Random) -> bytes:
         return rng.randbytes(rng.randrange(2 * len(data)))
     return data[:45] + rng.randbytes(len(data) - 45)
 
+
+ATTEMPTS = 100
+"""Draws until a mutation changes something; one that swaps two words may meet equal ones."""
 
 EDITS: Mapping[str, Callable[[bytes, random.Random], bytes]] = {
     "flip_bit": flip_bit,
@@ -300,7 +303,7 @@ def _one_off(given: Inclusion) -> Iterator[tuple[str, Changed]]:
     """Yields an inclusion with one unit, index or shard changed."""
     body = decode_body(given.body)
     for unit in (-1, 1):
-        other = replace(body, amount=body.amount + unit).body()
+        other = replace(body, amount=abs(body.amount + unit)).body()
         yield "inclusion/one_unit", {"inclusion": replace(given, body=other).to_bytes()}
         index = (given.index + unit) % 2**30
         yield "inclusion/one_index", {"inclusion": replace(given, index=index).to_bytes()}
@@ -335,12 +338,13 @@ class DayAttacker:
             return Mutant(kind, case.changed(change))
         rng = random.Random(f"{self.seed}/{number}")  # noqa: S311 - reproducible, no secret
         kind = self._names[number % len(self._names)]
-        while True:
+        for _ in range(ATTEMPTS):
             change = MUTATIONS[kind](case, rng)
             if "previous" not in change:
                 change["previous"] = case.files[rng.choice((*["checkpoint"] * 8, *case.trusted()))]
             if not _is_honest(case, change):
                 return Mutant(kind, case.changed(change))
+        raise InvariantError(f"{kind} changes nothing in these files")
 
 
 def _is_honest(case: DayCase, change: Changed) -> bool:
