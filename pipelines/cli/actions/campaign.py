@@ -13,6 +13,7 @@ from pipelines import (
     campaign_byzantine,
     campaign_chaos,
     campaign_constraints,
+    campaign_day,
     campaign_differential,
     campaign_proofs,
 )
@@ -27,8 +28,18 @@ TAKES_TRAFFIC = "differential"
 """The campaign that replays a file."""
 
 
+TAKES_DAY = "mutate-day"
+"""The campaign that attacks a day."""
+
+
 def run_campaign(
-    call: Call, *, name: str, runs: int | None, seconds: int | None, traffic: Path | None
+    call: Call,
+    *,
+    name: str,
+    runs: int | None,
+    seconds: int | None,
+    traffic: Path | None,
+    day: Path | None,
 ) -> Document:
     """Runs a campaign.
 
@@ -43,7 +54,8 @@ def run_campaign(
         "chaos": _chaos,
         "mutate-proofs": _mutate_proofs,
         "mutate-constraints": _mutate_constraints,
-        "differential": lambda call, runs: _differential(call, runs, traffic),
+        TAKES_DAY: lambda call, runs: _mutate_day(call, runs, day),
+        TAKES_TRAFFIC: lambda call, runs: _differential(call, runs, traffic),
         **{aim: partial(_attack, aim) for aim in campaign_attacks.AIMS},
     }
     if name not in campaigns:
@@ -55,6 +67,8 @@ def run_campaign(
         raise ParameterError(f"campaign {name} takes --runs, not --seconds")
     if traffic is not None and name != TAKES_TRAFFIC:
         raise ParameterError(f"campaign {name} replays no traffic", f"{TAKES_TRAFFIC} does")
+    if day is not None and name != TAKES_DAY:
+        raise ParameterError(f"campaign {name} attacks no day", f"{TAKES_DAY} does")
     evidence = campaigns[name](call, runs)
     text = "\n".join(
         [f"{key}  {json.dumps(value)}" for key, value in evidence["evidence"].items()]
@@ -85,6 +99,19 @@ def _mutate_constraints(call: Call, runs: int | None) -> dict[str, Any]:
     return campaign_constraints.run_constraints(
         seed, runs, usable_cores(), call.report, lambda: call.stop.is_requested
     )
+
+
+def _mutate_day(call: Call, runs: int | None, day: Path | None) -> dict[str, Any]:
+    settings = call.settings()
+    work = campaign_day.DayCampaign(
+        settings.configuration.demo.seed,
+        runs or campaign_day.DEFAULT_RUNS,
+        usable_cores(),
+        settings.data,
+        day,
+        settings.configuration,
+    )
+    return campaign_day.run_day(work, call.report, lambda: call.stop.is_requested)
 
 
 def _differential(call: Call, runs: int | None, traffic: Path | None) -> dict[str, Any]:
