@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from schemas.errors import ParameterError, WireError
-from schemas.job import JobEnvelope, JobEvent
+from schemas.job import PROOF_LOST, JobEnvelope, JobEvent
 
 _EVENTS = {event.value: event for event in JobEvent}
 
@@ -188,7 +188,7 @@ class JobBook:
     def _plan(self, row: Mapping[str, Any], job: Job | None) -> bool:
         job_id, envelope = bytes(row["job_id"]), bytes(row["envelope"] or b"")
         window = _window_of(job_id, envelope)
-        if (job is not None and job.state is not JobState.DEAD) or window is None:
+        if window is None or (job is not None and job.state not in _plannable(row)):
             return False
         if job is None:
             self.jobs[job_id] = Job(job_id, envelope, (window, len(self.jobs)))
@@ -234,6 +234,13 @@ class JobBook:
         dead = job.failures >= policy.max_attempts or job.losses >= policy.max_losses
         job.state = JobState.DEAD if dead else JobState.WAITING
         return True
+
+
+def _plannable(row: Mapping[str, Any]) -> frozenset[JobState]:
+    """Returns the states in which a planned job is planned anew; a finished one if its proof is lost."""
+    if row["detail"] == PROOF_LOST:
+        return frozenset({JobState.DEAD, JobState.PROVED, JobState.ACCEPTED})
+    return frozenset({JobState.DEAD})
 
 
 def _window_of(job_id: bytes, envelope: bytes) -> int | None:
