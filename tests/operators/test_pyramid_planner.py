@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -272,3 +273,59 @@ def test_a_span_of_several_lifts_is_their_join() -> None:
     spans = [node.said for node in lift_nodes(given, HASHER) if isinstance(node.said, Span)]
     assert tree.said == join_spans(spans, HASHER)
     assert all(isinstance(leaf, Segment) for lift in tree.children for leaf in lift.children)  # type: ignore[union-attr]
+
+
+def places(trees: Sequence[Node]) -> set[tuple[ProofLevel, bytes]]:
+    return {(node.level, said_bytes(node.said)) for tree in trees for node in tree.nodes()}
+
+
+def test_a_late_window_plans_the_jobs_on_its_way_up_and_no_other() -> None:
+    """Shard 1's window 3 comes late: the lifts of the open epoch and what lies above them are new, nothing before is."""
+    made = planner()
+    early: list[Node] = []
+    for number in range(3):
+        feed(made, number)
+        early += made.plan()
+    feed(made, 3, [0])
+    assert list(made.plan()) == [], "the epoch is open while a shard's window is missing"
+    feed(made, 3, [1])
+    late = list(made.plan())
+    before = places(early)
+    new = [
+        node
+        for place, node in {
+            (node.level, said_bytes(node.said)): node for tree in late for node in tree.nodes()
+        }.items()
+        if place not in before
+    ]
+    counts = Counter(node.level for node in new)
+    lifts = [len(lift_nodes(statements(epochs()[3], shard), HASHER)) for shard in (0, 1)]
+    joins = sum(
+        node.level is ProofLevel.SHARD_EPOCH
+        for shard in (0, 1)
+        for node in shard_node(statements(epochs()[3], shard), HASHER).nodes()
+    )
+    wanted = {
+        ProofLevel.WINDOW: sum(lifts),
+        ProofLevel.SHARD_EPOCH: joins,
+        ProofLevel.EPOCH: 1,
+        ProofLevel.SHARD_HOUR: 1,
+        ProofLevel.DAY_RUN: 1,
+        ProofLevel.DAY: 1,
+    }
+    assert counts == {level: count for level, count in wanted.items() if count}
+    assert before <= places([*early, *late])
+
+
+def test_a_late_segment_of_a_shard_leaves_the_lifts_and_joins_beside_it() -> None:
+    """Of seven lifts the last grows by a segment: it and what is above it are new, and nothing else."""
+    given = segments(7 * LIFT_SLOTS)
+    before, after = (shard_node(part, HASHER) for part in (given[:-1], given))
+    new = places([after]) - places([before])
+    way = 0
+    node: Segment | Node = after
+    while isinstance(node, Node):
+        assert (node.level, said_bytes(node.said)) in new
+        way, node = way + 1, node.children[-1]
+    assert len(new) == way
+    assert way < len(places([after]))

@@ -38,7 +38,7 @@ from proving.verifier import VerifiedStatement
 from schemas.errors import ParameterError, WireError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM
-from schemas.statement import SegmentStatement, statement_of_publics
+from schemas.statement import NUM_PUBLICS, SegmentStatement, statement_of_publics
 from schemas.tables import JOBS
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.units import Array, word_bytes
@@ -177,6 +177,11 @@ def _prover_side(
     stated = [event.values for event in heard.events if event.label is Label.PUBLICS]
     if not stated:
         return None, "the bytes state nothing that could be proven again"
+    if len(stated[0]) != NUM_PUBLICS:
+        return (
+            None,
+            "only segments are proven again from the log; name a proof of it with --against",
+        )
     try:
         statement = statement_of_publics(list(stated[0]))
         with closing(open_existing_log(settings.log_url)) as log:
