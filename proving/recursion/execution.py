@@ -124,22 +124,29 @@ class Execution:
 
     def problems(self, values: Values) -> list[str]:
         """Returns the names of the claims that do not hold, in the order of the tape; paths last."""
+        sums_failed, paths_failed = self.failed(values)
+        found = [self.tape.multiply_adds[number].what for number in sums_failed]
+        trees = self.arrays.trees
+        return found + [f"a path of {self.tape.trees[trees[row] - 1]}" for row in paths_failed]
+
+    def failed(self, values: Values) -> tuple[list[int], list[int]]:
+        """Returns which claims do not hold: numbers of multiply-adds, and of permutations that end a path."""
         arrays = self.arrays
         claims = np.flatnonzero(arrays.unknowns == Unknown.NONE)
         wanted = values.elements[arrays.slots[claims, 3]]
-        wrong = np.flatnonzero((sums(arrays, values, claims) != wanted).any(axis=1))
-        found = [self.tape.multiply_adds[int(claims[place])].what for place in wrong]
+        wrong = claims[(sums(arrays, values, claims) != wanted).any(axis=1)]
         offers = np.flatnonzero(arrays.positions != NOTHING)
         entries = {
             (int(arrays.trees[row]), int(arrays.positions[row])): values.states[row, :WORD].tolist()
             for row in offers
         }
         ends = np.flatnonzero(arrays.meets_cap)
-        for row, digest in zip(ends, _shown(arrays, values, ends).tolist(), strict=True):
-            tree = int(arrays.trees[row])
-            if entries.get((tree, int(values.rests[row]))) != digest:
-                found.append(f"a path of {self.tape.trees[tree - 1]}")
-        return found
+        astray = [
+            int(row)
+            for row, digest in zip(ends, _shown(arrays, values, ends).tolist(), strict=True)
+            if entries.get((int(arrays.trees[row]), int(values.rests[row]))) != digest
+        ]
+        return wrong.tolist(), astray
 
     def shown(self, values: Values) -> Integers:
         """Returns the word that every permutation shows, (permutations, 8)."""
