@@ -43,6 +43,9 @@ TRANSFERS = 40
 STEPS = 13
 """What `sample_children` reports: proofs made."""
 
+LARGE_STEPS = 3
+"""Those of them that are large segments, and their lift."""
+
 
 @dataclass(frozen=True, slots=True)
 class SampleChildren:
@@ -56,8 +59,8 @@ class SampleChildren:
         children: What the epoch was made of.
         run: The epoch's proof.
         day: A day of it.
-        large: Two large segments of another chain.
-        large_lift: The lift of the first.
+        large: Two large segments of another chain, if they were wanted.
+        large_lifts: The lift of the first.
     """
 
     epoch: SampleEpoch
@@ -68,7 +71,7 @@ class SampleChildren:
     run: GlobalProof
     day: GlobalProof
     large: tuple[bytes, ...]
-    large_lift: SpanProof
+    large_lifts: tuple[SpanProof, ...]
 
     def by_kind(self) -> Mapping[str, tuple[bytes, ...]]:
         """Returns the proofs of every kind; those of recursive kinds have one layout."""
@@ -76,7 +79,7 @@ class SampleChildren:
             SEGMENT_KIND: self.segments,
             LARGE_SEGMENT_KIND: self.large,
             LIFT_KIND: tuple(lift.data for lift in self.lifts),
-            LARGE_LIFT_KIND: (self.large_lift.data,),
+            LARGE_LIFT_KIND: tuple(lift.data for lift in self.large_lifts),
             JOIN_KIND: (self.joined.data,),
             EPOCH_KIND: (self.run.data,),
             DAY_KIND: (self.day.data,),
@@ -84,7 +87,12 @@ class SampleChildren:
 
 
 def sample_children(
-    seed: int, backend: Backend, report: Progress, is_stopped: Callable[[], bool]
+    seed: int,
+    backend: Backend,
+    report: Progress,
+    is_stopped: Callable[[], bool],
+    *,
+    large: bool = True,
 ) -> SampleChildren | None:
     """Makes the proofs; about two minutes, of which the large segments take half.
 
@@ -93,11 +101,12 @@ def sample_children(
         backend: Does the arithmetic.
         report: Progress.
         is_stopped: Ends it after the present proof.
+        large: Whether the large segments and their lift are wanted.
 
     Returns:
         The proofs, or None if it was stopped.
     """
-    report.phase("proofs to start from", STEPS)
+    report.phase("proofs to start from", STEPS if large else STEPS - LARGE_STEPS)
     epoch = next(iter(sample_epochs(2, backend, make_layout(12, 1))))
     lifts: list[SpanProof] = []
     segments: list[bytes] = []
@@ -118,17 +127,18 @@ def sample_children(
     report.advance(1)
     day = prove_day([run], backend)
     report.advance(1)
-    large: list[bytes] = []
-    for number in range(2):
+    segments_l: list[bytes] = []
+    large_lifts: list[SpanProof] = []
+    for number in range(2 if large else 0):
         if is_stopped():
             return None
-        large.append(large_segment(seed + number, backend))
+        segments_l.append(large_segment(seed + number, backend))
         report.advance(1)
-    large_lift = prove_lift(large[:1], backend)
-    report.advance(1)
-    return SampleChildren(
-        epoch, tuple(segments), tuple(lifts), joined, children, run, day, tuple(large), large_lift
-    )
+    if large:
+        large_lifts.append(prove_lift(segments_l[:1], backend))
+        report.advance(1)
+    rest = (tuple(segments_l), tuple(large_lifts))
+    return SampleChildren(epoch, tuple(segments), tuple(lifts), joined, children, run, day, *rest)
 
 
 def large_segment(seed: int, backend: Backend) -> bytes:

@@ -4,41 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import permutations
 
 import numpy as np
 
+from operators.proof_worker import process_backend
 from pipelines.adversary.key_forgeries import KeyedSlot, key_forgeries
-from pipelines.adversary.span_forgeries import HISTORY, LAST_WINDOW, boundary_cells, root_of
+from pipelines.adversary.span_forgeries import LAST_WINDOW, boundary_cells, root_of
 from pipelines.adversary.statement_forgeries import (
     STATEMENT,
     Attempt,
-    Native,
+    Make,
     StatementInputs,
     blank_publics,
+    refuse,
     word_claims,
 )
 from pipelines.adversary.statement_part import Claim, StatementPart
 from proving.arithmetic.modulus import EXTENSION_DEGREE, WORD, P
-from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.port import FieldArray, Hasher
 from proving.kinds import PROGRAMS, verifying_key
 from proving.recursion.children import NO_KEY
 from proving.recursion.epoch import EPOCH_SLOTS, epoch_inputs
 from proving.recursion.epoch_links import ARRAYS
 from proving.recursion.global_proofs import EPOCH_KIND, EpochChildren, epoch_witness
-from proving.recursion.global_span import merge_shards
 from proving.recursion.programs import STATEMENT_WORD
-from proving.recursion.shard_part import LinkHeads, ShardPart, links_tree
-from proving.recursion.span import NO_HISTORY, Span, reopened
-from proving.recursion.span_circuit import AFTER, BEFORE, FIRST, OPEN_BLOCK, OWNER, SEQUENCE
+from proving.recursion.shard_part import (
+    LinkHeads,
+    ShardPart,
+    link_path,
+    links_tree,
+    why_not_delivered,
+    why_not_part,
+)
+from proving.recursion.span import NO_HISTORY, Span, boundary_elements, read_span_bytes, reopened
+from proving.recursion.span_circuit import AFTER, BEFORE, OPEN_BLOCK, OWNER, SEQUENCE
 from proving.recursion.span_proofs import SpanProof
 from proving.stark.encoding import encode_proof, proof_sections
+from schemas.errors import InvariantError
+from schemas.run import why_no_windows
 from schemas.statement import BOUNDARY_ELEMENTS, NUM_COUNTERS, Boundary
-from schemas.units import INDEX_LIMIT, ZERO_WORD, Array
+from schemas.units import INDEX_LIMIT, ZERO_WORD, Array, word_elements
+from schemas.wire import Reader
 
-HASHER = NumpyHasher()
 CHAIN, WINDOWS = 7, range(6, 12)
 VALIDATORS = (5, 4, 3, 2, 1, 0, 9, 8)
 ANYWHERE = "shard "
@@ -69,12 +78,13 @@ def standing(seed: int, sent: LinkHeads, received: LinkHeads) -> Boundary:
     """Returns where a shard stands inside a window, with these links."""
     cells = np.array(boundary_cells(seed, 10 * seed, 4)[NUM_COUNTERS:], dtype="<u4")
     roots = [row.tobytes() for row in cells.reshape(-1, WORD)]
-    roots[Array.OUT - 1] = links_tree(sent, HASHER).root
-    roots[Array.INB - 1] = links_tree(received, HASHER).root
+    roots[Array.OUT - 1] = links_tree(sent, process_backend()).root
+    roots[Array.INB - 1] = links_tree(received, process_backend()).root
     return Boundary(10 * seed, 10 * seed + 1, 4, 20, 0, 0, tuple(roots))
 
 
-def shard_parts(count: int, *, idle: bool = False) -> list[ShardPart]:
+@cache
+def shard_parts(count: int, *, idle: bool = False) -> tuple[ShardPart, ...]:
     """Returns what shards did: each took all that had been sent to it; or, idle, nothing."""
     sent = [heads(1, shard, count) for shard in range(count)]
     parts: list[ShardPart] = []
@@ -90,7 +100,7 @@ def shard_parts(count: int, *, idle: bool = False) -> list[ShardPart]:
             CHAIN, shard, count, WINDOWS.start, 0, WINDOWS.stop - 1, 2, NO_HISTORY, at, after
         )
         parts.append(ShardPart(span, at, sent[shard], received, taken))
-    return parts
+    return tuple(parts)
 
 
 def with_links(part: ShardPart, received_after: LinkHeads) -> ShardPart:
@@ -98,7 +108,7 @@ def with_links(part: ShardPart, received_after: LinkHeads) -> ShardPart:
     if part.span is None:
         return replace(part, received_after=received_after)
     roots = list(part.span.after.roots)
-    roots[Array.INB - 1] = links_tree(received_after, HASHER).root
+    roots[Array.INB - 1] = links_tree(received_after, process_backend()).root
     after = replace(part.span.after, roots=tuple(roots))
     return replace(part, span=replace(part.span, after=after), received_after=received_after)
 
@@ -117,16 +127,15 @@ class EpochCase:
         ]
         empty = {one.name: np.zeros(one.shape, dtype=np.uint32) for one in proof_sections(keys[0])}
         self._blank = encode_proof(keys[0], empty)
+        self._honest: dict[tuple[int, bool], FieldArray] = {}
 
     def given(
-        self, parts: Sequence[ShardPart], changes: Mapping[int, int] | None = None
+        self, count: int, changes: Mapping[int, int] | None = None, *, idle: bool = False
     ) -> StatementInputs:
-        """Returns the honest prover's inputs for these parts, some then changed."""
-        proofs = [None if part.span is None else self._blank for part in parts]
-        spare = shard_parts(1)[0].span
-        filler = None if spare is None else SpanProof(spare, self._blank)
-        children = EpochChildren(CHAIN, WINDOWS, VALIDATORS, parts, proofs, filler)
-        inputs: FieldArray = epoch_witness(children, self._hasher)
+        """Returns the honest prover's inputs for so many shards, some then changed."""
+        if (count, idle) not in self._honest:
+            self._honest[count, idle] = self._witness(shard_parts(count, idle=idle))
+        inputs = self._honest[count, idle].copy()
         for place, value in (changes or {}).items():
             inputs[place] = value % P
         said = {
@@ -134,6 +143,29 @@ class EpochCase:
             for number, shard in enumerate(self.places.shards)
         }
         return StatementInputs(inputs, blank_publics(NO_KEY), said)
+
+    def _witness(self, parts: Sequence[ShardPart]) -> FieldArray:
+        proofs = [None if part.span is None else self._blank for part in parts]
+        spare = shard_parts(1)[0].span
+        filler = None if spare is None else SpanProof(spare, self._blank)
+        children = EpochChildren(CHAIN, WINDOWS, VALIDATORS, parts, proofs, filler)
+        return epoch_witness(children, self._hasher)
+
+    def receiving(
+        self, shard: int, taken: LinkHeads, changes: Mapping[int, int], *, idle: bool = False
+    ) -> StatementInputs:
+        """Returns the inputs of all shards, one of which holds other links afterwards."""
+        given = self.given(EPOCH_SLOTS, changes, idle=idle)
+        tree = links_tree(taken, self._hasher)
+        start = self.span(shard) + root_of(AFTER, Array.INB)
+        given.inputs[start : start + WORD] = word_elements(tree.root)
+        for other in range(EPOCH_SLOTS):
+            if other != shard:
+                opening = self.places.links.openings["INB after", shard, other]
+                path = link_path(tree, other)
+                given.inputs[opening.word.start : opening.word.stop] = word_elements(taken[other])
+                given.inputs[opening.path.start : opening.path.stop] = path
+        return given
 
     def span(self, shard: int) -> int:
         """Returns where a slot's span lies."""
@@ -144,20 +176,24 @@ class EpochCase:
         return self.places.head[EXTENSION_DEGREE * number]
 
 
-def native_epoch(parts: Sequence[ShardPart], windows: range = WINDOWS) -> None:
-    """Asks the native twin.
+def native_part(parts: Sequence[ShardPart], shard: int) -> None:
+    """Asks the native twin about one shard and about all links.
 
     Raises:
-        ParameterError: The parts do not make up a run.
+        ParameterError: The shard's part is none, or a link delivered something else.
     """
-    merge_shards(parts, windows, chain=CHAIN, validators=VALIDATORS, hasher=HASHER)
+    hasher = process_backend()
+    problem = why_not_part(
+        parts[shard], shard, WINDOWS, chain=CHAIN, shards=len(parts), hasher=hasher
+    )
+    refuse(f"shard {shard} {problem}" if problem else why_not_delivered(parts))
 
 
 def epoch_forgeries(part: StatementPart, hasher: Hasher) -> Iterator[Attempt]:
     """Yields forgeries of every claim of an epoch that some forgery breaks alone, or as a word."""
     case = EpochCase(hasher)
-    active, idle = shard_parts(EPOCH_SLOTS), shard_parts(EPOCH_SLOTS, idle=True)
-    honest, resting = case.given(active), case.given(idle)
+    active = shard_parts(EPOCH_SLOTS)
+    honest = partial(case.given, EPOCH_SLOTS)
     for k in range(WORD):
         yield Attempt(
             "the statement names another digest",
@@ -175,59 +211,35 @@ def epoch_forgeries(part: StatementPart, hasher: Hasher) -> Iterator[Attempt]:
             )
         yield from key_forgeries(case.keyed[number], honest, part, hasher, own=False)
         yield _foreign_key(case, honest, number)
-        yield from _shard_forgeries(case, active, honest, number)
-        yield from _idle_forgeries(case, idle, resting, number)
+        yield from _shard_forgeries(case, active, number)
+        yield from _idle_forgeries(case, number)
         yield from _presence_forgeries(case, number)
-    yield from _window_forgeries(case, idle)
-    yield from _link_forgeries(case, active, honest)
+    yield from _window_forgeries(case)
+    yield from _link_forgeries(case, active)
 
 
-def _foreign_key(case: EpochCase, honest: StatementInputs, number: int) -> Attempt:
+def _foreign_key(case: EpochCase, honest: Make, number: int) -> Attempt:
     """A digest cannot be steered, so the eight claims about it break together."""
-    given = honest.copy()
-    given.inputs[case.places.shards[number].child.cap.start] ^= 1
+    start = case.places.shards[number].child.cap.start
     claims = word_claims(f"the key of slot {number}")
-    return Attempt(f"slot {number}: a proof of another key", claims, given)
+    return Attempt(f"slot {number}: a proof of another key", claims, honest, late={start: 1})
 
 
-def _edited(part: ShardPart, place: int, value: int) -> ShardPart | None:
-    """Returns a part whose span has another element; None if no span can hold it."""
+def _span_of(part: ShardPart) -> Span:
     if part.span is None:
-        return None
-    cells = part.span.elements()
+        raise InvariantError("the shard is idle")
+    return part.span
+
+
+def _edited(part: ShardPart, place: int, value: int) -> ShardPart:
+    """Returns a part whose span has another element."""
+    cells = _span_of(part).elements()
     cells[place] = value
-    data = np.array(cells, dtype="<u4")
-    before, after = (
-        Boundary(
-            *(int(cell) for cell in data[start : start + 5]),
-            int(data[start + 5]) + (int(data[start + 6]) << 15) + (int(data[start + 7]) << 30),
-            tuple(
-                row.tobytes()
-                for row in data[start + NUM_COUNTERS : start + BOUNDARY_ELEMENTS].reshape(-1, WORD)
-            ),
-        )
-        for start in (BEFORE, AFTER)
-    )
-    history = tuple(cells[HISTORY:])
-    span = Span(*cells[:7], history, before, after)
-    return replace(part, span=span, at=before)
+    span = read_span_bytes(Reader(np.array(cells, dtype="<u4").tobytes(), "span"))
+    return replace(part, span=span, at=span.before)
 
 
-def _one(
-    case: EpochCase, parts: Sequence[ShardPart], shard: int, place: int, value: int
-) -> tuple[StatementInputs, Native | None]:
-    """Returns inputs with one element of a span changed, and the question to the native twin."""
-    given = case.given(parts, {case.span(shard) + place: value})
-    edited = _edited(parts[shard], place, value)
-    if edited is None:
-        return given, None
-    asked = [*parts[:shard], edited, *parts[shard + 1 :]]
-    return given, partial(native_epoch, asked)
-
-
-def _shard_forgeries(
-    case: EpochCase, parts: Sequence[ShardPart], honest: StatementInputs, number: int
-) -> Iterator[Attempt]:
+def _shard_forgeries(case: EpochCase, parts: Sequence[ShardPart], number: int) -> Iterator[Attempt]:
     """Forgeries of what an epoch claims of a shard that made a block."""
     edits = [
         (f"the owner of slot {number}", k, k, value, name)
@@ -246,11 +258,11 @@ def _shard_forgeries(
         (inside, k, BEFORE + counter, 1, "a beginning inside a window")
         for k, counter in enumerate(counters)
     ]
-    given = honest.inputs
+    cells = _span_of(parts[number]).elements()
     for place, array in enumerate((Array.TXS, Array.CLM)):
         for k in range(WORD):
             cell = root_of(BEFORE, array) + k
-            value = int(given[case.span(number) + cell]) ^ 1
+            value = cells[cell] ^ 1
             row = len(counters) + WORD * place + k
             edits.append((inside, row, cell, value, f"a window that begins with {array.name}"))
     ends = f"slot {number} ends inside a block"
@@ -259,92 +271,94 @@ def _shard_forgeries(
         for k, counter in enumerate(OPEN_BLOCK)
     ]
     for what, row, cell, value, name in edits:
-        given_now, native = _one(case, parts, number, cell, value)
-        text = f"{ANYWHERE}{number} "
-        yield Attempt(f"slot {number}: {name}", (Claim(what, row),), given_now, native, text)
+        edited = _edited(parts[number], cell, value)
+        asked = [*parts[:number], edited, *parts[number + 1 :]]
+        yield Attempt(
+            f"slot {number}: {name}",
+            (Claim(what, row),),
+            partial(case.given, EPOCH_SLOTS, {case.span(number) + cell: value}),
+            partial(native_part, asked, number),
+            f"{ANYWHERE}{number} ",
+        )
 
 
-def _idle_forgeries(
-    case: EpochCase, parts: Sequence[ShardPart], honest: StatementInputs, number: int
-) -> Iterator[Attempt]:
+def _idle_forgeries(case: EpochCase, number: int) -> Iterator[Attempt]:
     """Forgeries of what an epoch claims of a shard that made no block: it stays where it was."""
+    parts = shard_parts(EPOCH_SLOTS, idle=True)
     what = f"slot {number} moves without a block"
     inbound = range(root_of(0, Array.INB), root_of(0, Array.INB) + WORD)
+    cells = boundary_elements(parts[number].at)
     for k in range(BOUNDARY_ELEMENTS):
         if k in OPEN_BLOCK or k in inbound:
             continue
-        place = case.span(number) + AFTER + k
-        given = honest.copy()
-        given.inputs[place] ^= 1
-        yield Attempt(f"slot {number}: an idle shard moves, element {k}", (Claim(what, k),), given)
+        changes = {case.span(number) + AFTER + k: cells[k] ^ 1}
+        make = partial(case.given, EPOCH_SLOTS, changes, idle=True)
+        yield Attempt(f"slot {number}: an idle shard moves, element {k}", (Claim(what, k),), make)
     taken = list(parts[number].received)
     other = (number + 1) % len(parts)
     taken[other] = parts[other].sent[number]
-    changed = [*parts[:number], with_links(parts[number], tuple(taken)), *parts[number + 1 :]]
-    given = case.given(changed)
-    root = np.frombuffer(links_tree(tuple(taken), HASHER).root, dtype="<u4")
-    start = case.span(number) + AFTER + inbound.start
-    given.inputs[start : start + WORD] = root
+    delivered = case.places.links.delivered[number, other].start
+    changed = replace(parts[number], received_after=tuple(taken))
     yield Attempt(
         f"slot {number}: a shard receives without a block",
         word_claims(what, inbound.start),
-        given,
-        partial(native_epoch, changed),
+        partial(case.receiving, number, tuple(taken), {delivered: 1}, idle=True),
+        partial(native_part, [*parts[:number], changed, *parts[number + 1 :]], number),
         f"{ANYWHERE}{number} shows other links than INB after holds",
     )
-    shard = case.places.shards[number]
-    given = honest.copy()
-    given.inputs[shard.active.start] = 2
+    active = case.places.shards[number].active.start
     yield Attempt(
         f"slot {number}: an activity of two doubles the history",
         (Claim(f"slot {number} is active", 0),),
-        given,
+        partial(case.given, EPOCH_SLOTS, {active: 2}, idle=True),
     )
 
 
 def _presence_forgeries(case: EpochCase, number: int) -> Iterator[Attempt]:
     """Forgeries of how many shards there are, made where this slot is the last."""
-    parts = shard_parts(number + 1, idle=True)
-    shards = case.places.shards
+    shards, what = case.places.shards, f"slot {number} is present"
     counted = {case.head(1): number + 2}
     counted |= {case.span(shard) + 2: number + 2 for shard in range(number + 1)}
-    what = f"slot {number} is present"
-    if number:
-        changes = {shards[number].present.start: 2, **counted}
-        name = f"slot {number}: a presence of two counts for two shards"
-        yield Attempt(name, (Claim(what, 0),), case.given(parts, changes))
-    else:
+    if not number:
         changes = {shards[0].present.start: 0, case.head(1): 0}
-        yield Attempt("a chain without shards", (Claim(what, 1),), case.given(parts, changes))
-        yield Attempt(
-            "a number of shards that is not counted",
-            (Claim("the number of shards", 0),),
-            case.given(parts, counted),
-        )
+        make = partial(case.given, 1, changes, idle=True)
+        yield Attempt("a chain without shards", (Claim(what, 1),), make)
+        make = partial(case.given, 1, counted, idle=True)
+        claim = Claim("the number of shards", 0)
+        yield Attempt("a number of shards that is not counted", (claim,), make)
+        return
+    yield Attempt(
+        f"slot {number}: a presence of two counts for two shards",
+        (Claim(what, 0),),
+        partial(case.given, number + 1, {shards[number].present.start: 2, **counted}, idle=True),
+    )
+    yield Attempt(
+        f"slot {number}: an absent shard has a history",
+        (Claim(f"slot {number} is active", 1),),
+        partial(_active_and_absent, case, number),
+    )
     if number > 1:
-        # The shard before is left out; this one says that the chain has one less.
+        # The shard before is left out, and the others say that the chain has one less.
         changes = {shards[number - 1].present.start: 0, case.head(1): number}
         changes |= {case.span(shard) + 2: number for shard in range(number + 1)}
-        name = f"slot {number}: a shard is left out before it"
-        yield Attempt(name, (Claim(what, 1),), case.given(parts, changes))
-    # Absent, and yet active: a proof of a span that goes nowhere.
-    if number:
-        parts = shard_parts(number, idle=True)
-        span = case.span(number)
-        base = case.given(parts).inputs
-        changes = {span + AFTER + k: int(base[span + BEFORE + k]) for k in range(BOUNDARY_ELEMENTS)}
-        changes |= {shards[number].active.start: 1, span + OWNER + 1: 0}
-        changes |= {span + OWNER: WINDOWS.start, span + FIRST: WINDOWS.start}
         yield Attempt(
-            f"slot {number}: an absent shard has a history",
-            (Claim(f"slot {number} is active", 1),),
-            case.given(parts, changes),
+            f"slot {number}: a shard is left out before it",
+            (Claim(what, 1),),
+            partial(case.given, number + 1, changes, idle=True),
         )
-        return
-    changes = {shards[0].present.start: 0, case.head(1): 0}
 
 
-def _window_forgeries(case: EpochCase, parts: Sequence[ShardPart]) -> Iterator[Attempt]:
+def _active_and_absent(case: EpochCase, number: int) -> StatementInputs:
+    """A proof of a span that goes nowhere, in a slot past the last shard."""
+    given, span = case.given(number, idle=True), case.span(number)
+    before = given.inputs[span + BEFORE : span + AFTER]
+    given.inputs[span + AFTER : span + AFTER + BOUNDARY_ELEMENTS] = before
+    given.inputs[span + OWNER : span + LAST_WINDOW + 1] = [WINDOWS.start, 0, WINDOWS.start]
+    given.inputs[case.places.shards[number].active.start] = 1
+    return given
+
+
+def _window_forgeries(case: EpochCase) -> Iterator[Attempt]:
     """Forgeries of the run of windows."""
     for name, what, first, end in (
         ("a run that begins below zero", "the first window", P - 3, 5),
@@ -352,64 +366,71 @@ def _window_forgeries(case: EpochCase, parts: Sequence[ShardPart]) -> Iterator[A
         ("a run of no windows", "the end comes after the first window", 6, 6),
         ("a run backwards", "the end comes after the first window", 6, 5),
     ):
-        given = case.given(parts, {case.head(2): first, case.head(3): end})
-        signed = first - P if first > P // 2 else first
-        native: Native = partial(native_epoch, parts, range(signed, end))
-        yield Attempt(name, (Claim(what, 0),), given, native, "are no run")
+        changes = {case.head(2): first, case.head(3): end}
+        windows = range(first - P if first > P // 2 else first, end)
+        yield Attempt(
+            name,
+            (Claim(what, 0),),
+            partial(case.given, EPOCH_SLOTS, changes, idle=True),
+            partial(_native_windows, windows),
+            "are no run",
+        )
 
 
-def _link_forgeries(
-    case: EpochCase, parts: Sequence[ShardPart], honest: StatementInputs
-) -> Iterator[Attempt]:
-    """Forgeries of every link: amounts, order, missing and doubled transfers are other heads of the chain of hashes."""
+def _native_windows(windows: range) -> None:
+    refuse(why_no_windows(windows))
+
+
+def _link_forgeries(case: EpochCase, parts: Sequence[ShardPart]) -> Iterator[Attempt]:
+    """Forgeries of every link: another amount, order, a missing or doubled transfer is another head of its hashes."""
     for receiver, sender in permutations(range(EPOCH_SLOTS), 2):
-        what = f"what slot {receiver} received of slot {sender}"
-        text = f"shard {receiver} received something else than shard {sender} had sent"
         for k in range(WORD):
-            taken = list(parts[receiver].received_after)
-            taken[sender] = moved(taken[sender], k)
-            changed = list(parts)
-            changed[receiver] = with_links(parts[receiver], tuple(taken))
-            given = case.given(changed)
-            given.inputs[case.places.links.delivered[receiver, sender].start] = 1
-            native: Native = partial(native_epoch, changed)
+            taken = moved(parts[receiver].received_after[sender], k)
             name = f"slot {receiver} received something else of slot {sender}"
-            yield Attempt(name, (Claim(what, k + 1),), given, native, text)
-        yield _mixed_delivery(case, parts, receiver, sender)
-        for place, name in enumerate(ARRAYS):
+            yield _taken(case, parts, (receiver, sender), taken, (name, k + 1, 1))
+        sent, had = (
+            np.frombuffer(word, dtype="<u4").astype(np.int64)
+            for word in (parts[sender].sent[receiver], parts[receiver].received[sender])
+        )
+        taken = ((2 * sent - had) % P).astype("<u4").tobytes()
+        name = f"slot {receiver} received a mixture of slot {sender}"
+        yield _taken(case, parts, (receiver, sender), taken, (name, 0, 2))
+        for place, table in enumerate(("sent", "received", "received_after")):
+            name = ARRAYS[place]
             opening = case.places.links.openings[name, receiver, sender]
-            given = honest.copy()
-            given.inputs[opening.path.start] ^= 1
             number = sender - (sender > receiver)
-            claim = Claim(f"a path of {name} of slot {receiver}", number)
-            title = f"slot {receiver}: a cell of {name} that its root does not hold"
+            held = list(getattr(parts[receiver], table))
+            held[sender] = word_of(9)
             asked = list(parts)
-            tables = ["sent", "received", "received_after"]
-            table = list(getattr(parts[receiver], tables[place]))
-            table[sender] = word_of(9)
-            asked[receiver] = replace(parts[receiver], **{tables[place]: tuple(table)})
-            text = f"{ANYWHERE}{receiver} shows other links than {name} holds"
-            yield Attempt(title, (claim,), given, partial(native_epoch, asked), text)
+            asked[receiver] = replace(parts[receiver], **{table: tuple(held)})
+            yield Attempt(
+                f"slot {receiver}: a cell of {name} that its root does not hold",
+                (Claim(f"a path of {name} of slot {receiver}", number),),
+                partial(case.given, EPOCH_SLOTS),
+                partial(native_part, asked, receiver),
+                f"{ANYWHERE}{receiver} shows other links than {name} holds",
+                late={opening.path.start: 1},
+            )
 
 
-def _mixed_delivery(
-    case: EpochCase, parts: Sequence[ShardPart], receiver: int, sender: int
+def _taken(
+    case: EpochCase,
+    parts: Sequence[ShardPart],
+    link: tuple[int, int],
+    word: bytes,
+    about: tuple[str, int, int],
 ) -> Attempt:
-    """A delivery bit of two: the receiver holds twice what was sent less what it had."""
-    sent, had = (
-        np.frombuffer(word, dtype="<u4").astype(np.int64)
-        for word in (parts[sender].sent[receiver], parts[receiver].received[sender])
-    )
+    """Returns the forgery in which a receiver holds a word: its name, its claim's number and the delivery bit."""
+    (receiver, sender), (name, claim, bit) = link, about
     taken = list(parts[receiver].received_after)
-    taken[sender] = ((2 * sent - had) % P).astype("<u4").tobytes()
+    taken[sender] = word
     changed = list(parts)
     changed[receiver] = with_links(parts[receiver], tuple(taken))
-    given = case.given(changed)
-    given.inputs[case.places.links.delivered[receiver, sender].start] = 2
+    delivered = case.places.links.delivered[receiver, sender].start
     return Attempt(
-        f"slot {receiver} received a mixture of slot {sender}",
-        (Claim(f"what slot {receiver} received of slot {sender}", 0),),
-        given,
-        partial(native_epoch, changed),
+        name,
+        (Claim(f"what slot {receiver} received of slot {sender}", claim),),
+        partial(case.receiving, receiver, tuple(taken), {delivered: bit}),
+        partial(native_part, changed, receiver),
         f"shard {receiver} received something else than shard {sender} had sent",
     )

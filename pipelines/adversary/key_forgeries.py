@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from pipelines.adversary.statement_forgeries import Attempt, StatementInputs, left_of
+from pipelines.adversary.statement_forgeries import (
+    Attempt,
+    Make,
+    StatementInputs,
+    left_of,
+    word_claims,
+)
 from pipelines.adversary.statement_part import Claim, StatementPart
 from proving.arithmetic.modulus import WORD, P
 from proving.backends.port import FieldArray, Hasher
@@ -43,7 +49,7 @@ class KeyedSlot:
 
 def key_forgeries(
     slot: KeyedSlot,
-    honest: StatementInputs,
+    honest: Make,
     part: StatementPart,
     hasher: Hasher,
     *,
@@ -53,7 +59,7 @@ def key_forgeries(
 
     Args:
         slot: The slot.
-        honest: Inputs that the circuit accepts, with the first trusted key in all slots.
+        honest: Makes inputs that the circuit accepts, with the first trusted key in all slots.
         part: The program.
         hasher: Poseidon2.
         own: Whether the last trusted key is the circuit's own, a public word.
@@ -67,42 +73,56 @@ def key_forgeries(
             late={body + WORD * KEY_WORD + k: 1},
         )
     if len(slot.trusted) > 2:
-        yield _hidden_choice(slot, honest, hasher)
-    if not own:
-        return
-    last = len(slot.trusted) - 1
-    for k in range(WORD):
-        given = honest.copy()
-        slot.fill(given.inputs, last, hasher)
-        given.publics[KEY_WORD, k] = (int(given.publics[KEY_WORD, k]) + 1) % P
-        given.inputs[body + WORD * KEY_WORD : body + WORD * (KEY_WORD + 1)] = given.publics[
-            KEY_WORD
-        ]
         yield Attempt(
-            f"slot {number}: a proof of another key",
-            (Claim(f"the key of slot {number}", k),),
-            given,
+            f"slot {number}: a choice of two, hidden by another",
+            (Claim(f"choice 1 of slot {number}", 0),),
+            partial(_hidden_choice, slot, honest, hasher),
         )
-    given = honest.copy()
-    slot.fill(given.inputs, 0, hasher)
-    given.inputs[slot.places.choices[-1].start] = 2
+    if not own:
+        yield Attempt(
+            f"slot {number}: a choice of two trusts a key between two keys, which no digest is",
+            (
+                Claim(f"choice {len(slot.trusted) - 1} of slot {number}", 0),
+                *word_claims(f"the key of slot {number}"),
+            ),
+            partial(_double_choice, slot, honest, hasher),
+            adapt=partial(_name_between_keys, slot, hasher),
+        )
+        return
+    for k in range(WORD):
+        make = partial(_own_key, slot, honest, hasher, k)
+        claim = Claim(f"the key of slot {number}", k)
+        yield Attempt(f"slot {number}: a proof of another key", (claim,), make)
     yield Attempt(
         f"slot {number}: a choice of two trusts a key between two keys",
-        (Claim(f"choice {last} of slot {number}", 0),),
-        given,
+        (Claim(f"choice {len(slot.trusted) - 1} of slot {number}", 0),),
+        partial(_double_choice, slot, honest, hasher),
         adapt=partial(_between_keys, slot, part, hasher),
     )
 
 
-def _hidden_choice(slot: KeyedSlot, honest: StatementInputs, hasher: Hasher) -> Attempt:
+def _own_key(slot: KeyedSlot, honest: Make, hasher: Hasher, element: int) -> StatementInputs:
+    """A proof of the circuit's own kind, whose key is not the one that the public word names."""
+    given, word = honest().copy(), slot.places.body.start + WORD * KEY_WORD
+    slot.fill(given.inputs, len(slot.trusted) - 1, hasher)
+    given.publics[KEY_WORD, element] = (int(given.publics[KEY_WORD, element]) + 1) % P
+    given.inputs[word : word + WORD] = given.publics[KEY_WORD]
+    return given
+
+
+def _double_choice(slot: KeyedSlot, honest: Make, hasher: Hasher) -> StatementInputs:
+    given = honest().copy()
+    slot.fill(given.inputs, 0, hasher)
+    given.inputs[slot.places.choices[-1].start] = 2
+    return given
+
+
+def _hidden_choice(slot: KeyedSlot, honest: Make, hasher: Hasher) -> StatementInputs:
     """The first choice is no bit, and a later choice makes it idle."""
-    given = honest.copy()
+    given = honest().copy()
     slot.fill(given.inputs, len(slot.trusted) - 1, hasher)
     given.inputs[slot.places.choices[0].start] = 2
-    what = f"choice 1 of slot {slot.number}"
-    return Attempt(
-        f"slot {slot.number}: a choice of two, hidden by another", (Claim(what, 0),), given
-    )
+    return given
 
 
 def _between_keys(
@@ -114,8 +134,21 @@ def _between_keys(
     half = (P + 1) // 2
     own = [(one + other) * half % P for one, other in zip(digest, first, strict=True)]
     given.publics[KEY_WORD] = own
-    body = slot.places.body.start + WORD * KEY_WORD
+    _name_between(slot, own, given, hasher)
+
+
+def _name_between_keys(
+    slot: KeyedSlot, hasher: Hasher, given: StatementInputs, values: Values
+) -> None:
+    """Names what such a choice asks a proof to name."""
+    _name_between(slot, self_named(slot.trusted[-1], hasher), given, hasher)
+
+
+def _name_between(
+    slot: KeyedSlot, last: Sequence[int], given: StatementInputs, hasher: Hasher
+) -> None:
+    start = slot.places.body.start + WORD * KEY_WORD
     names = self_named(slot.trusted[0], hasher)
-    given.inputs[body : body + WORD] = [
-        (2 * one - other) % P for one, other in zip(own, names, strict=True)
+    given.inputs[start : start + WORD] = [
+        (2 * one - other) % P for one, other in zip(last, names, strict=True)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def day_forgeries(part: StatementPart, hasher: Hasher) -> Iterator[Attempt]:
     case = DayCase(hasher)
     count = len(case.slots)
     runs = run_cells(count)
-    honest = case.given(runs)
+    honest = cache(partial(case.given, runs))
     for k in range(WORD):
         yield Attempt(
             "the statement names another digest",
@@ -144,7 +144,7 @@ def _link_forgeries(case: DayCase, runs: Sequence[Cells], number: int) -> Iterat
         yield Attempt(
             f"slot {number}: {name}",
             (Claim(what, place),),
-            case.given(changed),
+            partial(case.given, changed),
             partial(native_days, changed),
             child + text,
         )
@@ -156,7 +156,7 @@ def _switch_forgeries(case: DayCase, runs: Sequence[Cells], number: int) -> Iter
     yield Attempt(
         f"slot {number}: a switch of two ends the run past its end",
         (Claim(what, 0),),
-        case.given(runs[: number + 1], on),
+        partial(case.given, runs[: number + 1], on),
     )
     if number == 1:
         return  # nothing is before it that could be off
@@ -165,7 +165,7 @@ def _switch_forgeries(case: DayCase, runs: Sequence[Cells], number: int) -> Iter
     yield Attempt(
         f"slot {number}: a slot is on behind one that is off",
         (Claim(what, 1),),
-        case.given(filled, on),
+        partial(case.given, filled, on),
     )
 
 
@@ -183,4 +183,4 @@ def wrap_forgeries(hasher: Hasher) -> Iterator[Attempt]:
             ("a wrap of another statement", STATEMENT, {}, {(STATEMENT_WORD, k): 1}),
         )
         for name, what, late, publics in edits:
-            yield Attempt(name, (Claim(what, k),), given, late=late, late_publics=publics)
+            yield Attempt(name, (Claim(what, k),), given.copy, late=late, late_publics=publics)

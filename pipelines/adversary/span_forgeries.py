@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -247,7 +247,7 @@ def span_forgeries(kind: str, part: StatementPart, hasher: Hasher) -> Iterator[A
     for number in range(1, count):
         yield from _link_forgeries(case, number)
         yield from _switch_forgeries(case, number)
-    honest = case.given(steady_spans(count))
+    honest = cache(partial(case.given, steady_spans(count)))
     for k in range(WORD):
         yield Attempt(
             "the statement names another digest",
@@ -290,7 +290,7 @@ def _about(
 ) -> Attempt:
     """Returns a forgery that only the spans are about; the native twin sees the first `used`."""
     asked: Native = partial(native_join, spans[:used])
-    return Attempt(name, (claim,), case.given(spans), asked, native)
+    return Attempt(name, (claim,), partial(case.given, spans), asked, native)
 
 
 def _link_forgeries(case: SpanCase, number: int) -> Iterator[Attempt]:
@@ -341,7 +341,7 @@ def _window_forgeries(case: SpanCase, number: int) -> Iterator[Attempt]:
     yield Attempt(
         f"slot {number}: segments go on in another window",
         (Claim(f"slot {number} stays in its window", 0),),
-        case.given(spans, stays=[*bits, *[0] * (count - used)]),
+        partial(case.given, spans, stays=[*bits, *[0] * (count - used)]),
         partial(native_join, spans),
         f"{child}begins window {window} with segment",
     )
@@ -353,14 +353,14 @@ def _window_forgeries(case: SpanCase, number: int) -> Iterator[Attempt]:
         ("the same window again", left, "begins with segment 0, not 1"),
     ):
         spans = _changed(opening, number, {OWNER: window, LAST_WINDOW: window})
-        given = case.given(spans, stays=[0] * count)
+        given = partial(case.given, spans, stays=[0] * count)
         native: Native = partial(native_join, spans)
         yield Attempt(f"slot {number}: {name}", (later,), given, native, child + text)
     beyond = opening_spans(count, INDEX_LIMIT - number)[:used]
     yield Attempt(
         f"slot {number}: a window past the range, on the way round the modulus",
         (Claim(f"slot {number} opens a window in range", 0),),
-        case.given(beyond),
+        partial(case.given, beyond),
         partial(native_join, beyond),
         "window",
     )
@@ -388,7 +388,7 @@ def _window_bit_forgery(case: SpanCase, number: int) -> Attempt:
     return Attempt(
         f"slot {number}: a window bit of two mixes two beginnings",
         (Claim(f"the window bit of slot {number}", 0),),
-        case.given(_changed(spans, number, changes), stays=stays),
+        partial(case.given, _changed(spans, number, changes), stays=stays),
     )
 
 
@@ -400,7 +400,7 @@ def _switch_forgeries(case: SpanCase, number: int) -> Iterator[Attempt]:
     yield Attempt(
         f"slot {number}: a switch of two ends the span past its end",
         (Claim(what, 0),),
-        case.given(spans[: number + 1], on=on),
+        partial(case.given, spans[: number + 1], on=on),
     )
     if number == 1:
         return  # nothing is before it that could be off
@@ -410,7 +410,7 @@ def _switch_forgeries(case: SpanCase, number: int) -> Iterator[Attempt]:
     yield Attempt(
         f"slot {number}: a slot is on behind one that is off",
         (Claim(what, 1),),
-        case.given(filled, on=on, stays=stays),
+        partial(case.given, filled, on=on, stays=stays),
     )
 
 
@@ -421,7 +421,7 @@ def _segment_forgeries(case: SpanCase, number: int) -> Iterator[Attempt]:
         yield Attempt(
             f"slot {number}: a segment of another payee",
             (Claim(f"the payee of slot {number}", k),),
-            case.given(steady_spans(count)),
+            partial(case.given, steady_spans(count)),
             late={publics + PAYEE_PLACE + k: 1},
         )
     for array in UNTOUCHED_ARRAYS:
@@ -435,7 +435,7 @@ def _segment_forgeries(case: SpanCase, number: int) -> Iterator[Attempt]:
             yield Attempt(
                 f"slot {number}: a segment changes {array.name}",
                 (Claim(f"{array.name} of slot {number}", k),),
-                case.given(spans),
+                partial(case.given, spans),
                 partial(_native_order, spans[number]),
                 f"{array.name} changes",
             )

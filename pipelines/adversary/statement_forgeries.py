@@ -25,6 +25,9 @@ STATEMENT = "the statement"
 Native = Callable[[], object]
 """Asks the native twin about the same forgery; raises its refusal."""
 
+Make = Callable[[], "StatementInputs"]
+"""Makes inputs when they are needed."""
+
 Late = Mapping[int, int]
 """Input position -> what is added to it when everything else fits."""
 
@@ -56,7 +59,7 @@ class Attempt:
     Attributes:
         name: What is forged.
         targets: The claims that it is about: all of them must be broken, and nothing else.
-        given: Inputs; children's and own statement are still to be made to fit.
+        make: Makes the inputs; children's and own statement are still to be made to fit.
         native: Asks the native twin, if there is one.
         names: What the native twin's refusal must contain.
         late: Changes of inputs after that.
@@ -66,7 +69,7 @@ class Attempt:
 
     name: str
     targets: tuple[Claim, ...]
-    given: StatementInputs
+    make: Make
     native: Native | None = None
     names: str = ""
     late: Late = field(default_factory=dict)
@@ -121,7 +124,7 @@ def judge(part: StatementPart, attempt: Attempt, hasher: Hasher) -> Outcome:
 
 def fitted(part: StatementPart, attempt: Attempt, hasher: Hasher) -> StatementInputs:
     """Returns a forgery's inputs with statements that fit."""
-    given = attempt.given.copy()
+    given = attempt.make().copy()
     if attempt.adapt is not None:
         attempt.adapt(given, part.run(given.publics, given.inputs, hasher))
     values = part.run(given.publics, given.inputs, hasher)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -326,7 +327,7 @@ class _Run:
         for row, word in zip(
             given, self.values.inputs[arrays.siblings[given]].tolist(), strict=True
         ):
-            states[row] = unpermute_integers([*word, *[0] * WORD])
+            states[row] = _state_that_shows(*word)
         fresh = numbers[steps == Step.FRESH]
         states[fresh, PERMUTATION_WIDTH - 1] = arrays.widths[fresh]
         absorbs = numbers[steps == Step.ABSORB]
@@ -352,6 +353,12 @@ class _Run:
         right = (bit == 1)[:, None]
         values.states[climbs, :WORD] = np.where(right, sibling, child)
         values.states[climbs, WORD:] = np.where(right, child, sibling)
+
+
+@lru_cache(maxsize=1024)
+def _state_that_shows(*word: int) -> tuple[int, ...]:
+    """Returns a state whose permutation shows a word; most words given to a circuit are zero or come again."""
+    return tuple(unpermute_integers([*word, *[0] * WORD]))
 
 
 def _zeros(*shape: int) -> Integers:
