@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -171,7 +171,8 @@ def run_pyramid(
     refusals = {} if sample is None else real_attacks(sample, report)
     wrong = [name for name, (said, wanted) in refusals.items() if wanted not in said or not said]
     accepted += sum(not said for said, _ in refusals.values())
-    covered, claims = (sum(map(len, part)) for part in _covered(kinds.values()))
+    covered = sum(len(one.covered) for one in kinds.values())
+    claims = sum(len(one.claims) for one in kinds.values())
     complete = all(one.tried == one.planned for one in kinds.values()) and sample is not None
     return {
         "name": "pyramid",
@@ -198,13 +199,6 @@ def run_pyramid(
         and (complete or may_end_early)
         and (runs is not None or may_end_early or covered == claims),
     }
-
-
-def _covered(
-    kinds: Sequence[KindFindings] | Any,
-) -> tuple[list[frozenset[Claim]], list[frozenset[Claim]]]:
-    found = list(kinds)
-    return [one.covered for one in found], [one.claims for one in found]
 
 
 def plan_kind(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -19,6 +18,9 @@ from proving.recursion.global_proofs import DAY_KIND, EPOCH_KIND
 from proving.recursion.join import slot_inputs
 from proving.recursion.recursive_proofs import body_of, fill_child
 from proving.recursion.span_proofs import JOIN_KIND
+
+_slots: dict[str, ChildSlots] = {}
+"""By program; every hasher gives the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,14 @@ class ChildSlots:
         return self.verifier.verdicts(publics, inputs, hasher)
 
 
-@cache
 def child_slots(program: str, hasher: Hasher) -> ChildSlots:
     """Returns the slots of a recursive kind's circuit; seconds the first time."""
+    if program not in _slots:
+        _slots[program] = _make_slots(program, hasher)
+    return _slots[program]
+
+
+def _make_slots(program: str, hasher: Hasher) -> ChildSlots:
     _, about = PROGRAMS[program]
     keys = [verifying_key(kind, hasher) for kind in about]
     places: tuple[ChildInputs, ...] | None = None

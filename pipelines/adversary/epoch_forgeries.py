@@ -395,22 +395,31 @@ def _link_forgeries(case: EpochCase, parts: Sequence[ShardPart]) -> Iterator[Att
         taken = ((2 * sent - had) % P).astype("<u4").tobytes()
         name = f"slot {receiver} received a mixture of slot {sender}"
         yield _taken(case, parts, (receiver, sender), taken, (name, 0, 2))
-        for place, table in enumerate(("sent", "received", "received_after")):
-            name = ARRAYS[place]
+        for name in ARRAYS:
             opening = case.places.links.openings[name, receiver, sender]
-            number = sender - (sender > receiver)
-            held = list(getattr(parts[receiver], table))
-            held[sender] = word_of(9)
             asked = list(parts)
-            asked[receiver] = replace(parts[receiver], **{table: tuple(held)})
+            asked[receiver] = _showing(parts[receiver], name, sender)
             yield Attempt(
                 f"slot {receiver}: a cell of {name} that its root does not hold",
-                (Claim(f"a path of {name} of slot {receiver}", number),),
+                (Claim(f"a path of {name} of slot {receiver}", sender - (sender > receiver)),),
                 partial(case.given, EPOCH_SLOTS),
                 partial(native_part, asked, receiver),
                 f"{ANYWHERE}{receiver} shows other links than {name} holds",
                 late={opening.path.start: 1},
             )
+
+
+def _showing(part: ShardPart, name: str, other: int) -> ShardPart:
+    """Returns a part that shows another word in one of its arrays of links."""
+
+    def changed(held: LinkHeads) -> LinkHeads:
+        return (*held[:other], word_of(9), *held[other + 1 :])
+
+    if name == ARRAYS[0]:
+        return replace(part, sent=changed(part.sent))
+    if name == ARRAYS[1]:
+        return replace(part, received=changed(part.received))
+    return replace(part, received_after=changed(part.received_after))
 
 
 def _taken(

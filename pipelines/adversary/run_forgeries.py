@@ -81,12 +81,10 @@ def native_days(runs: Sequence[Cells]) -> None:
     """Asks the native twin: each run in range, and each following the one before.
 
     Raises:
-        ParameterError: One is not, or does not.
+        WireError: A field is out of range.
+        ParameterError: One is no run, or does not follow.
     """
-    read = [
-        GlobalSpan(*cells[:4], *(tuple(cells[k : k + WORD]) for k in range(WORD, 5 * WORD, WORD)))
-        for cells in runs
-    ]
+    read = [GlobalSpan.from_bytes(np.array(cells, dtype="<u4").tobytes()) for cells in runs]
     for run in read:
         refuse(why_no_run(run))
     join_runs(read, HASHER)
@@ -122,7 +120,7 @@ def day_forgeries(part: StatementPart, hasher: Hasher) -> Iterator[Attempt]:
 def _link_forgeries(case: DayCase, runs: Sequence[Cells], number: int) -> Iterator[Attempt]:
     """Forgeries of what it means that the run of a slot follows."""
     child, end = f"child {number} ", runs[number - 1][END]
-    edits = [
+    edits: list[tuple[str, str, int, int, int, str]] = [
         ("another chain", f"the chain of slot {number}", 0, CHAIN, 8, "is of another chain"),
         ("another number of shards", f"the chain of slot {number}", 1, SHARDS, 3, "is of another"),
     ]
@@ -176,7 +174,7 @@ def wrap_forgeries(hasher: Hasher) -> Iterator[Attempt]:
     inputs[WORD * KEY_WORD : WORD * (KEY_WORD + 1)] = key.digest
     given = StatementInputs(inputs, blank_publics(NO_KEY), {})
     for k in range(WORD):
-        edits = (
+        edits: tuple[tuple[str, str, dict[int, int], dict[tuple[int, int], int]], ...] = (
             ("a day that names a foreign key", "the child's vk_self", {WORD * KEY_WORD + k: 1}, {}),
             ("a wrap that names a key", "vk_self", {}, {(KEY_WORD, k): 1}),
             ("a day of another statement", STATEMENT, {WORD * STATEMENT_WORD + k: 1}, {}),

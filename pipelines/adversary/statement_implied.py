@@ -29,7 +29,13 @@ Assignment = Mapping[int, int]
 
 def implied_claims(kind: str, part: StatementPart) -> dict[Claim, str]:
     """Returns the claims of a kind that are shown to follow from others, with the reason."""
-    found = {claim: PINNED for claim in part.claims if _is_pinned(part, claim)}
+    known = constants_of(part)
+    pins = _pins(part, known)
+    found: dict[Claim, str] = {}
+    for claim in part.claims:
+        record = _record(part, claim)
+        if record is not None and _is_pinned(record, claim, known, pins):
+            found[claim] = PINNED
     if kind == EPOCH_KIND:
         found |= {claim: RESTING for claim in _resting_counters() if _follows(part, claim)}
         last = len(PROGRAMS[kind][1]) - 1
@@ -58,23 +64,29 @@ def constants_of(part: StatementPart) -> dict[int, int]:
     }
 
 
-def _is_pinned(part: StatementPart, claim: Claim) -> bool:
+def _pins(part: StatementPart, known: Assignment) -> dict[Claim, int]:
+    """Returns the claims that say that an address holds one, with the address."""
+    found: dict[Claim, int] = {}
+    for claim in part.claims:
+        record = _record(part, claim)
+        if record is not None and record.weights == (0, 1, 0, 0, 0, 1, 0):
+            a, b, c, out = record.slots
+            if (b, c) == (NOTHING, NOTHING) and known.get(out) == 1:
+                found[claim] = a
+    return found
+
+
+def _is_pinned(
+    record: MultiplyAdd, claim: Claim, known: Assignment, pins: Mapping[Claim, int]
+) -> bool:
     """Whether a claim holds at random points once what other claims pin is put in."""
-    record = _record(part, claim)
-    if record is None:
-        return False
-    known = constants_of(part)
-    for other in part.claims:
-        found = _record(part, other)
-        if found is None or other == claim:
-            continue
-        a, b, c, out = found.slots
-        equates = found.weights == (0, 1, 0, 0, 0, 1, 0) and (b, c) == (NOTHING, NOTHING)
-        if equates and out in known and known[out] == 1:
-            known[a] = known[out]
+    ones = {address for other, address in pins.items() if other != claim}
+    fixed = {slot: 1 if slot in ones else known.get(slot) for slot in record.slots}
     rng = random.Random(str(claim))  # noqa: S311 - reproducible points
     for _ in range(POINTS):
-        values = {slot: known.get(slot, rng.randrange(P)) for slot in record.slots}
+        values = {
+            slot: rng.randrange(P) if value is None else value for slot, value in fixed.items()
+        }
         if residual(record, values):
             return False
     return True

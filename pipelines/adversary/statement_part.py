@@ -237,7 +237,13 @@ def _names(record: Record | list[Permutation]) -> list[Address]:
 
 def _renumbered(tape: Tape) -> Tape:
     """Gives addresses without a gap, the public words' unchanged."""
-    records = [*tape.multiply_adds, *tape.moves, *tape.splits, *tape.bits, *tape.chains]
+    records: list[Record | list[Permutation]] = [
+        *tape.multiply_adds,
+        *tape.moves,
+        *tape.splits,
+        *tape.bits,
+        *tape.chains,
+    ]
     named = {address for record in records for address in (*_names(record), *_writes(record))}
     elements = sorted(address for is_word, address in named if not is_word)
     words = sorted({*range(tape.num_publics), *(a for is_word, a in named if is_word)})

@@ -236,8 +236,13 @@ class Tape:
     def extent(self) -> Extent:
         """How much has been written."""
         return Extent(
-            *map(len, (self.multiply_adds, self.moves, self.splits, self.bits)),
-            *map(len, (self.reductions, self.evaluations, self.chains)),
+            multiply_adds=len(self.multiply_adds),
+            moves=len(self.moves),
+            splits=len(self.splits),
+            bits=len(self.bits),
+            reductions=len(self.reductions),
+            evaluations=len(self.evaluations),
+            chains=len(self.chains),
         )
 
     @property

@@ -160,7 +160,7 @@ def test_a_campaign_runs_from_the_command_line(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["pyramid"], 5, "needs the recursive proofs"),
+        (["theft", "--seconds", "3"], 2, "takes --runs, not --seconds"),
         (["theft", "--traffic", "x.csv"], 2, "replays no traffic"),
         (["differential", "--runs", "1", "--traffic", "missing.csv"], 2, "missing.csv"),
     ],
