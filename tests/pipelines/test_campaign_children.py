@@ -81,7 +81,8 @@ def said(verifier: CircuitVerifier, chosen: list[bytes]) -> list[Verdict]:
 
 def mutants(count: int) -> list[tuple[str, bytes]]:
     """Returns mutants that can be read as proofs."""
-    places, found, rng = section_places(KEY), [], random.Random(3)  # noqa: S311
+    places, rng = section_places(KEY), random.Random(3)  # noqa: S311 - reproducible
+    found: list[tuple[str, bytes]] = []
     while len(found) < count:
         name, mutant = mutant_of("small", places, {"small": proofs()}, rng)
         if unreadable(KEY, mutant) is None:
