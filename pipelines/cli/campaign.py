@@ -15,6 +15,7 @@ CampaignName = Literal[
     "inflate",
     "double-spend",
     "mutate-proofs",
+    "mutate-children",
     "mutate-constraints",
     "mutate-day",
     "pyramid",
