@@ -77,11 +77,15 @@ def register(app: typer.Typer) -> None:
                 show_default="a day of its own, kept below --data",
             ),
         ] = None,
+        circuit: Annotated[
+            str | None,
+            typer.Option(help="The only circuit of `mutate-constraints`.", show_default="all"),
+        ] = None,
     ) -> Work:
         """Attack or break the system with a seed and a budget; ends with JSON evidence."""
         budget = {"runs": runs, "seconds": seconds}
-        files = {"traffic": traffic, "day": day}
-        return Work("campaign:run_campaign", {"name": name, **budget, **files})
+        rest = {"traffic": traffic, "day": day, "circuit": circuit}
+        return Work("campaign:run_campaign", {"name": name, **budget, **rest})
 
     @command(
         app,

@@ -30,9 +30,11 @@ TAKE_SECONDS = ("mutate-children", "pyramid")
 TAKES_TRAFFIC = "differential"
 """The campaign that replays a file."""
 
-
 TAKES_DAY = "mutate-day"
 """The campaign that attacks a day."""
+
+HAS_CIRCUITS = "mutate-constraints"
+"""The campaign that can be about one circuit."""
 
 
 def run_campaign(
@@ -43,6 +45,7 @@ def run_campaign(
     seconds: int | None,
     traffic: Path | None,
     day: Path | None,
+    circuit: str | None,
 ) -> Document:
     """Runs a campaign.
 
@@ -57,7 +60,7 @@ def run_campaign(
         "mutate-proofs": _mutate_proofs,
         "mutate-children": lambda call, runs: _mutate_children(call, runs, seconds),
         "pyramid": lambda call, runs: _pyramid(call, runs, seconds),
-        "mutate-constraints": _mutate_constraints,
+        HAS_CIRCUITS: lambda call, runs: _mutate_constraints(call, runs, circuit),
         TAKES_DAY: lambda call, runs: _mutate_day(call, runs, day),
         TAKES_TRAFFIC: lambda call, runs: _differential(call, runs, traffic),
         **{aim: partial(_attack, aim) for aim in campaign_attacks.AIMS},
@@ -68,6 +71,8 @@ def run_campaign(
         raise ParameterError(f"campaign {name} replays no traffic", f"{TAKES_TRAFFIC} does")
     if day is not None and name != TAKES_DAY:
         raise ParameterError(f"campaign {name} attacks no day", f"{TAKES_DAY} does")
+    if circuit is not None and name != HAS_CIRCUITS:
+        raise ParameterError(f"campaign {name} has no circuits", f"{HAS_CIRCUITS} does")
     evidence = campaigns[name](call, runs)
     text = "\n".join(
         [f"{key}  {json.dumps(value)}" for key, value in evidence["evidence"].items()]
@@ -93,10 +98,10 @@ def _chaos(call: Call, runs: int | None) -> dict[str, Any]:
     return campaign_chaos.run_chaos(seed, budget, call.report, lambda: call.stop.is_requested)
 
 
-def _mutate_constraints(call: Call, runs: int | None) -> dict[str, Any]:
+def _mutate_constraints(call: Call, runs: int | None, circuit: str | None) -> dict[str, Any]:
     seed = call.settings().configuration.demo.seed
     return campaign_constraints.run_constraints(
-        seed, runs, usable_cores(), call.report, lambda: call.stop.is_requested
+        seed, runs, circuit, usable_cores(), call.report, lambda: call.stop.is_requested
     )
 
 
