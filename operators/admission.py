@@ -11,16 +11,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.admission_view import AdmissionView, decode_view, genesis_view
+from operators.consensus_votes import CertificateRejected
+from operators.delivery_notice import Notice, is_notice, read_notice
 from operators.stage import Input, Output
 from operators.transaction_store import StoredTransaction, rows_of
-from proving.ledger.rules import LedgerParameters, apply
+from operators.validator import identity_of
+from proving.ledger.rules import LedgerParameters, apply, receive
 from proving.signatures import SignatureBackend, verify_many
 from schemas.config import AdmissionConfig
-from schemas.errors import WireError
+from schemas.errors import InvariantError, WireError
 from schemas.genesis import Genesis
 from schemas.receipt import ReceiptState
 from schemas.rejection import RejectionReason, rejection_of
-from schemas.tables import ADMITTED, RECEIPTS, REJECTED, TRANSACTIONS, Table
+from schemas.tables import (
+    ADMITTED,
+    BLOCKS,
+    RECEIPTS,
+    REJECTED,
+    TRANSACTIONS,
+    SchemaRegistry,
+    Table,
+)
 from schemas.topics import RECEIPTS as RECEIPTS_TOPIC
 from schemas.topics import REJECTED as REJECTED_TOPIC
 from schemas.topics import shard_topic
@@ -74,6 +85,7 @@ class Admission:
     shard: int
     limits: AdmissionConfig
     signatures: SignatureBackend | None = field(default=None, compare=False)
+    _registry: SchemaRegistry = field(default_factory=SchemaRegistry, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -106,6 +118,9 @@ class Admission:
         outcome = _Outcome(self.shard, now_millis)
         for record, rows in zip(fresh, judged, strict=True):
             state.next_offset = record.offset + 1
+            if is_notice(record.fingerprint, self._registry):
+                self._take_notice(state, record, outcome)
+                continue
             problem = _record_problem(record)
             if problem is not None:
                 outcome.refuse_record(record, problem)
@@ -114,6 +129,38 @@ class Admission:
             verdicts = [self._admit(state, row, slot, record, outcome) for row in rows]
             outcome.admit(record, verdicts)
         return state, outcome.outputs()
+
+    def _take_notice(self, state: AdmissionView, record: Input, outcome: _Outcome) -> None:
+        """Credits what a block took from other shards, once, whoever tells of it."""
+        identity = identity_of(self.genesis, self.shard, None, None)
+        try:
+            rows = self._registry.decode(BLOCKS, record.fingerprint, record.value).to_pylist()
+            notices = read_notice(rows, identity.committee, identity.verifier)
+            for notice in notices:
+                if notice.height not in state.delivered:
+                    self._credit(state, notice)
+        except (WireError, CertificateRejected) as error:
+            outcome.refuse_record(record, (RejectionReason.FORGED_NOTICE, str(error)))
+            return
+        outcome.admit(record, ())
+
+    def _credit(self, state: AdmissionView, notice: Notice) -> None:
+        for inbound in notice.kept:
+            effects = receive(state, inbound, self._parameters)
+            if isinstance(effects, RejectionReason):
+                raise InvariantError(
+                    f"block {notice.height} is final but pays what cannot be: {effects}"
+                )
+            state.execute(inbound, effects)
+        if notice.kept:
+            state.delivered.add(notice.height)
+
+    @property
+    def _parameters(self) -> LedgerParameters:
+        genesis = self.genesis
+        return LedgerParameters(
+            genesis.chain, self.shard, self.limits.min_fee_micros, genesis.shards
+        )
 
     def _read(self, record: Input) -> list[Judged]:
         if _record_problem(record) is not None:
@@ -186,11 +233,7 @@ class Admission:
             is_signed = key is None or self._verify_rows([row], [key])[0]
         if not is_signed:
             return RejectionReason.BAD_SIGNATURE, f"not signed by account {transaction.sender}"
-        genesis = self.genesis
-        parameters = LedgerParameters(
-            genesis.chain, self.shard, self.limits.min_fee_micros, genesis.shards
-        )
-        effects = apply(state, transaction, slot, parameters)
+        effects = apply(state, transaction, slot, self._parameters)
         if isinstance(effects, RejectionReason):
             return effects, _detail(effects, state, transaction, slot)
         margin = self.genesis.slots_per_window

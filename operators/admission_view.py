@@ -1,7 +1,8 @@
 """The state that admission judges by: every admitted transaction executed in log order, without trees.
 
 It runs ahead of the final blocks and reaches the same accounts, because leaders take admitted transactions in log
-order too. So a verdict is a function of the log, and not of how fast blocks are made.
+order too. So a verdict is a function of the log, and not of how fast blocks are made. What other shards pay comes in
+by notices on the same log (`operators.delivery_notice`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from schemas.units import (
 )
 from schemas.wire import Reader, Writer
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class AdmissionView:
         addresses: Address of each registered account, by place.
         keys: Public key of each registered account, by place.
         next_offset: Offset after the last record judged.
+        delivered: Heights of the blocks whose deliveries are in the accounts.
     """
 
     issuer_key: bytes
@@ -40,6 +42,7 @@ class AdmissionView:
     addresses: list[bytes] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
     next_offset: int = 0
+    delivered: set[int] = field(default_factory=set)
     _known_addresses: set[bytes] = field(default_factory=set)
     _known_keys: set[bytes] = field(default_factory=set)
 
@@ -91,6 +94,9 @@ class AdmissionView:
         writer.u32(len(self.keys))
         for address, key in zip(self.addresses, self.keys, strict=True):
             writer.fixed(address, ADDRESS_BYTES).fixed(key, PUBLIC_KEY_BYTES)
+        writer.u32(len(self.delivered))
+        for height in sorted(self.delivered):
+            writer.u64(height)
         return writer.finish()
 
 
@@ -117,5 +123,6 @@ def decode_view(data: bytes) -> AdmissionView:
     for _ in range(reader.u32("keys", INDEX_LIMIT)):
         address = reader.fixed("address", ADDRESS_BYTES)
         view.register(address, reader.fixed("public_key", PUBLIC_KEY_BYTES))
+    view.delivered = {reader.u64("delivered.height") for _ in range(reader.u32("delivered"))}
     reader.finish()
     return view

@@ -1,17 +1,18 @@
 """Follows a shard's consensus without a vote and writes down what is final: blocks and receipts, each once.
 
-A block, its receipts and the reader's positions are one commit. After a kill the last row of `blocks.<shard>` says
+A block, its receipts, the notice of what it took from other shards and the reader's positions are one commit. After a kill the last row of `blocks.<shard>` says
 where to go on; messages from before are read again and change nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from operators.consensus_messages import decode_message, encode_certificate
 from operators.consensus_node import message_topics
+from operators.delivery_notice import notices_of
 from operators.event_log import Append, Record, StoredRecord
 from operators.final_history import replay, shard_blocks
 from operators.mempool import Candidate
@@ -81,6 +82,7 @@ class ShardObserver:
         self.node.on_message = self._on_message
         self._rewind(set(topics.values()))
         self._outputs: list[Append] = []
+        self._rows: list[dict[str, Any]] = []
         self._proposed: dict[bytes, int] = {}
         self._since_snapshot = 0
 
@@ -97,6 +99,9 @@ class ShardObserver:
             self._outputs += self._drop(dropped, now_millis)
         if self._outputs:
             outputs, self._outputs = self._outputs, []
+            rows, self._rows = self._rows, []
+            topic = shard_topic("tx", self._place.shard)
+            outputs += [_append(topic, BLOCKS, run) for run in notices_of(rows)]
             self.node.reader.commit(outputs)
         if self._since_snapshot >= SNAPSHOT_BLOCKS:
             self.save()
@@ -156,6 +161,7 @@ class ShardObserver:
             "certified_millis": at_millis,
             "post_state_root": header.post_state_root,
         }
+        self._rows.append(row)
         self._outputs.append(_append(shard_topic("blocks", shard), BLOCKS, [row]))
         receipts = [
             {
@@ -215,6 +221,6 @@ class ShardObserver:
         ]
 
 
-def _append(topic: str, table: Table, rows: list[dict[str, Any]]) -> Append:
+def _append(topic: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Append:
     headers, body = encode(table, table.batch(rows))
     return Append(topic, [Record(body, headers)])

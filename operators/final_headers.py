@@ -55,16 +55,17 @@ class FinalHeaders:
         batch = input_of(record, BLOCKS, self._registry).batch
         for row in [] if batch is None else batch.to_pylist():
             try:
-                self._take_row(row, record.offset)
+                self.take_row(row, record.offset)
             except (WireError, CertificateRejected) as error:
                 _logger.warning("%s/%d passed over: %s", record.topic, record.offset, error)
 
-    def forget(self, height: int) -> None:
-        """Drops headers up to a height."""
-        for old in [known for known in self.headers if known <= height]:
-            del self.headers[old], self.offsets[old]
+    def take_row(self, row: Mapping[str, Any], offset: int) -> None:
+        """Takes a row of `blocks.<shard>`; one from before the tip changes nothing.
 
-    def _take_row(self, row: Mapping[str, Any], offset: int) -> None:
+        Raises:
+            WireError: It is malformed or does not follow.
+            CertificateRejected: Its certificate does not hold.
+        """
         header = header_from_bytes(row["header"])
         if (header.height, header.parent_hash) == (self.height + 1, self.tip):
             self._run = []  # whatever claimed this height before had no certificate
@@ -93,6 +94,11 @@ class FinalHeaders:
             if self.on_final is not None:
                 self.on_final(certified, content)
         self.height, self.tip = header.height, own_hash
+
+    def forget(self, height: int) -> None:
+        """Drops headers up to a height."""
+        for old in [known for known in self.headers if known <= height]:
+            del self.headers[old], self.offsets[old]
 
     @property
     def first_open(self) -> int | None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from schemas.errors import ParameterError, WireError
-from schemas.job import JobEnvelope, JobEvent
+from schemas.errors import ParameterError
+from schemas.job import JobEvent, ProofLevel, planned_envelope
 
 _EVENTS = {event.value: event for event in JobEvent}
 
@@ -73,6 +73,7 @@ class Job:
     Attributes:
         job_id: 32 bytes.
         envelope: Canonical envelope bytes; dropped (None) once the job is accepted.
+        level: Level of the pyramid.
         order: Window that the job is about, then its position among planned jobs; work is handed out in this order.
         state: See `JobState`; `leased` may have run out, ask `JobBook.state_of`.
         worker: Holder of the latest lease, or its prover once proved.
@@ -86,6 +87,7 @@ class Job:
 
     job_id: bytes
     envelope: bytes | None
+    level: ProofLevel
     order: tuple[int, int]
     state: JobState = JobState.WAITING
     worker: str = ""
@@ -130,8 +132,8 @@ class JobBook:
             return JobState.WAITING
         return job.state
 
-    def ready(self, now_millis: int, limit: int) -> list[Job]:
-        """Returns up to `limit` jobs that may be leased now, oldest window first.
+    def ready(self, now_millis: int) -> list[Job]:
+        """Returns the jobs that may be leased now, oldest window first.
 
         What joins older windows thus comes before what proves newer ones: a day is finished before the next.
         """
@@ -141,7 +143,7 @@ class JobBook:
             if self.state_of(job.job_id, now_millis) is JobState.WAITING
             and job.not_before_millis <= now_millis
         ]
-        return sorted(found, key=lambda job: job.order)[:limit]
+        return sorted(found, key=lambda job: job.order)
 
     def held_by(self, worker: str) -> list[Job]:
         """Returns the jobs whose latest lease is this worker's and has no end yet, oldest window first."""
@@ -187,11 +189,12 @@ class JobBook:
 
     def _plan(self, row: Mapping[str, Any], job: Job | None) -> bool:
         job_id, envelope = bytes(row["job_id"]), bytes(row["envelope"] or b"")
-        window = _window_of(job_id, envelope)
-        if (job is not None and job.state is not JobState.DEAD) or window is None:
+        planned = planned_envelope(row)
+        if (job is not None and job.state is not JobState.DEAD) or planned is None:
             return False
         if job is None:
-            self.jobs[job_id] = Job(job_id, envelope, (window, len(self.jobs)))
+            order = planned.window, len(self.jobs)
+            self.jobs[job_id] = Job(job_id, envelope, planned.level, order)
             return True
         job.envelope = envelope
         job.state, job.not_before_millis = JobState.WAITING, row["at_millis"]
@@ -234,12 +237,3 @@ class JobBook:
         dead = job.failures >= policy.max_attempts or job.losses >= policy.max_losses
         job.state = JobState.DEAD if dead else JobState.WAITING
         return True
-
-
-def _window_of(job_id: bytes, envelope: bytes) -> int | None:
-    """Returns the window of an envelope, or None if it is not the job's."""
-    try:
-        job = JobEnvelope.from_bytes(envelope)
-    except WireError:
-        return None
-    return job.window if job.job_id == job_id else None

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 
+from operators.prover_pool import THREADS_VARIABLE
 from proving.backends.freed_memory import keep_freed_memory
 from proving.backends.port import Backend, Hasher
 from proving.errors import ProofRejected, ProvingError, RejectionReason
@@ -166,7 +167,8 @@ def prove_envelope(envelope: bytes) -> bytes:
         ProofRejected: The proof that was made is not accepted; a defect of this machine.
         EnvironmentMissing: The configured backend cannot run here.
     """
-    return prove_job(JobEnvelope.from_bytes(envelope), process_backend()).to_bytes()
+    backend = process_backend(int(os.environ.get(THREADS_VARIABLE, "1")))
+    return prove_job(JobEnvelope.from_bytes(envelope), backend).to_bytes()
 
 
 def prove_job(job: JobEnvelope, backend: Backend) -> ProofResult:

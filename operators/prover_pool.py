@@ -9,15 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proving.errors import DeviceFailed
 from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
+from schemas.job import ProofLevel
 
 Work = Callable[[bytes], bytes]
 """Turns job envelope bytes into result bytes; importable by name, so that a worker process can load it."""
+
+THREADS_VARIABLE = "ECLIPTICA_PROVER_THREADS"
+"""Tells the work of a worker how many threads it may use; one without it."""
 
 CALLS_PER_ACTOR = 2
 """Calls in flight per actor: the next envelope travels while the present one is proven."""
@@ -51,14 +55,31 @@ class Outcome:
     is_lost: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Workers of one sort; a worker keeps the keys of what it proves, so memory and preparation go by crews.
+
+    Attributes:
+        name: Part of its workers' names.
+        workers: How many processes, at least 1.
+        threads: Of each on the processor, at least 1.
+        levels: What they prove.
+    """
+
+    name: str
+    workers: int
+    threads: int
+    levels: frozenset[ProofLevel]
+
+
 class ProverPool(Protocol):
     """Somewhere to prove."""
 
-    def free(self) -> int:
-        """Returns how many more tickets the pool takes now."""
+    def free(self, level: ProofLevel) -> int:
+        """Returns how many more tickets of a level the pool takes now."""
         ...
 
-    def submit(self, ticket: bytes, envelope: bytes) -> None:
+    def submit(self, ticket: bytes, level: ProofLevel, envelope: bytes) -> None:
         """Starts work.
 
         Raises:
@@ -82,13 +103,13 @@ class DirectPool:
     work: Work
     waiting: list[tuple[bytes, bytes]] = field(default_factory=list)
 
-    def free(self) -> int:
-        """See `ProverPool`."""
+    def free(self, level: ProofLevel) -> int:
+        """See `ProverPool`; it proves any level."""
         return 1 - len(self.waiting)
 
-    def submit(self, ticket: bytes, envelope: bytes) -> None:
+    def submit(self, ticket: bytes, level: ProofLevel, envelope: bytes) -> None:
         """See `ProverPool`."""
-        if self.free() < 1:
+        if self.free(level) < 1:
             raise ParameterError("the pool is full")
         self.waiting.append((ticket, envelope))
 
@@ -116,36 +137,43 @@ class RayPool:
     after call, raises EnvironmentMissing from `collect`, and the caller opens a new pool.
     """
 
-    def __init__(self, work: Work, actors: int, address: str | None = None) -> None:
+    def __init__(self, work: Work, crews: Sequence[Crew], address: str | None = None) -> None:
         """Starts a private local cluster, or joins the one at `address`.
 
         Raises:
             EclipticaError: A private cluster does not start.
             EnvironmentMissing: There is no cluster at `address`.
-            ParameterError: `actors` is not positive.
+            ParameterError: A crew has no worker or no thread, or two prove the same level.
         """
-        if actors < 1:
-            raise ParameterError(f"a pool needs at least one actor, got {actors}")
-        self._ray = _start_ray(actors, address)
-        remote = self._ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=0)(_Worker)
-        self._actors = [
-            remote.options(name=f"ecliptica-prover-{os.getpid()}-{i}").remote(work)
-            for i in range(actors)
-        ]
-        self._load = [0] * actors
+        levels = [level for crew in crews for level in crew.levels]
+        if min((min(crew.workers, crew.threads) for crew in crews), default=0) < 1:
+            raise ParameterError("a pool needs crews of at least one worker and one thread")
+        if len(set(levels)) < len(levels):
+            raise ParameterError("two crews of a pool prove the same level")
+        cores = sum(crew.workers * crew.threads for crew in crews)
+        self._ray = _start_ray(cores, address)
+        self._actors: list[Any] = []
+        self._members: dict[ProofLevel, range] = {}
+        for crew in crews:
+            first = len(self._actors)
+            self._actors += [self._hire(work, crew, i) for i in range(crew.workers)]
+            members = range(first, len(self._actors))
+            self._members |= dict.fromkeys(crew.levels, members)
+        self._load = [0] * len(self._actors)
         self._losses = 0
         self._lost_since = 0.0
         self._pending: dict[Any, tuple[bytes, int]] = {}
 
-    def free(self) -> int:
+    def free(self, level: ProofLevel) -> int:
         """See `ProverPool`."""
-        return CALLS_PER_ACTOR * len(self._actors) - len(self._pending)
+        members = self._members.get(level, range(0))
+        return CALLS_PER_ACTOR * len(members) - sum(self._load[index] for index in members)
 
-    def submit(self, ticket: bytes, envelope: bytes) -> None:
+    def submit(self, ticket: bytes, level: ProofLevel, envelope: bytes) -> None:
         """See `ProverPool`."""
-        if self.free() < 1 or ticket in {known for known, _ in self._pending.values()}:
+        if self.free(level) < 1 or ticket in {known for known, _ in self._pending.values()}:
             raise ParameterError("the pool is full or holds this ticket already")
-        index = min(range(len(self._actors)), key=self._load.__getitem__)
+        index = min(self._members[level], key=self._load.__getitem__)
         self._load[index] += 1
         call = self._actors[index].run.remote(envelope)
         self._pending[call] = (ticket, index)
@@ -173,6 +201,13 @@ class RayPool:
         """See `ProverPool`."""
         self._pending.clear()
         self._ray.shutdown()
+
+    def _hire(self, work: Work, crew: Crew, number: int) -> Any:
+        remote = self._ray.remote(num_cpus=crew.threads, max_restarts=-1, max_task_retries=0)(
+            _Worker
+        )
+        name = f"ecliptica-prover-{os.getpid()}-{crew.name}-{number}"
+        return remote.options(name=name).remote(work, crew.threads)
 
     def _finish(self, call: Any) -> Outcome:
         ticket, index = self._pending.pop(call)
@@ -204,7 +239,8 @@ class RayPool:
 class _Worker:
     """Runs inside an actor process."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, threads: int) -> None:
+        os.environ[THREADS_VARIABLE] = str(threads)
         self._work = work
 
     def run(self, envelope: bytes) -> bytes:
@@ -214,13 +250,13 @@ class _Worker:
         return os.getpid()
 
 
-def _start_ray(actors: int, address: str | None) -> Any:
+def _start_ray(cores: int, address: str | None) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray  # noqa: PLC0415  - half a second, and only this driver needs it
 
     local: dict[str, Any] = {
-        "num_cpus": actors,
+        "num_cpus": cores,
         "object_store_memory": OBJECT_STORE_BYTES,
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",

@@ -131,8 +131,8 @@ class ProverRole:
             if job.job_id in self._running:
                 self._lease(job)
                 continue
-            if self.pool.free() < 1:
-                break
+            if self.pool.free(job.level) < 1:
+                continue
             if not self._lease(job) or job.envelope is None:
                 continue
             if self._is_proven(job):
@@ -141,7 +141,7 @@ class ProverRole:
                 )
             else:
                 self._running[job.job_id] = job.attempt
-                self.pool.submit(job.job_id, job.envelope)
+                self.pool.submit(job.job_id, job.level, job.envelope)
             taken += 1
         return taken
 
@@ -149,9 +149,8 @@ class ProverRole:
         """Returns what this prover left behind at its last end, then what is free."""
         now = self.now_millis()
         lost = [job for job in self.book.held_by(self.worker) if job.job_id not in self._running]
-        free = self.book.ready(now, self.pool.free() + len(self._running))
         known = {job.job_id for job in lost}
-        return [*lost, *(job for job in free if job.job_id not in known)]
+        return [*lost, *(job for job in self.book.ready(now) if job.job_id not in known)]
 
     def _lease(self, job: Job) -> bool:
         """Appends a lease and reads the log again to see whose lease came first."""

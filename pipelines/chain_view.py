@@ -168,8 +168,18 @@ class ShardViews:
         return self.shards[0].is_beyond(window)
 
     @property
+    def pyramid(self) -> dict[str, tuple[int, int]]:
+        """Per level how many recursive proofs are on file, and how many are planned; every view knows all shards'."""
+        view = self.shards[0]
+        planned = Counter(level for level, _ in view.nodes.values())
+        kept = Counter(view.nodes[job_id][0] for job_id in view.kept)
+        return {
+            level.value: (kept[level], planned[level]) for level in ProofLevel if planned[level]
+        }
+
+    @property
     def kept(self) -> int:
-        """Recursive proofs on file; every view knows those of all shards."""
+        """Recursive proofs on file."""
         return len(self.shards[0].kept)
 
     def proven_days(self, windows_per_day: int) -> int:

@@ -177,6 +177,8 @@ class _Run:
     days: int
     windows_per_day: int
     read: dict[str, int] = field(default_factory=dict)
+    told: dict[str, tuple[int, int]] = field(default_factory=dict)
+    has_ended: bool = False
 
     def play(self, genesis: Genesis) -> DayOutcome:
         send: tuple[SendResult, ...] = ()
@@ -184,7 +186,7 @@ class _Run:
         self.supervisor.start()
         try:
             with self.timer.phase("start"):
-                self._wait_until_ready()
+                self._wait_for_chain()
             with self.timer.phase("send"):
                 if not self.is_stopped():
                     send = self._send()
@@ -219,6 +221,30 @@ class _Run:
             dict(self.timer.seconds),
         )
 
+    def _end_days(self) -> None:
+        """Stops what makes blocks when every shard has made one after the days, which tells provers they have all."""
+        if not self.days or self.has_ended or self._needs_blocks():
+            return
+        makers = {"admission", "validator"}
+        plans = self.supervisor.plans
+        self.supervisor.retire([plan.name for plan in plans if plan.name.split("-")[0] in makers])
+        self.has_ended = True
+
+    def _needs_blocks(self) -> bool:
+        """Whether a day is not over, a transaction not decided, or a transfer not delivered."""
+        windows = self.days * self.windows_per_day
+        is_decided = all(tracker.is_complete for tracker in self.trackers)
+        is_over = all(view.tip_window >= windows for view in self.chain.shards)
+        return not (is_decided and is_over and self.chain.is_sealed and self.chain.is_delivered)
+
+    def _tell_pyramid(self) -> None:
+        """Says how far the pyramid is when a level has gained."""
+        if self.chain.pyramid == self.told:
+            return
+        self.told = self.chain.pyramid
+        levels = [f"{name} {kept}/{planned}" for name, (kept, planned) in self.told.items()]
+        self.report.note("proven: " + ", ".join(levels))
+
     def _days_are_final(self) -> bool:
         """Whether every day has its proof and its certificate on file."""
         if self.chain.proven_days(self.windows_per_day) < self.days:
@@ -251,20 +277,23 @@ class _Run:
         )
         return sender.send(self.traffic, wait)
 
-    def _wait_until_ready(self) -> None:
-        plans = len(self.supervisor.plans)
-        self.report.phase("start", plans)
+    def _wait_for_chain(self) -> None:
+        """Waits for all that transactions need to become final; provers may come later, for they work behind it."""
+        names = {plan.name for plan in self.supervisor.plans} - {"prover"}
+        self.report.phase("start", len(names))
         deadline = time.monotonic() + PATIENCE_SECONDS
         done = 0
-        while not self.supervisor.are_ready and not self.is_stopped():
+        while (
+            waiting := names.intersection(self.supervisor.waiting_for)
+        ) and not self.is_stopped():
             if time.monotonic() > deadline:
-                waiting = ", ".join(self.supervisor.waiting_for)
-                raise EclipticaError(f"not ready after {PATIENCE_SECONDS:g} s: {waiting}")
+                raise EclipticaError(
+                    f"not ready after {PATIENCE_SECONDS:g} s: {', '.join(sorted(waiting))}"
+                )
             self.supervisor.poll(POLL_SECONDS)
-            ready = plans - len(self.supervisor.waiting_for)
-            self.report.advance(max(0, ready - done))
-            done = max(done, ready)
-        self.report.advance(plans - done)
+            ready = len(names) - len(names.intersection(self.supervisor.waiting_for))
+            self.report.advance(ready - done)
+            done = ready
 
     def _follow(self, is_done: Callable[[], bool], progress: Callable[[], int]) -> None:
         """Reads the log until a condition holds; gives up when nothing moves.
@@ -277,6 +306,8 @@ class _Run:
         while not (self.is_stopped() or is_done()):
             if self._read_log():
                 deadline = time.monotonic() + PATIENCE_SECONDS
+                self._end_days()
+                self._tell_pyramid()
             self.report.advance(max(0, progress() - shown))
             shown = max(shown, progress())
             if time.monotonic() > deadline:

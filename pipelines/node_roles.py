@@ -21,7 +21,7 @@ from operators.proof_worker import (
     check_backend,
     prove_envelope,
 )
-from operators.prover_pool import DirectPool, ProverPool, RayPool
+from operators.prover_pool import Crew, DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole
 from operators.pyramid_role import open_pyramid
 from operators.shard_start import ShardPlace
@@ -33,7 +33,9 @@ from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles, together
 from proving.ledger.state import genesis_ledger
 from proving.segment_proofs import large_shape, segment_layout
+from schemas.config import ProvingConfig
 from schemas.errors import EclipticaError, EnvironmentMissing
+from schemas.job import ProofLevel
 
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
@@ -193,16 +195,40 @@ def prover(place: NodePlace) -> Role:
         max_attempts=proving.max_attempts,
     )
     check_backend(proving.backend)
-    workers = proving.workers or (1 if proving.backend == "cuda" else usable_cores())
     os.environ[BACKEND_VARIABLE] = proving.backend  # workers inherit it
     os.environ[GPU_MEMORY_VARIABLE] = str(proving.gpu_memory_percent)
     pool: ProverPool
     if proving.pool == "process":
         pool = DirectPool(prove_envelope)
     else:
-        pool = RayPool(prove_envelope, workers)
+        pool = RayPool(prove_envelope, crews_of(proving, usable_cores()))
     name = f"prover-{place.index}"
     return ProvingRole(ProverRole(place.log, pool, name, now_millis, place.hasher(), policy))
+
+
+def crews_of(proving: ProvingConfig, cores: int) -> list[Crew]:
+    """Returns the workers of a machine.
+
+    Segments come all the time and are proven side by side; a recursive proof is what the next level waits for, so it
+    has several threads, and few workers prepare the keys of its kinds.
+
+    Args:
+        proving: How they are configured.
+        cores: Usable cores, at least 1.
+    """
+    if proving.backend == "cuda":
+        return [Crew("gpu", proving.workers or 1, 1, frozenset(ProofLevel))]
+    segments = frozenset({ProofLevel.SEGMENT})
+    threads = min(cores, proving.pyramid_threads)
+    return [
+        Crew("segments", proving.workers or cores, 1, segments),
+        Crew(
+            "pyramid",
+            proving.pyramid_workers or cores // threads,
+            threads,
+            frozenset(ProofLevel) - segments,
+        ),
+    ]
 
 
 def pyramid(place: NodePlace) -> Role:

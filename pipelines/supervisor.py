@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -63,6 +63,7 @@ class _Child:
     started_at: float = 0.0
     start_after: float = 0.0
     heard: bytes = b""
+    is_retired: bool = False
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children:
             if child.process is None:
-                if now >= child.start_after:
+                if now >= child.start_after and not child.is_retired:
                     self._launch(child)
             elif child.process.poll() is not None:
                 self._bury(child, now)
@@ -127,7 +128,7 @@ class Supervisor:
     @property
     def are_ready(self) -> bool:
         """Whether every child has been ready at least once."""
-        return all(child.was_ready for child in self._children)
+        return not self.waiting_for
 
     @property
     def waiting_for(self) -> list[str]:
@@ -149,15 +150,24 @@ class Supervisor:
 
     def stop(self) -> None:
         """Asks every child to drain, last started first, and kills those that do not."""
-        running = [child for child in reversed(self._children) if child.process is not None]
+        self._drain(self._children)
+        self._children = []
+        self._unlock()
+
+    def retire(self, names: Collection[str]) -> None:
+        """Asks some children to drain, and starts them no more; their locks are kept."""
+        self._drain([child for child in self._children if child.plan.name in names])
+        for child in self._children:
+            child.is_retired = child.is_retired or child.plan.name in names
+
+    def _drain(self, children: Sequence[_Child]) -> None:
+        running = [child for child in reversed(children) if child.process is not None]
         for child in running:
             if child.process is not None and child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         for child in running:
             self._await_end(child, deadline)
-        self._children = []
-        self._unlock()
 
     def _lock(self, name: str) -> None:
         file = (self.directory / f"{name}.lock").open("ab")

@@ -132,7 +132,13 @@ class ProvingConfig(Section):
     """Where proofs run: Ray actors, or the calling process."""
 
     workers: int = Field(default=0, ge=0, le=4_096)
-    """Prover workers; 0 for one per usable core, or a single one on a GPU."""
+    """Workers for segments, one thread each; 0 for one per usable core. On a GPU they prove everything, 0 for one."""
+
+    pyramid_workers: int = Field(default=0, ge=0, le=1_024)
+    """Workers for recursive proofs, of up to 3.5 GB; 0 for one per `pyramid_threads` usable cores, at least one."""
+
+    pyramid_threads: int = Field(default=4, ge=1, le=64)
+    """Threads of a worker for recursive proofs, if there are as many usable cores; a fifth of its work has one only."""
 
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
     """What runs field programs: compiled SIMD code, a GPU, or readable Python that is far slower."""

@@ -116,6 +116,44 @@ def test_transfers_reach_the_other_shard(tmp_path: Path, victim: str) -> None:
     assert {finding.check for finding in found_in_exports(chain)} <= {"proofs"}
 
 
+@pytest.mark.parametrize("victim", ["", "admission", "chain"])
+def test_units_from_another_shard_can_be_spent(tmp_path: Path, victim: str) -> None:
+    chain = MiniChain(tmp_path / "data", two_shards())
+    chain.start(*ROLES)
+    chain.send(opening(chain.genesis, 0))
+    chain.send(opening(chain.genesis, 1)[:1], shard=1)
+    kind, millions = TransactionKind.OUTBOUND, 10**9
+    place = (chain.genesis.chain, 0, SENDER, SENDER)
+    chain.send(
+        [signed(USER, Transaction(kind, *place, millions, FEE, n, EXPIRY, peer=1)) for n in (0, 1)]
+    )
+    back = Transaction(
+        kind,
+        chain.genesis.chain,
+        1,
+        SENDER,
+        SENDER,
+        2 * millions - FEE * 1000,
+        FEE,
+        0,
+        EXPIRY,
+        peer=0,
+    )
+    chain.send([signed(USER, back)], shard=1)  # too early, and therefore refused
+    chain.run_until(lambda: are_delivered(chain, "validator-0", 2), 30)
+    if victim:
+        chain.kill(victim)
+        chain.start(victim)
+    chain.run_until(lambda: TopicView(chain.log()).end("tx.1") == 3, 10)
+    chain.send([signed(USER, back)], shard=1)
+    chain.run_until(lambda: arrived(chain, 0) == 1, 30)
+    refused = [row["reason"] for row in TopicView(chain.log()).rows("rejected", REJECTED)]
+    assert refused == ["overdraft"]
+    first, second = (ledger(chain, "validator-0", shard) for shard in (0, 1))
+    assert second.account(SENDER).balance == 0
+    assert first.account(SENDER).balance == 10**12 - 3 * FEE * 1000
+
+
 def test_windows_with_arrivals_are_proven_accepted_and_audited(tmp_path: Path) -> None:
     chain = MiniChain(tmp_path / "data", two_shards())
     chain.start_all(proving=True)

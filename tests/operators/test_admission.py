@@ -157,11 +157,12 @@ CASES: dict[RejectionReason, Callable[[Desk], Signed]] = {
 ELSEWHERE = {
     RejectionReason.FOREIGN_SCHEMA,
     RejectionReason.UNDECODABLE_RECORD,
+    RejectionReason.FORGED_NOTICE,
     RejectionReason.REGISTRY_FULL,
     RejectionReason.LEDGER_FULL,
     RejectionReason.BLOCK_FULL,
 }
-"""Of whole records, of counters at their limit, and of blocks: tests of their own."""
+"""Of whole records, of notices, of counters at their limit, and of blocks: tests of their own."""
 
 
 def test_every_reason_has_a_case() -> None:

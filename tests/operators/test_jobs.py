@@ -44,7 +44,7 @@ def test_planned_jobs_are_ready_by_window_and_then_in_the_order_of_planning() ->
     """So what joins old windows comes before what proves new ones."""
     third = JobEnvelope(ProofLevel.EPOCH, 0, 0, 0, b"statement", b"witness")
     jobs = book(planned(), planned(work=OTHER), planned(work=third))
-    assert [job.job_id for job in jobs.ready(0, 9)] == [OTHER.job_id, third.job_id, JOB]
+    assert [job.job_id for job in jobs.ready(0)] == [OTHER.job_id, third.job_id, JOB]
 
 
 def test_the_first_lease_on_the_log_wins_the_race() -> None:
@@ -56,8 +56,8 @@ def test_the_first_lease_on_the_log_wins_the_race() -> None:
 
 def test_a_lease_without_heartbeats_runs_out_and_the_job_is_ready_again() -> None:
     jobs = book(planned(), event("leased", 0))
-    assert jobs.ready(99, 1) == []
-    assert [job.job_id for job in jobs.ready(100, 1)] == [JOB]
+    assert jobs.ready(99) == []
+    assert [job.job_id for job in jobs.ready(100)] == [JOB]
     jobs.apply([event("leased", 100, "other", 2)])
     assert jobs.holds(JOB, "other", 2, 150)
 
@@ -82,13 +82,13 @@ def test_a_proof_by_an_attempt_that_lost_its_job_is_ignored() -> None:
 
 def test_failures_back_off_doubling_and_end_dead_until_requeued() -> None:
     jobs = book(planned(), event("leased", 0), event("failed", 1, detail="boom"))
-    assert (jobs.ready(10, 1), jobs.jobs[JOB].detail) == ([], "boom")
+    assert (jobs.ready(10), jobs.jobs[JOB].detail) == ([], "boom")
     jobs.apply([event("leased", 11, attempt=2), event("failed", 12, attempt=2)])
-    assert jobs.ready(31, 1) == []
+    assert jobs.ready(31) == []
     jobs.apply([event("leased", 32, attempt=3), event("failed", 33, attempt=3)])
     assert jobs.state_of(JOB, 10**9) is JobState.DEAD
     jobs.apply([planned(at=50)])
-    assert [job.attempt for job in jobs.ready(50, 1)] == [3]
+    assert [job.attempt for job in jobs.ready(50)] == [3]
 
 
 def test_an_accepted_job_is_final_and_drops_its_envelope() -> None:
@@ -115,7 +115,7 @@ def test_a_worker_that_was_started_again_leases_what_it_still_holds() -> None:
 
 def test_a_failure_after_the_lease_ran_out_counts_all_the_same() -> None:
     jobs = book(planned(), event("leased", 0), event("failed", 500))
-    assert (jobs.jobs[JOB].failures, jobs.ready(505, 1)) == (1, [])
+    assert (jobs.jobs[JOB].failures, jobs.ready(505)) == (1, [])
 
 
 def test_a_dead_job_is_requeued_with_the_new_envelope() -> None:
@@ -125,7 +125,7 @@ def test_a_dead_job_is_requeued_with_the_new_envelope() -> None:
         jobs.apply([event("leased", at, attempt=attempt), event("failed", at, attempt=attempt)])
     better = JobEnvelope(ProofLevel.SEGMENT, 0, 1, 0, b"statement", b"another witness")
     jobs.apply([planned(5000, better)])
-    assert jobs.ready(5000, 1)[0].envelope == better.to_bytes()
+    assert jobs.ready(5000)[0].envelope == better.to_bytes()
 
 
 def test_an_unknown_job_is_refused_by_name() -> None:
@@ -152,7 +152,7 @@ def test_at_most_one_worker_ever_holds_a_job(steps: list[tuple[str, int, str, in
         jobs.apply([planned(now) if kind == "planned" else event(kind, now, worker, attempt)])
         holders = [(w, n) for w in "ab" for n in range(9) if jobs.holds(JOB, w, n, now)]
         assert len(holders) <= 1
-        assert not (holders and jobs.ready(now, 1))
+        assert not (holders and jobs.ready(now))
 
 
 def test_a_lost_worker_is_not_held_against_its_job_until_far_too_many_were_lost() -> None:

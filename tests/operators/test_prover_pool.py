@@ -6,9 +6,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from operators.prover_pool import CALLS_PER_ACTOR, DirectPool, Outcome, ProverPool, RayPool
+from operators.prover_pool import (
+    CALLS_PER_ACTOR,
+    THREADS_VARIABLE,
+    Crew,
+    DirectPool,
+    Outcome,
+    ProverPool,
+    RayPool,
+)
+from pipelines.node_roles import crews_of
 from proving.errors import DeviceFailed
+from schemas.config import ProvingConfig
 from schemas.errors import ParameterError
+from schemas.job import ProofLevel
+
+SEGMENT = ProofLevel.SEGMENT
 
 
 def double_or_fail(envelope: bytes) -> bytes:
@@ -16,6 +29,8 @@ def double_or_fail(envelope: bytes) -> bytes:
         raise ParameterError("not provable")
     if envelope == b"overheat":
         raise DeviceFailed("the GPU failed")
+    if envelope == b"threads":
+        return os.environ[THREADS_VARIABLE].encode()
     if envelope == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
     return envelope * 2
@@ -32,41 +47,45 @@ def drain(pool: ProverPool, count: int) -> dict[bytes, Outcome]:
 
 def test_the_direct_pool_takes_one_ticket_and_reports_failures_by_name() -> None:
     pool = DirectPool(double_or_fail)
-    pool.submit(b"1", b"ab")
+    pool.submit(b"1", SEGMENT, b"ab")
     with pytest.raises(ParameterError, match="full"):
-        pool.submit(b"2", b"cd")
+        pool.submit(b"2", SEGMENT, b"cd")
     assert pool.collect(0) == [Outcome(b"1", b"abab")]
-    pool.submit(b"3", b"refuse")
+    pool.submit(b"3", SEGMENT, b"refuse")
     assert pool.collect(0) == [Outcome(b"3", None, "ParameterError: not provable")]
-    assert pool.free() == 1
+    assert pool.free(SEGMENT) == 1
 
 
 def test_a_device_that_failed_loses_the_ticket_and_blames_nobody() -> None:
     pool = DirectPool(double_or_fail)
-    pool.submit(b"1", b"overheat")
+    pool.submit(b"1", SEGMENT, b"overheat")
     told = "DeviceFailed: the GPU failed"
     assert pool.collect(0) == [Outcome(b"1", None, told, is_lost=True)]
 
 
 @pytest.fixture(scope="module")
 def ray_pool() -> Iterator[RayPool]:
-    pool = RayPool(double_or_fail, actors=1)
+    crews = [
+        Crew("segments", 1, 1, frozenset({SEGMENT})),
+        Crew("pyramid", 1, 2, frozenset({ProofLevel.WINDOW, ProofLevel.EPOCH})),
+    ]
+    pool = RayPool(double_or_fail, crews)
     yield pool
     pool.close()
 
 
 @pytest.mark.ray
 def test_ray_actors_prove_and_report_failures_by_name(ray_pool: RayPool) -> None:
-    ray_pool.submit(b"1", b"ab")
-    ray_pool.submit(b"2", b"refuse")
-    assert ray_pool.free() == 0
+    ray_pool.submit(b"1", SEGMENT, b"ab")
+    ray_pool.submit(b"2", SEGMENT, b"refuse")
+    assert ray_pool.free(SEGMENT) == 0
     with pytest.raises(ParameterError, match="full"):
-        ray_pool.submit(b"3", b"")
+        ray_pool.submit(b"3", SEGMENT, b"")
     assert drain(ray_pool, 2) == {
         b"1": Outcome(b"1", b"abab"),
         b"2": Outcome(b"2", None, "ParameterError: not provable"),
     }
-    assert ray_pool.free() == CALLS_PER_ACTOR
+    assert ray_pool.free(SEGMENT) == CALLS_PER_ACTOR
 
 
 @pytest.mark.ray
@@ -77,20 +96,56 @@ def test_a_lost_worker_fails_its_ticket_and_is_started_again(
     ray_pool: RayPool, envelope: bytes, told: str
 ) -> None:
     before = ray_pool.worker_pids()
-    ray_pool.submit(b"doomed", envelope)
+    ray_pool.submit(b"doomed", SEGMENT, envelope)
     lost = drain(ray_pool, 1)[b"doomed"]
     assert lost.result is None
     assert lost.is_lost
     assert lost.failure.startswith(told)
     for attempt in range(3000):  # EnvironmentMissing ends it earlier if the actor never comes back
         ticket = b"again-%d" % attempt
-        ray_pool.submit(ticket, b"xy")
+        ray_pool.submit(ticket, SEGMENT, b"xy")
         is_done = drain(ray_pool, 1)[ticket].result == b"xyxy"
-        if is_done and not set(before) & set(ray_pool.worker_pids()):
+        if is_done and before[0] not in (after := ray_pool.worker_pids()) and before[1] in after:
             return
-    pytest.fail(f"{before} were not replaced")
+    pytest.fail(f"{before[0]} was not replaced alone")
 
 
-def test_a_pool_without_actors_is_refused() -> None:
+@pytest.mark.ray
+def test_a_level_goes_to_its_crew_with_its_threads(ray_pool: RayPool) -> None:
+    for ticket in (b"1", b"2"):
+        ray_pool.submit(ticket, ProofLevel.WINDOW, b"threads")
+    assert (ray_pool.free(ProofLevel.EPOCH), ray_pool.free(SEGMENT)) == (0, CALLS_PER_ACTOR)
+    ray_pool.submit(b"3", SEGMENT, b"threads")
+    found = drain(ray_pool, 3)
+    assert [found[ticket].result for ticket in (b"1", b"2", b"3")] == [b"2", b"2", b"1"]
+    assert ray_pool.free(ProofLevel.DAY) == 0
+
+
+@pytest.mark.parametrize(
+    "crews",
+    [
+        [],
+        [Crew("segments", 0, 1, frozenset({SEGMENT}))],
+        [Crew("segments", 1, 0, frozenset({SEGMENT}))],
+        [Crew("a", 1, 1, frozenset({SEGMENT})), Crew("b", 1, 1, frozenset({SEGMENT}))],
+    ],
+)
+def test_a_pool_of_impossible_crews_is_refused(crews: list[Crew]) -> None:
     with pytest.raises(ParameterError):
-        RayPool(double_or_fail, actors=0)
+        RayPool(double_or_fail, crews)
+
+
+def test_crews_use_the_cores_they_have() -> None:
+    def shapes(proving: ProvingConfig, cores: int) -> list[tuple[str, int, int]]:
+        crews = crews_of(proving, cores)
+        assert frozenset().union(*(crew.levels for crew in crews)) == frozenset(ProofLevel)
+        return [(crew.name, crew.workers, crew.threads) for crew in crews]
+
+    assert shapes(ProvingConfig(), 1) == [("segments", 1, 1), ("pyramid", 1, 1)]
+    assert shapes(ProvingConfig(), 2) == [("segments", 2, 1), ("pyramid", 1, 2)]
+    assert shapes(ProvingConfig(), 16) == [("segments", 16, 1), ("pyramid", 4, 4)]
+    assert shapes(ProvingConfig(workers=3, pyramid_workers=2), 4) == [
+        ("segments", 3, 1),
+        ("pyramid", 2, 4),
+    ]
+    assert shapes(ProvingConfig(backend="cuda"), 16) == [("gpu", 1, 1)]
