@@ -110,20 +110,21 @@ def judge(forged: ForgedTrace, parameters: ProofParameters) -> ClaimVerdict:
 def run_constraints(
     seed: int,
     runs: int | None,
-    circuit: str | None,
     processes: int,
     report: Progress,
     is_stopped: Callable[[], bool],
+    *,
+    circuit: str | None = None,
 ) -> dict[str, Any]:
     """Runs the campaign over every registered kind.
 
     Args:
         seed: Of the sample, and of the points where circuits are compared.
         runs: Claims to try of each kind; None for all.
-        circuit: Name of the only circuit to try; None for all.
         processes: Processes side by side.
         report: Progress.
         is_stopped: Ends the campaign after the present pieces.
+        circuit: Name of the only circuit to try; None for all.
 
     Returns:
         The campaign's evidence; `ok` when every claim that was tried is covered.

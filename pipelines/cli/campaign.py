@@ -57,6 +57,7 @@ def register(app: typer.Typer) -> None:
     )
     def campaign(
         name: Annotated[CampaignName, typer.Argument(help="Which campaign.")],
+        *,
         runs: Annotated[
             int | None, typer.Option(min=1, help="Run budget.", show_default="the campaign's own")
         ] = None,

@@ -101,7 +101,7 @@ def _chaos(call: Call, runs: int | None) -> dict[str, Any]:
 def _mutate_constraints(call: Call, runs: int | None, circuit: str | None) -> dict[str, Any]:
     seed = call.settings().configuration.demo.seed
     return campaign_constraints.run_constraints(
-        seed, runs, circuit, usable_cores(), call.report, lambda: call.stop.is_requested
+        seed, runs, usable_cores(), call.report, lambda: call.stop.is_requested, circuit=circuit
     )
 
 
