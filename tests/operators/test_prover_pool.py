@@ -93,6 +93,17 @@ def test_ray_actors_prove_and_report_failures_by_name(ray_pool: RayPool) -> None
 
 
 @pytest.mark.ray
+def test_a_level_goes_to_its_crew_which_has_its_threads_and_is_prepared(ray_pool: RayPool) -> None:
+    for ticket in (b"1", b"2"):
+        ray_pool.submit(ticket, ProofLevel.WINDOW, b"threads")
+    assert (ray_pool.free(ProofLevel.EPOCH), ray_pool.free(SEGMENT)) == (0, CALLS_PER_ACTOR)
+    ray_pool.submit(b"3", SEGMENT, b"threads")
+    found = drain(ray_pool, 3)
+    assert [found[ticket].result for ticket in (b"1", b"2", b"3")] == [b"21", b"21", b"1"]
+    assert ray_pool.free(ProofLevel.DAY) == 0
+
+
+@pytest.mark.ray
 @pytest.mark.parametrize(
     ("envelope", "told"), [(b"die", "worker lost"), (b"overheat", "DeviceFailed: the GPU failed")]
 )
@@ -112,17 +123,6 @@ def test_a_lost_worker_fails_its_ticket_and_is_started_again(
         if is_done and before[0] not in (after := ray_pool.worker_pids()) and before[1] in after:
             return
     pytest.fail(f"{before[0]} was not replaced alone")
-
-
-@pytest.mark.ray
-def test_a_level_goes_to_its_crew_which_has_its_threads_and_is_prepared(ray_pool: RayPool) -> None:
-    for ticket in (b"1", b"2"):
-        ray_pool.submit(ticket, ProofLevel.WINDOW, b"threads")
-    assert (ray_pool.free(ProofLevel.EPOCH), ray_pool.free(SEGMENT)) == (0, CALLS_PER_ACTOR)
-    ray_pool.submit(b"3", SEGMENT, b"threads")
-    found = drain(ray_pool, 3)
-    assert [found[ticket].result for ticket in (b"1", b"2", b"3")] == [b"21", b"21", b"1"]
-    assert ray_pool.free(ProofLevel.DAY) == 0
 
 
 @pytest.mark.parametrize(
