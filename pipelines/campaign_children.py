@@ -138,7 +138,7 @@ class ChildShift:
         readable: list[tuple[str, str, bytes]] = []
         for number in range(self.first, self.first + self.count):
             rng = random.Random(f"{self.seed}/{number}")  # noqa: S311 - reproducible, no secret
-            kind = rng.choice(slots.kinds)
+            kind = rng.choice([one for one in slots.kinds if _given.get(one)])
             name, mutant = self._mutant(kind, number, rng)
             found.kinds[kind] += 1
             found.mutations[name] += 1
