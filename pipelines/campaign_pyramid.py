@@ -152,6 +152,26 @@ def run_pyramid(
             for part in (numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK))
         ]
         report.advance(1)
+    failed, accepted = _try_all(shifts, kinds, processes, report, is_stopped)
+    sample = sample_children(seed, process_backend(), report, is_stopped, large=False)
+    refusals = {} if sample is None else real_attacks(sample, report)
+    found = evidence_of(seed, kinds, failed, accepted, refusals)
+    complete = sample is not None and all(one.tried == one.planned for one in kinds.values())
+    found["ok"] &= may_end_early or complete
+    if runs is None and not may_end_early:
+        found["ok"] &= found["covered"] == found["constraints"]
+    found["evidence"]["seconds"] = round(time.monotonic() - started, 1)
+    return found
+
+
+def _try_all(
+    shifts: list[StatementShift],
+    kinds: dict[str, KindFindings],
+    processes: int,
+    report: Progress,
+    is_stopped: Callable[[], bool],
+) -> tuple[list[str], int]:
+    """Tries the forgeries; returns those that did not do what they should, and how many were accepted."""
     report.phase("forgeries", sum(len(shift.numbers) for shift in shifts))
     failed: list[str] = []
     accepted = 0
@@ -167,20 +187,25 @@ def run_pyramid(
                 if not kinds[waiting[future]].count(outcome, agrees):
                     failed.append(f"{waiting[future]}: {described(outcome, agrees)}")
             report.advance(len(found))
-    sample = sample_children(seed, process_backend(), report, is_stopped, large=False)
-    refusals = {} if sample is None else real_attacks(sample, report)
-    wrong = [name for name, (said, wanted) in refusals.items() if wanted not in said or not said]
-    accepted += sum(not said for said, _ in refusals.values())
-    covered = sum(len(one.covered) for one in kinds.values())
-    claims = sum(len(one.claims) for one in kinds.values())
-    complete = all(one.tried == one.planned for one in kinds.values()) and sample is not None
+    return failed, accepted
+
+
+def evidence_of(
+    seed: int,
+    kinds: dict[str, KindFindings],
+    failed: list[str],
+    accepted: int,
+    refusals: dict[str, tuple[str, str]],
+) -> dict[str, Any]:
+    """Returns the campaign's evidence; `ok` when nothing that was tried did what it should not."""
+    wrong = [name for name, (said, wanted) in refusals.items() if not said or wanted not in said]
     return {
         "name": "pyramid",
         "seed": seed,
         "runs": sum(one.tried for one in kinds.values()) + len(refusals),
-        "accepted": accepted,
-        "constraints": claims,
-        "covered": covered,
+        "accepted": accepted + sum(not said for said, _ in refusals.values()),
+        "constraints": sum(len(one.claims) for one in kinds.values()),
+        "covered": sum(len(one.covered) for one in kinds.values()),
         "evidence": {
             "kinds": {kind: one.evidence() for kind, one in kinds.items()},
             "implied": dict(Counter(r for one in kinds.values() for r in one.implied.values())),
@@ -192,12 +217,8 @@ def run_pyramid(
             "failed": failed[:20],
             "shown_to_provers_and_verifiers": {n: said for n, (said, _) in refusals.items()},
             "refused_otherwise": wrong,
-            "seconds": round(time.monotonic() - started, 1),
         },
-        "ok": not failed
-        and not wrong
-        and (complete or may_end_early)
-        and (runs is not None or may_end_early or covered == claims),
+        "ok": not failed and not wrong,
     }
 
 

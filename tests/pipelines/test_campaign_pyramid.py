@@ -11,7 +11,7 @@ from pipelines.adversary.pyramid_book import forgeries_of, statement_part
 from pipelines.adversary.statement_forgeries import Attempt, judge
 from pipelines.adversary.statement_implied import implied_claims
 from pipelines.adversary.statement_part import Claim, StatementPart
-from pipelines.campaign_pyramid import KindFindings, plan_kind, traces_agree
+from pipelines.campaign_pyramid import KindFindings, evidence_of, plan_kind, traces_agree
 from proving.kinds import recursive_program
 from proving.recursion.global_proofs import DAY_KIND, EPOCH_KIND
 from proving.recursion.span_proofs import JOIN_KIND
@@ -100,3 +100,14 @@ def test_every_claim_of_joins_and_epochs_has_a_forgery_or_is_implied(kind: str) 
     assert len(found.alone) + len(found.together) > 10
     assert targets | found.implied.keys() == found.claims
     assert implied_claims(kind, statement_part(kind)) == found.implied
+
+
+def test_evidence_names_what_is_not_covered_and_what_was_accepted() -> None:
+    missing = Claim("the child's vk_self", 3)
+    found = findings(WRAP_KIND, all_of=True, lacking=(missing,))
+    refusals = {"refused": ("unknown_key", "unknown_key"), "let through": ("", "unknown_key")}
+    evidence = evidence_of(5, {WRAP_KIND: found}, ["wrap: one"], 1, refusals)
+    assert (evidence["ok"], evidence["accepted"], evidence["runs"]) == (False, 2, 34)
+    assert (evidence["constraints"], evidence["covered"]) == (24, 23)
+    assert evidence["evidence"]["not_covered"] == [f"wrap: {missing}"]
+    assert evidence["evidence"]["refused_otherwise"] == ["let through"]
