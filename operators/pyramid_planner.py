@@ -1,13 +1,15 @@
 """The planner of the pyramid: accepted windows in, work for provers out, epoch after epoch and day after day.
 
 It is told what the beacon has accepted and what the shards' links held, and keeps of it what no closed day has
-settled. An epoch is planned once every shard is known to have made its last block of it.
+settled. An epoch is planned once every shard is known to have made its last block of it; what one shard did in it
+already when that shard has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from operators.pyramid_tree import (
     Node,
@@ -73,6 +75,7 @@ class ShardProgress:
         window: The last accepted window, or -1.
         height: Height of its last block.
         reached: Window of the block after that, once it is final; no window before it will get another block.
+        begun: Epochs whose own tree was yielded before the other shards' part was known.
     """
 
     at: Boundary
@@ -82,6 +85,7 @@ class ShardProgress:
     window: int = -1
     height: int = 0
     reached: int = 0
+    begun: int = 0
 
 
 @dataclass(slots=True)
@@ -156,11 +160,25 @@ class PyramidPlanner:
     def plan(self) -> Iterator[Node]:
         """Yields the trees that can be planned now: an epoch's, and at its end an hour's and a day's.
 
+        Of an epoch that waits for some shards it yields the trees of the others, so that a window that is accepted
+        late leaves only its own way to the top to be proven.
         A tree shares its lower nodes with those before it; planning one again changes nothing.
         """
         while (tree := self._plan_epoch()) is not None:
             yield tree
             yield from self._close(tree)
+        for progress in self.shards:
+            yield from self._begin(progress)
+
+    def _begin(self, progress: ShardProgress) -> Iterator[Node]:
+        """Yields once what a shard did in each epoch that it has left and the others have not."""
+        count = self.clock.windows_per_epoch
+        for epoch, mine in groupby(
+            progress.segments, lambda segment: segment.statement.window // count
+        ):
+            if progress.begun <= epoch and self._windows(epoch).stop <= progress.reached:
+                progress.begun = epoch + 1
+                yield shard_node(list(mine), self.hasher)
 
     def _plan_epoch(self) -> Node | None:
         """Returns the next epoch's tree once every shard has made its last block of it and its links are known.

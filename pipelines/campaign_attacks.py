@@ -2,8 +2,8 @@
 
 Each run takes honest random traffic and a randomly chosen attack with random numbers. Attacks on the circuit
 forge a trace, which every row's constraints and the buses judge; some are also proven by a prover that was
-told not to refuse, and judged by the verifier. Attacks on blocks, signatures and witnesses meet the checks that
-validators and provers run.
+told not to refuse, and judged by the verifier. Attacks on blocks, signatures and witnesses, and on what shards send to
+each other, meet the checks that validators, admission and provers run.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from operators.proof_worker import process_backend
 from pipelines.adversary.block_attacks import BLOCK_ATTACKS
+from pipelines.adversary.crossing_attacks import CROSSING_ATTACKS
 from pipelines.adversary.honest_traffic import Base, base
 from pipelines.adversary.ledger_edits import AIR, checker
 from pipelines.adversary.ledger_forgery import Forgery
@@ -102,7 +103,8 @@ def attack(aim: str, given: Base, rng: random.Random, number: int) -> AttackResu
         rng: Of the attack's choice and numbers.
         number: Of the run; every `PROVE_EVERY`-th forged trace is proven too.
     """
-    lane, finished, block = LANE_ATTACKS[aim], FINISHED_ATTACKS[aim], BLOCK_ATTACKS[aim]
+    lane, finished = LANE_ATTACKS[aim], FINISHED_ATTACKS[aim]
+    block = (*BLOCK_ATTACKS[aim], *CROSSING_ATTACKS[aim])
     place = rng.randrange(len(lane) + len(finished) + len(block))
     if place >= len(lane) + len(finished):
         chosen = block[place - len(lane) - len(finished)]

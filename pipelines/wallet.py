@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from operators.beacon_history import read_beacon
@@ -16,6 +16,7 @@ from pipelines.ethereum_etl import parse_address
 from pipelines.forge import Signed, sign
 from pipelines.key_store import StoredKey, create_key, key_path, load_key
 from pipelines.topic_log import TopicLog
+from pipelines.wallet_crossing import read_crossing
 from pipelines.wallet_view import LedgerReader, Receipt, with_beacon
 from proving.ledger.rules import PUBLIC_FEE
 from schemas.config import AdmissionConfig
@@ -72,6 +73,7 @@ class Sent:
         offset: Offset of its record.
         sender: Account index.
         recipient: Account index; 0 for a registration.
+        recipient_shard: Shard of the recipient.
         amount: Units of 1e-9.
         fee: Units of 1e-6.
         nonce: Its nonce.
@@ -83,6 +85,7 @@ class Sent:
     offset: int
     sender: int
     recipient: int
+    recipient_shard: int
     amount: int
     fee: int
     nonce: int
@@ -117,11 +120,12 @@ class SendOptions:
     Attributes:
         data: Data directory, which holds the keys.
         wallet: Name of the paying wallet.
-        to: Account index, or address of a registered account.
+        to: Account index, or address of an account that is registered on the recipient's shard.
         amount: Units of 1e-9; see `parse_amount`.
         now_millis: Current UTC time.
         fee: Units of 1e-6.
-        shard: Shard.
+        shard: Shard of the paying account.
+        to_shard: Shard of the recipient if it is another one.
         tier: Only `public` is built.
         lifetime_slots: Slots from now for which it stays valid.
         nonce: To set it by hand; otherwise read from the log.
@@ -134,6 +138,7 @@ class SendOptions:
     now_millis: int
     fee: int = PUBLIC_FEE
     shard: int = 0
+    to_shard: int | None = None
     tier: str = PUBLIC_TIER
     lifetime_slots: int = DEFAULT_LIFETIME_SLOTS
     nonce: int | None = None
@@ -171,8 +176,9 @@ def check_payer(log: TopicLog, genesis: Genesis, data: Path, payer: str, shard: 
     """Checks that a wallet can register others, before anything is made for them.
 
     Raises:
-        ParameterError: Its key is missing, or it is neither the issuer nor registered on the shard.
+        ParameterError: There is no such shard, its key is missing, or it is neither the issuer nor registered on the shard.
     """
+    check_shard(genesis, shard)
     key = load_key(data, payer)
     if key.pair.public_key != genesis.issuer_key:
         _own_index(read_ledger(log, shard), key)
@@ -182,8 +188,9 @@ def register_wallet(log: TopicLog, genesis: Genesis, options: RegisterOptions) -
     """Registers a wallet's key on the ledger, paid and signed by another wallet or by the issuer.
 
     Raises:
-        ParameterError: A key is missing, the payer is not registered, or the wallet already is.
+        ParameterError: There is no such shard, a key is missing, the payer is not registered, or the wallet already is.
     """
+    check_shard(genesis, options.shard)
     key, paying = load_key(options.data, options.wallet), load_key(options.data, options.payer)
     reader = read_ledger(log, options.shard)
     if reader.account(key.address) is not None:
@@ -209,10 +216,12 @@ def register_wallet(log: TopicLog, genesis: Genesis, options: RegisterOptions) -
 
 
 def send_payment(log: TopicLog, genesis: Genesis, options: SendOptions) -> Sent:
-    """Signs a transfer, or an issue when the issuer pays, and appends it to the shard's topic.
+    """Signs a transfer, or an issue when the issuer pays, and appends it to the payer's shard's topic.
+
+    To another shard, an index is not looked up: if there is no such account when the transfer arrives, it goes back.
 
     Raises:
-        ParameterError: Unknown wallet or recipient, or a value outside its range.
+        ParameterError: Unknown wallet, recipient or shard, or a value outside its range.
         EnvironmentMissing: A tier that is not built.
     """
     check_tier(options.tier)
@@ -220,16 +229,23 @@ def send_payment(log: TopicLog, genesis: Genesis, options: SendOptions) -> Sent:
         raise ParameterError(f"a lifetime is in [1, {EXPIRY_SPAN}) slots")
     if not 0 <= options.amount < AMOUNT_LIMIT:
         raise ParameterError(f"an amount is in [0, 2^60) units, got {options.amount}")
+    check_shard(genesis, options.shard)
     key = load_key(options.data, options.wallet)
-    reader = read_ledger(log, options.shard)
     is_issuer = key.pair.public_key == genesis.issuer_key
+    if options.to_shard is not None:
+        _check_destination(genesis, options, is_issuer=is_issuer)
+    reader = read_ledger(log, options.shard)
     sender = int(ReservedCell.RESERVE) if is_issuer else _own_index(reader, key)
+    kind, there = (TransactionKind.ISSUE if is_issuer else TransactionKind.TRANSFER), reader
+    if options.to_shard is not None:
+        kind, there = TransactionKind.OUTBOUND, read_ledger(log, options.to_shard)
     transaction = Transaction(
-        kind=TransactionKind.ISSUE if is_issuer else TransactionKind.TRANSFER,
+        kind=kind,
         chain=genesis.chain,
         shard=options.shard,
+        peer=options.to_shard or 0,
         sender=sender,
-        recipient=resolve_recipient(reader, options.to),
+        recipient=resolve_recipient(there, options.to),
         amount=options.amount,
         fee=0 if is_issuer else options.fee,
         nonce=reader.next_nonce(sender) if options.nonce is None else options.nonce,
@@ -239,21 +255,46 @@ def send_payment(log: TopicLog, genesis: Genesis, options: SendOptions) -> Sent:
 
 
 def read_receipt(log: TopicLog, genesis: Genesis, digest: str, shard: int = 0) -> Receipt:
-    """Returns how certain a transaction is; of the beacon, only what a quorum of the genesis' validators signed counts.
+    """Returns how certain a transaction is; of blocks, only what a quorum of the genesis' validators signed counts.
+
+    A transfer to another shard also tells whether it was credited there or sent back.
 
     Raises:
-        ParameterError: Not a digest, or a transaction that the log does not hold.
+        ParameterError: Not a digest, no such shard, or a transaction that the log does not hold.
     """
     if not _DIGEST.fullmatch(digest):
         raise ParameterError(f"a transaction digest is 64 hex digits, got {digest[:80]!r}")
-    receipt = read_ledger(log, shard).receipt(bytes.fromhex(digest))
+    check_shard(genesis, shard)
+    reader = read_ledger(log, shard)
+    receipt = reader.receipt(bytes.fromhex(digest))
     if receipt is None:
         raise ParameterError(
             f"shard {shard} of this log holds no transaction {digest}", "check --log and --shard"
         )
+    transaction = reader.transaction(bytes.fromhex(digest))
+    if transaction is not None and is_crossing(transaction) and receipt.height is not None:
+        crossing = read_crossing(log, genesis, transaction, receipt.height)
+        receipt = replace(receipt, crossing=crossing)
     if receipt.state != ReceiptState.BFT_FINAL:
         return receipt
     return with_beacon(receipt, read_beacon(log.rows(BEACON, CONSENSUS), genesis))
+
+
+def is_crossing(transaction: Transaction) -> bool:
+    """Says whether a transaction pays to an account of another shard."""
+    return transaction.kind is TransactionKind.OUTBOUND
+
+
+def check_shard(genesis: Genesis, shard: int) -> None:
+    """Checks that the chain has a shard.
+
+    Raises:
+        ParameterError: It has not.
+    """
+    if not 0 <= shard < genesis.shards:
+        last = genesis.shards - 1
+        have = "the only one is shard 0" if not last else f"shards are numbered 0 to {last}"
+        raise ParameterError(f"this chain has no shard {shard}", have)
 
 
 def scan_notes(tier: str = "private") -> None:
@@ -308,8 +349,27 @@ def resolve_recipient(reader: LedgerReader, to: str) -> int:
         ) from error
     account = reader.account(address)
     if account is None:
-        raise ParameterError(f"no account is registered for {to}")
+        raise ParameterError(f"no account is registered for {to} on shard {reader.shard}")
     return account.index
+
+
+def _check_destination(genesis: Genesis, options: SendOptions, *, is_issuer: bool) -> None:
+    """Checks that a payer can pay to the shard that was named.
+
+    Raises:
+        ParameterError: There is no such shard, or it is the payer's own, or the issuer pays.
+    """
+    to_shard = options.shard if options.to_shard is None else options.to_shard
+    check_shard(genesis, to_shard)
+    if to_shard == options.shard:
+        raise ParameterError(
+            f"shard {to_shard} is the paying account's own", "leave --to-shard out"
+        )
+    if is_issuer:
+        raise ParameterError(
+            "the issuer issues on one shard and sends nothing to another",
+            "issue there with --shard, or to a wallet that sends it on",
+        )
 
 
 def _own_index(reader: LedgerReader, key: StoredKey) -> int:
@@ -336,6 +396,7 @@ def _append(log: TopicLog, signed: Signed, transaction: Transaction, now_millis:
         offset=offset,
         sender=transaction.sender,
         recipient=transaction.recipient,
+        recipient_shard=transaction.peer if is_crossing(transaction) else transaction.shard,
         amount=transaction.amount,
         fee=transaction.fee,
         nonce=transaction.nonce,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from operators.beacon_history import BeaconHistory
+from pipelines.wallet_crossing import Crossing
 from proving.light.poseidon2 import statement_word
 from schemas.errors import WireError
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM, ReceiptState
@@ -48,6 +49,7 @@ class Receipt:
         reason: Why it was rejected, or None.
         covered_by_proof: What a proof shows about it, once the state is `proven`.
         covered_by_quorum: What rests on the validators' signatures.
+        crossing: How far a final transfer to another shard has come; None for any other transaction.
     """
 
     digest: str
@@ -63,6 +65,7 @@ class Receipt:
     reason: str | None
     covered_by_proof: tuple[str, ...] = COVERED_BY_PROOF
     covered_by_quorum: tuple[str, ...] = COVERED_BY_QUORUM
+    crossing: Crossing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,13 +52,19 @@ def register(root: typer.Typer) -> None:
             Literal["public", "private", "max-private"], typer.Option(help="Privacy tier.")
         ] = "public",
         shard: Shard = 0,
+        to_shard: Annotated[
+            int | None,
+            typer.Option(
+                min=0, help="Shard of the recipient, if another.", show_default="the payer's"
+            ),
+        ] = None,
         nonce: Annotated[
             int | None, typer.Option(min=0, help="Set by hand.", show_default="read from the log")
         ] = None,
     ) -> Work:
         """Sign a transaction and append it to the log."""
         fields = {"wallet": wallet, "recipient": recipient, "amount": amount, "tier": tier}
-        return Work("wallet:send", {**fields, "shard": shard, "nonce": nonce})
+        return Work("wallet:send", {**fields, "shard": shard, "to_shard": to_shard, "nonce": nonce})
 
     @command(app, "scan", example="ecliptica wallet scan alice", settings=("log",))
     def scan(wallet: Annotated[str, typer.Argument(help="Wallet.")]) -> Work:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import signal
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,17 @@ import pytest
 
 from operators.beacon_start import BeaconPlace
 from operators.event_log import EventLog, Record
+from operators.jobs import JobState
 from operators.log_memory import MemoryLog, MemoryStore
 from operators.proof_files import damaged_path, proof_files
 from operators.proof_worker import prove_envelope, verify_job_proof
-from operators.prover_pool import DirectPool
+from operators.prover_pool import Crew, DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole, record_of
-from operators.pyramid_role import PyramidRole, open_pyramid
+from operators.pyramid_role import PyramidRole, envelope_of_node, open_pyramid
 from operators.topic_view import TopicView
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.cpu import CpuBackend
+from proving.errors import DeviceFailed
 from proving.recursion.global_span import GlobalSpan
 from proving.recursion.pyramid_work import LiftWork, decode_work, read_said, said_digest
 from proving.recursion.span import Span
@@ -182,6 +187,139 @@ def lifted(envelope: JobEnvelope) -> tuple[bytes, ...]:
     work = decode_work(envelope.witness)
     assert isinstance(work, LiftWork)
     return work.proofs
+
+
+@dataclass
+class Clock:
+    """Goes on by a tenth of a second whenever somebody looks at it.
+
+    Attributes:
+        now: UTC milliseconds.
+    """
+
+    now: int
+
+    def __call__(self) -> int:
+        self.now += 100
+        return self.now
+
+
+@dataclass
+class LosingWork:
+    """Work whose worker is lost with the first call of every level.
+
+    Attributes:
+        lost: Levels of the calls that were lost.
+    """
+
+    lost: list[ProofLevel] = field(default_factory=list)
+
+    def __call__(self, envelope: bytes) -> bytes:
+        level = JobEnvelope.from_bytes(envelope).level
+        if level not in self.lost:
+            self.lost.append(level)
+            raise DeviceFailed("the worker is gone")
+        return prove_envelope(envelope)
+
+
+def opened(pyramid: Pyramid, pool: ProverPool, name: str, clock: Clock) -> ProverRole:
+    return ProverRole(pyramid.log(), pool, name, clock, NumpyHasher())
+
+
+def way_of(pyramid: Pyramid, job_id: bytes) -> list[tuple[str, str, int]]:
+    """Returns what happened to a job after it was planned: event, worker and attempt."""
+    rows = TopicView(pyramid.log()).rows("jobs", JOBS)
+    mine = [row for row in rows if row["job_id"] == job_id]
+    kept = [row for row in mine if row["event"] not in (JobEvent.PLANNED, JobEvent.HEARTBEAT)]
+    return [(row["event"], row["worker"], row["attempt"]) for row in kept]
+
+
+def test_a_recursive_job_whose_worker_is_lost_is_leased_again_after_a_wait(
+    pyramid: Pyramid,
+) -> None:
+    """Whether the pool tells of the loss, or the prover is gone itself and its lease runs out."""
+    clock, work = Clock(pyramid.day.now), LosingWork()
+    first = opened(pyramid, DirectPool(work), "first", clock)
+    first.turn(0.0)
+    (job_id,) = (job.job_id for job in first.book.held_by("first"))
+    envelope = first.book.jobs[job_id].envelope
+    first.turn(0.0)
+    assert work.lost == [ProofLevel.WINDOW]
+    job = first.book.jobs[job_id]
+    assert (job.state, job.losses, job.failures) == (JobState.WAITING, 1, 0)
+    clock.now += first.policy.wait_after(1)
+    third = opened(pyramid, DirectPool(work), "third", clock)
+    third.turn(0.0)
+    clock.now += third.policy.lease_millis
+    fourth = opened(pyramid, DirectPool(work), "fourth", clock)
+    fourth.turn(0.0)
+    assert way_of(pyramid, job_id) == [
+        ("leased", "first", 1),
+        ("lost", "first", 1),
+        ("leased", "third", 2),
+        ("leased", "fourth", 3),
+    ]
+    assert fourth.book.jobs[job_id].envelope == envelope
+    assert job_id in {one.job_id for one in fourth.book.held_by("fourth")}
+
+
+def run_to_the_top(pyramid: Pyramid, prover: ProverRole) -> None:
+    for _ in range(600):
+        prover.turn(1.0)
+        pyramid.pump()
+        if not pyramid.role.waiting:
+            return
+    pytest.fail(f"{len(pyramid.role.waiting)} proofs were never made")
+
+
+def losses(pyramid: Pyramid) -> Counter[bytes]:
+    return Counter(bytes(row["job_id"]) for row in pyramid.recursive(JobEvent.LOST))
+
+
+@pytest.mark.slow
+def test_a_pyramid_that_lost_a_worker_at_every_level_says_the_same(pyramid: Pyramid) -> None:
+    waiting = pyramid.role.waiting.items()
+    said = {place: envelope_of_node(node, b"").job_id for place, node in waiting}
+    work = LosingWork()
+    run_to_the_top(pyramid, opened(pyramid, DirectPool(work), "prover", Clock(pyramid.day.now)))
+    assert set(work.lost) == {ProofLevel(level) for level, _ in said}
+    assert {row["job_id"] for row in pyramid.planned()} == set(said.values())
+    assert sorted(losses(pyramid).values()) == [1] * len(work.lost)
+    for level, digest in said:
+        files = proof_files(pyramid.data, ProofLevel(level))
+        assert digest.hex() in {path.stem for path in files}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_killed_worker_process_costs_its_lift_one_more_attempt(pyramid: Pyramid) -> None:
+    places = set(pyramid.role.waiting)
+    pool = RayPool(prove_envelope, [Crew("pyramid", 1, 2, frozenset(ProofLevel))])
+    prover = opened(pyramid, pool, "prover", Clock(pyramid.day.now))
+    try:
+        (pid,) = pool.worker_pids()
+        prover.turn(0.0)
+        assert prover.running
+        os.kill(pid, signal.SIGKILL)
+        run_to_the_top(pyramid, prover)
+        assert pool.worker_pids() != [pid]
+    finally:
+        pool.close()
+    lost = losses(pyramid)
+    assert lost
+    assert {envelope.level for envelope in envelopes_of(pyramid, lost)} == {ProofLevel.WINDOW}
+    kept = {
+        (level.value, bytes.fromhex(path.stem))
+        for level in ProofLevel
+        for path in proof_files(pyramid.data, level)
+        if level is not ProofLevel.SEGMENT
+    }
+    assert kept == places
+
+
+def envelopes_of(pyramid: Pyramid, jobs: Collection[bytes]) -> list[JobEnvelope]:
+    rows = [row for row in pyramid.planned() if row["job_id"] in jobs]
+    return [JobEnvelope.from_bytes(row["envelope"]) for row in rows]
 
 
 @pytest.mark.slow

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
@@ -11,6 +10,7 @@ from itertools import islice
 import pytest
 
 from operators.pyramid_planner import Links, PyramidClock, PyramidPlanner, links_of_row
+from operators.pyramid_role import envelope_of_node
 from operators.pyramid_tree import (
     Node,
     Segment,
@@ -96,24 +96,73 @@ def test_a_day_is_planned_as_its_windows_are_accepted() -> None:
     assert (made.epoch, made.epochs, made.hours) == (4, [], [])
 
 
+def planned_epochs(made: PyramidPlanner) -> list[Node]:
+    """Returns the epochs among the trees that are planned now."""
+    return [tree for tree in made.plan() if tree.level is ProofLevel.EPOCH]
+
+
 def test_an_epoch_waits_for_every_shard_and_for_links_that_fit_the_roots() -> None:
     made = planner()
     feed(made, 0, [0])
-    assert list(made.plan()) == []
+    assert planned_epochs(made) == []
     feed(made, 0, [1], with_links=False)
-    assert list(made.plan()) == []
+    assert planned_epochs(made) == []
     made.see_links(1, 0, links_after(0, 1))
-    assert len(list(made.plan())) == 1
+    assert len(planned_epochs(made)) == 1
     wrong = planner()
     wrong.see_links(0, 0, Links((ZERO_WORD, bytes([1]) * 32), (ZERO_WORD,) * 2))
     feed(wrong, 0)
-    assert list(wrong.plan()) == [], "links that do not fit the proven roots are not believed"
+    assert planned_epochs(wrong) == [], "links that do not fit the proven roots are not believed"
+
+
+def jobs_of(nodes: Iterable[Node]) -> set[bytes]:
+    """Returns the ids of the jobs that prove nodes."""
+    return {envelope_of_node(node, b"").job_id for node in nodes}
+
+
+def all_nodes(planned: Iterable[Node]) -> list[Node]:
+    return [node for tree in planned for node in tree.nodes()]
+
+
+def is_above(node: Segment | Node, leaves: Sequence[Segment]) -> bool:
+    if isinstance(node, Segment):
+        return node in leaves
+    return any(is_above(child, leaves) for child in node.children)
+
+
+@cache
+def nodes_on_time() -> list[Node]:
+    """Returns the nodes of a day whose windows are accepted together."""
+    made, found = planner(), []
+    for number in range(4):
+        feed(made, number)
+        found += all_nodes(made.plan())
+    return found
+
+
+@pytest.mark.parametrize(("shard", "late", "before", "after"), [(0, 3, 11, 5), (1, 0, 4, 12)])
+def test_a_late_window_leaves_only_its_way_to_the_top_to_be_planned(
+    shard: int, late: int, before: int, after: int
+) -> None:
+    """All else of the day is planned while it is late, as the same jobs as on a day without a delay."""
+    made, whole = planner(), nodes_on_time()
+    for number in range(4):
+        feed(made, number, [one for one in (0, 1) if one != shard or number < late])
+    early = jobs_of(all_nodes(made.plan()))
+    assert list(made.plan()) == [], "nothing is planned twice"
+    for number in range(late, 4):
+        feed(made, number, [shard])
+    added = jobs_of(all_nodes(made.plan())) - early
+    missed = [one for number in range(late, 4) for one in statements(epochs()[number], shard)]
+    assert added == jobs_of(node for node in whole if is_above(node, missed))
+    assert early == jobs_of(whole) - added
+    assert (len(early), len(added)) == (before, after)
 
 
 def test_a_shard_without_a_block_in_an_epoch_takes_part_as_it_stands() -> None:
     sparse = planner()
     feed(sparse, 0, [0])
-    assert list(sparse.plan()) == []
+    assert planned_epochs(sparse) == []
     sparse.reach(1, 1)  # its first block lies in the next epoch
     (tree,) = sparse.plan()
     assert tree.parts[1].span is None
@@ -277,44 +326,6 @@ def test_a_span_of_several_lifts_is_their_join() -> None:
 
 def places(trees: Sequence[Node]) -> set[tuple[ProofLevel, bytes]]:
     return {(node.level, said_bytes(node.said)) for tree in trees for node in tree.nodes()}
-
-
-def test_a_late_window_plans_the_jobs_on_its_way_up_and_no_other() -> None:
-    """Shard 1's window 3 comes late: the lifts of the open epoch and what lies above them are new, nothing before is."""
-    made = planner()
-    early: list[Node] = []
-    for number in range(3):
-        feed(made, number)
-        early += made.plan()
-    feed(made, 3, [0])
-    assert list(made.plan()) == [], "the epoch is open while a shard's window is missing"
-    feed(made, 3, [1])
-    late = list(made.plan())
-    before = places(early)
-    new = [
-        node
-        for place, node in {
-            (node.level, said_bytes(node.said)): node for tree in late for node in tree.nodes()
-        }.items()
-        if place not in before
-    ]
-    counts = Counter(node.level for node in new)
-    lifts = [len(lift_nodes(statements(epochs()[3], shard), HASHER)) for shard in (0, 1)]
-    joins = sum(
-        node.level is ProofLevel.SHARD_EPOCH
-        for shard in (0, 1)
-        for node in shard_node(statements(epochs()[3], shard), HASHER).nodes()
-    )
-    wanted = {
-        ProofLevel.WINDOW: sum(lifts),
-        ProofLevel.SHARD_EPOCH: joins,
-        ProofLevel.EPOCH: 1,
-        ProofLevel.SHARD_HOUR: 1,
-        ProofLevel.DAY_RUN: 1,
-        ProofLevel.DAY: 1,
-    }
-    assert counts == {level: count for level, count in wanted.items() if count}
-    assert before <= places([*early, *late])
 
 
 def test_a_late_segment_of_a_shard_leaves_the_lifts_and_joins_beside_it() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from operators.proof_worker import process_backend
 from pipelines.adversary.block_attacks import BLOCK_ATTACKS
+from pipelines.adversary.crossing_attacks import CROSSING_ATTACKS
 from pipelines.adversary.forged_trace import ForgedTrace
 from pipelines.adversary.honest_traffic import base
 from pipelines.adversary.ledger_claims import forged_trace
@@ -58,9 +59,8 @@ def test_every_attack_is_refused(aim: str) -> None:
         result = attack(aim, base("test"), rng, number)
         assert not result.is_accepted, result
         tried.add(result.attack)
-    known = {
-        one.__name__ for one in (*LANE_ATTACKS[aim], *FINISHED_ATTACKS[aim], *BLOCK_ATTACKS[aim])
-    }
+    lists = (LANE_ATTACKS, FINISHED_ATTACKS, BLOCK_ATTACKS, CROSSING_ATTACKS)
+    known = {one.__name__ for attacks in lists for one in attacks[aim]}
     assert len(tried) > len(known) // 2
     assert tried <= known
 

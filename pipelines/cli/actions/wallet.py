@@ -67,6 +67,7 @@ def send(
     amount: str,
     tier: str,
     shard: int,
+    to_shard: int | None,
     nonce: int | None,
 ) -> Sent:
     """Signs a payment and appends it to the log."""
@@ -82,6 +83,7 @@ def send(
             units,
             _now_millis(),
             shard=shard,
+            to_shard=to_shard,
             tier=tier,
             lifetime_slots=_lifetime(call),
             nonce=nonce,
