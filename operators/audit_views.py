@@ -13,13 +13,19 @@ from typing import Any
 import duckdb
 
 from operators.export_files import epochs_folder, exported_epochs
+from operators.proof_index import index_path
+from operators.proof_verdict import register_verifier
+from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from schemas.errors import ParameterError
+from schemas.exports import PROOF_INDEX
 
 DATABASE = "audit.duckdb"
 """Views over the Parquet files; may be deleted at any time."""
 
 READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
 """Statements that write nothing."""
+
+_VIEW = re.compile(r"^create or replace view (?P<name>[a-z_]+) as", re.MULTILINE)
 
 _HEADING = re.compile(r"^-- name: (?P<name>[a-z-]+) \| (?P<meaning>.+)$", re.MULTILINE)
 
@@ -60,15 +66,20 @@ def named_queries() -> dict[str, NamedQuery]:
     return found
 
 
-def query_epochs(root: Path, sql: str) -> QueryResult:
-    """Runs a query over the exported epochs, read only.
+def query_epochs(root: Path, sql: str, minimum_bits: int = MINIMUM_PROVEN_BITS) -> QueryResult:
+    """Runs a query over the exported epochs, read only; `verify_proof` and `verify_proof_file` can be called in it.
 
     Numbers that are not finite, which JSON cannot hold, become the texts `nan`, `inf` and `-inf`.
+
+    Args:
+        root: Holds `epochs/` and `proofs/`.
+        sql: One SELECT or EXPLAIN.
+        minimum_bits: Proven bits that the verifying functions ask for.
 
     Raises:
         ParameterError: Nothing is exported, or the query is wrong.
     """
-    connection = open_views(root)
+    connection = open_views(root, minimum_bits)
     try:
         statements = connection.extract_statements(sql)
         if not {statement.type for statement in statements} <= READING:
@@ -83,8 +94,7 @@ def query_epochs(root: Path, sql: str) -> QueryResult:
     except duckdb.Error as error:
         raise ParameterError(
             f"the query failed: {_one_line(error)}",
-            "views: transactions, links, registrations, blocks, votes, certificates, windows, proofs, jobs, "
-            "receipts, rejected, supply, rewards, faults",
+            f"views: {', '.join(view_names())}; functions: verify_proof(blob), verify_proof_file(path)",
         ) from error
     finally:
         connection.close()
@@ -100,8 +110,15 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def open_views(root: Path) -> duckdb.DuckDBPyConnection:
-    """Returns a connection in memory with the views over `root`'s epochs; no other file can be read.
+@cache
+def view_names() -> tuple[str, ...]:
+    """Returns the names of the views, in the order in which they are made."""
+    text = resources.files("schemas").joinpath("views.sql").read_text(encoding="utf-8")
+    return tuple(_VIEW.findall(text))
+
+
+def open_views(root: Path, minimum_bits: int = MINIMUM_PROVEN_BITS) -> duckdb.DuckDBPyConnection:
+    """Returns a connection in memory with the views over `root`'s epochs and proofs; no other file can be read.
 
     Raises:
         ParameterError: Nothing is exported, or a file cannot be read as Parquet.
@@ -112,7 +129,9 @@ def open_views(root: Path) -> duckdb.DuckDBPyConnection:
         )
     connection = duckdb.connect(":memory:")
     _create_views(connection, root)
-    connection.execute(f"set allowed_directories = ['{_quoted(epochs_folder(root))}']")
+    register_verifier(connection, root, minimum_bits)
+    folders = ", ".join(f"'{_quoted(f)}'" for f in (epochs_folder(root), index_path(root).parent))
+    connection.execute(f"set allowed_directories = [{folders}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
@@ -138,12 +157,32 @@ def write_database(root: Path) -> Path:
 def _create_views(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     text = resources.files("schemas").joinpath("views.sql").read_text(encoding="utf-8")
     try:
-        connection.execute(text.replace("$epochs", _quoted(epochs_folder(root))))
+        text = text.replace("$epochs", _quoted(epochs_folder(root)))
+        connection.execute(text.replace("$proof_index", _proof_index(root)))
     except duckdb.Error as error:
         raise ParameterError(
             f"the export cannot be read: {_one_line(error)}",
             "`ecliptica epoch check` finds what is damaged, `ecliptica epoch export` writes it again",
         ) from error
+
+
+def _proof_index(root: Path) -> str:
+    """Returns what the views read rows of `PROOF_INDEX` from; an export of an older version wrote none."""
+    path = index_path(root)
+    if path.exists():
+        return f"read_parquet('{_quoted(path)}')"
+    columns = ", ".join(f"null::{_SQL_TYPES[str(f.type)]} as {f.name}" for f in PROOF_INDEX.schema)
+    return f"(select {columns} where false)"
+
+
+_SQL_TYPES = {
+    "string": "varchar",
+    "int32": "integer",
+    "int64": "bigint",
+    "binary": "blob",
+    "fixed_size_binary[32]": "blob",
+}
+"""DuckDB's names of the index's column types."""
 
 
 def _one_line(error: duckdb.Error) -> str:

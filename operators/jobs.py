@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from schemas.errors import ParameterError
-from schemas.job import JobEvent, ProofLevel, planned_envelope
+from schemas.job import PROOF_LOST, JobEvent, ProofLevel, planned_envelope
 
 _EVENTS = {event.value: event for event in JobEvent}
 
@@ -190,7 +190,7 @@ class JobBook:
     def _plan(self, row: Mapping[str, Any], job: Job | None) -> bool:
         job_id, envelope = bytes(row["job_id"]), bytes(row["envelope"] or b"")
         planned = planned_envelope(row)
-        if (job is not None and job.state is not JobState.DEAD) or planned is None:
+        if planned is None or (job is not None and job.state not in _plannable(row)):
             return False
         if job is None:
             order = planned.window, len(self.jobs)
@@ -237,3 +237,10 @@ class JobBook:
         dead = job.failures >= policy.max_attempts or job.losses >= policy.max_losses
         job.state = JobState.DEAD if dead else JobState.WAITING
         return True
+
+
+def _plannable(row: Mapping[str, Any]) -> frozenset[JobState]:
+    """Returns the states in which a planned job is planned anew; a finished one if its proof is lost."""
+    if row["detail"] == PROOF_LOST:
+        return frozenset({JobState.DEAD, JobState.PROVED, JobState.ACCEPTED})
+    return frozenset({JobState.DEAD})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from schemas.statement import SegmentStatement, decode_statement
 from schemas.units import WORD_BYTES
 
 SUFFIX = ".proof"
+
+DAMAGED = ".damaged"
+"""Added to the name of a file that does not hold; nothing reads it."""
+
+_logger = logging.getLogger(__name__)
 
 
 def proof_path(data: Path, level: ProofLevel, statement_digest: bytes) -> Path:
@@ -78,6 +84,30 @@ def write_once(path: Path, content: bytes) -> None:
         ) from error
 
 
+def damaged_path(path: Path) -> Path:
+    """Returns the name under which a file that does not hold is set aside."""
+    return path.with_name(f"{path.name}{DAMAGED}")
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a file that does not hold, so that another can take its place; returns its new name.
+
+    The latest one set aside is kept, those before it are replaced.
+
+    Raises:
+        LogFull: The directory is read-only.
+    """
+    target = damaged_path(path)
+    try:
+        path.replace(target)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise LogFull(
+            f"{path} cannot be set aside: {error.strerror}", "check permissions"
+        ) from error
+    return target
+
+
 def find_proof(
     data: Path,
     statement: SegmentStatement,
@@ -110,6 +140,8 @@ def find_proof(
 def find_or_prove(data: Path, job: JobEnvelope, backend: Backend, minimum_bits: int) -> Path:
     """Returns the file of a segment's proof: the one that is there and holds, or else one that is made now.
 
+    A file in its place that does not hold is set aside once the new proof is made.
+
     Raises:
         WireError: Statement or witness are not canonical.
         ProvingError: The witness does not show the statement.
@@ -119,6 +151,9 @@ def find_or_prove(data: Path, job: JobEnvelope, backend: Backend, minimum_bits: 
     if find_proof(data, statement, backend, minimum_bits) is not None:
         return proof_path(data, ProofLevel.SEGMENT, statement_digest(statement, backend))
     result = prove_job(job, backend)
+    path = proof_path(data, ProofLevel.SEGMENT, result.statement_digest)
+    if path.exists():
+        _logger.warning("%s is damaged or stale, set aside as %s", path, set_aside(path).name)
     return write_proof(data, ProofLevel.SEGMENT, result.statement_digest, result.proof)
 
 

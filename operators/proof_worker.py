@@ -16,6 +16,7 @@ from operators.prover_pool import THREADS_VARIABLE
 from proving.backends.freed_memory import keep_freed_memory
 from proving.backends.port import Backend, Hasher
 from proving.errors import ProofRejected, ProvingError, RejectionReason
+from proving.kinds import proving_key
 from proving.ledger.trace import statement_digest
 from proving.ledger.witness import decode_witness
 from proving.prover import OnPhase, PhaseSpan
@@ -152,6 +153,21 @@ def process_backend(threads: int = 1) -> Backend:
     return open_backend(os.environ.get(BACKEND_VARIABLE, DEFAULT_BACKEND), threads)
 
 
+def worker_backend() -> Backend:
+    """Returns the backend of this worker, with the threads that its pool has given it."""
+    return process_backend(int(os.environ.get(THREADS_VARIABLE, "1")))
+
+
+def prepare_keys(*kinds: str) -> None:
+    """Builds the proving keys of kinds, which the first proof of each would otherwise wait for; seconds each.
+
+    Raises:
+        EnvironmentMissing: The configured backend cannot run here.
+    """
+    for kind in kinds:
+        proving_key(kind, worker_backend())
+
+
 def prove_envelope(envelope: bytes) -> bytes:
     """Proves a job and verifies the proof before it is handed back.
 
@@ -167,8 +183,7 @@ def prove_envelope(envelope: bytes) -> bytes:
         ProofRejected: The proof that was made is not accepted; a defect of this machine.
         EnvironmentMissing: The configured backend cannot run here.
     """
-    backend = process_backend(int(os.environ.get(THREADS_VARIABLE, "1")))
-    return prove_job(JobEnvelope.from_bytes(envelope), backend).to_bytes()
+    return prove_job(JobEnvelope.from_bytes(envelope), worker_backend()).to_bytes()
 
 
 def prove_job(job: JobEnvelope, backend: Backend) -> ProofResult:

@@ -64,12 +64,14 @@ class Crew:
         workers: How many processes, at least 1.
         threads: Of each on the processor, at least 1.
         levels: What they prove.
+        prepare: What each does once when it is hired, before its first work; importable by name.
     """
 
     name: str
     workers: int
     threads: int
     levels: frozenset[ProofLevel]
+    prepare: Callable[[], None] | None = None
 
 
 class ProverPool(Protocol):
@@ -207,7 +209,12 @@ class RayPool:
             _Worker
         )
         name = f"ecliptica-prover-{os.getpid()}-{crew.name}-{number}"
-        return remote.options(name=name).remote(work, crew.threads)
+        actor = remote.options(name=name).remote(work, crew.threads)
+        if (
+            crew.prepare is not None
+        ):  # what goes wrong here goes wrong again, and is told, with the first work
+            actor.prepare.remote(crew.prepare)
+        return actor
 
     def _finish(self, call: Any) -> Outcome:
         ticket, index = self._pending.pop(call)
@@ -245,6 +252,9 @@ class _Worker:
 
     def run(self, envelope: bytes) -> bytes:
         return self._work(envelope)
+
+    def prepare(self, prepare: Callable[[], None]) -> None:
+        prepare()
 
     def pid(self) -> int:
         return os.getpid()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,8 @@ from operators.day_files import day_path
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.final_headers import FinalHeaders
 from operators.final_history import CertifiedChain, blocks_in
-from operators.proof_files import proof_path, write_once, write_proof
+from operators.proof_files import write_once, write_proof
+from operators.proof_shelf import Place, ProofShelf
 from operators.prover_role import record_of
 from operators.pyramid_planner import PyramidPlanner, links_of_row
 from operators.pyramid_tree import Node, Segment, work_of
@@ -30,12 +32,12 @@ from proving.backends.port import Hasher
 from proving.errors import ProofError
 from proving.kinds import kind_numbered
 from proving.ledger.trace import statement_digest
-from proving.recursion.pyramid_work import encode_work, said_bytes, said_digest, verify_said
+from proving.recursion.pyramid_work import encode_work, said_bytes
 from proving.recursion.span import Span
 from proving.segment_proofs import verify_segment
 from schemas.beacon_payload import ProofReference, decode_acceptances
 from schemas.errors import InvariantError
-from schemas.job import JobEnvelope, JobEvent, ProofLevel
+from schemas.job import PROOF_LOST, JobEnvelope, JobEvent, ProofLevel
 from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
 from schemas.topics import BEACON, BEACON_SHARD, shard_topic
 from schemas.topics import PROOFS as PROOFS_TOPIC
@@ -48,10 +50,6 @@ POLL_RECORDS = 64
 
 NAME = "pyramid"
 """Name of its reader on the log, and of the worker in the events that it writes."""
-
-
-Place = tuple[str, bytes]
-"""Level of a node, and the digest of what it says."""
 
 
 @dataclass(slots=True)
@@ -83,9 +81,11 @@ class PyramidRole:
     _has_news: bool = True
     _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     _reader: LogReader = field(init=False)
+    _shelf: ProofShelf = field(init=False)
 
     def __post_init__(self) -> None:
         """Opens the reader, which fences one started before, and begins at the log's start."""
+        self._shelf = ProofShelf(self.log, self.data, self.hasher, self.minimum_bits)
         topics = [BEACON, PROOFS_TOPIC]
         shards = range(len(self.planner.shards))
         topics += [shard_topic(stem, shard) for stem in ("windows", "blocks") for shard in shards]
@@ -130,6 +130,7 @@ class PyramidRole:
                         self._accept(final.payload)
         elif record.topic == PROOFS_TOPIC:
             for row in self._rows(PROOFS, record):
+                self._shelf.note(record.offset, row)
                 if row["level"] != ProofLevel.SEGMENT and self._keep(row):
                     yield self._event(bytes(row["job_id"]), JobEvent.ACCEPTED, now_millis)
         elif record.topic.startswith("blocks."):
@@ -167,22 +168,26 @@ class PyramidRole:
                 statement, verdict = verify_segment(proof, self.hasher, self.minimum_bits)
                 digest = statement_digest(statement, self.hasher)
                 write_proof(self.data, ProofLevel.SEGMENT, digest, proof)
+                self._shelf.note(record.offset, rows[reference.row])
                 return Segment(statement, kind_numbered(verdict.kind).name)
         raise InvariantError(
             f"the accepted proof proofs/{reference.offset}/{reference.row} is gone"
         )
 
     def _enter(self, tree: Node) -> None:
-        """Enters the nodes of a tree that have no proof on file."""
+        """Enters the nodes of a tree that have no proof."""
         for node in tree.nodes():
-            place = (node.level.value, said_digest(node.said, self.hasher))
+            place = self._shelf.place_of(node)
             if place in self.waiting:
                 continue
-            proof = self._proof_of(node)
-            if proof is None:
-                self.waiting[place] = node
-            else:
-                self._publish(node, proof)
+            if node.level is ProofLevel.DAY:
+                proof = self._shelf.find(node)
+                if proof is not None:
+                    self._publish(node, proof)
+                    continue
+            elif self._shelf.is_there(node):
+                continue
+            self.waiting[place] = node
 
     def _keep(self, row: Mapping[str, Any]) -> bool:
         """Puts a proof of a waiting node on file; says whether the row holds one."""
@@ -192,17 +197,10 @@ class PyramidRole:
         if node is None:
             return False
         try:
-            verify_said(
-                node.said,
-                proof,
-                self.hasher,
-                self.minimum_bits,
-                is_wrapped=node.level is ProofLevel.DAY,
-            )
+            self._shelf.keep(node, proof)
         except ProofError as error:
             LOGGER.warning("a proof of level %s does not hold: %s", node.level, error)
             return False
-        write_proof(self.data, node.level, digest, proof)
         self._publish(node, proof)
         del self.waiting[place]
         self._has_news = True
@@ -216,31 +214,39 @@ class PyramidRole:
 
     def _planned(self, now_millis: int) -> Iterator[Mapping[str, Any]]:
         """Yields the rows that plan the nodes whose children are proven, each once per start."""
-        for place, node in self.waiting.items():
+        todo = deque(self.waiting.items())
+        while todo:
+            place, node = todo.popleft()
             if place in self._asked:
                 continue
-            work = work_of(node, self._proof_of)
+            work = work_of(node, lambda child: self._child(child, todo))
             if work is None:
                 continue
             self._asked.add(place)
             envelope = envelope_of_node(node, encode_work(work))
+            detail = PROOF_LOST if self._shelf.was_damaged(node) else None
             yield self._event(
-                envelope.job_id, JobEvent.PLANNED, now_millis, envelope=envelope.to_bytes()
+                envelope.job_id, JobEvent.PLANNED, now_millis, envelope.to_bytes(), detail
             )
 
-    def _proof_of(self, node: Segment | Node) -> bytes | None:
-        """Returns the proof of a node on file, or None."""
-        if isinstance(node, Segment):
-            level, digest = ProofLevel.SEGMENT, statement_digest(node.statement, self.hasher)
-        else:
-            level, digest = node.level, said_digest(node.said, self.hasher)
-        try:
-            return proof_path(self.data, level, digest).read_bytes()
-        except FileNotFoundError:
-            return None
+    def _child(self, child: Segment | Node, todo: deque[tuple[Place, Node]]) -> bytes | None:
+        """Returns a child's proof; one whose file turned out damaged waits again, and its job is planned again."""
+        proof = self._shelf.find(child)
+        if proof is None and isinstance(child, Node):
+            place = self._shelf.place_of(child)
+            if place not in self.waiting:
+                self.waiting[place] = child
+                self._asked.discard(place)
+                todo.append((place, child))
+        return proof
 
     def _event(
-        self, job_id: bytes, event: JobEvent, now_millis: int, envelope: bytes | None = None
+        self,
+        job_id: bytes,
+        event: JobEvent,
+        now_millis: int,
+        envelope: bytes | None = None,
+        detail: str | None = None,
     ) -> Mapping[str, Any]:
         return {
             "job_id": job_id,
@@ -250,6 +256,7 @@ class PyramidRole:
             "at_millis": now_millis,
             "lease_until_millis": 0,
             "envelope": envelope,
+            "detail": detail,
         }
 
     def _rows(self, table: Table, record: StoredRecord) -> list[dict[str, Any]]:

@@ -275,6 +275,7 @@ class WindowsStage:
                 head for array in (Array.OUT, Array.INB) for head in link_heads(state.ledger, array)
             ),
             "received": sum(len(content.received) for content in contents),
+            "accounts_root": state.ledger.root(Array.ACC),
         }
         topic = shard_topic("windows", self.shard)
         return [

@@ -14,11 +14,14 @@ import numpy as np
 
 from operators.proof_worker import process_backend
 from pipelines.bench_cold import cold
+from pipelines.bench_compress import compress
+from pipelines.bench_levels import levels
 from pipelines.bench_permutations import permutations, scaling
 from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
 from pipelines.bench_reuse import reuse
 from pipelines.bench_rival import rival
 from pipelines.bench_segment import DEFAULT_SEGMENT_TRANSACTIONS, segment
+from pipelines.bench_sizes import sizes
 from pipelines.bench_steps import steps
 from pipelines.bench_verdicts import verified_apart
 from pipelines.bench_work import BenchWork, environment
@@ -42,13 +45,13 @@ DEFAULT_TRANSACTIONS = {
     "witness": 64,
     "signatures": 2000,
     "steps": 64,
+    "levels": 1000,
     "cold": 16,
     "reuse": 5000,
     "segment": DEFAULT_SEGMENT_TRANSACTIONS,
 }
 KERNEL_STATES = 1 << 14
 NOT_BUILT = {
-    "compress": "the recursive proofs",
     "stream": "the stream runners beside the loop; `ecliptica demo` reports the whole chain",
     "finality": "a bench of its own; `ecliptica demo --json` reports finality under traffic",
 }
@@ -72,8 +75,11 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "scaling": scaling,
         "rival": rival,
         "steps": steps,
+        "compress": compress,
+        "levels": levels,
         "cold": cold,
         "reuse": reuse,
+        "sizes": sizes,
         "plot": draw_records,
     }
     if name not in benches:

@@ -1,4 +1,4 @@
-"""`ecliptica bench plot`: records of benches as a PNG, rates over rows, over segment size and over accounts."""
+"""`ecliptica bench plot`: records of benches as a PNG, rates over rows, segment size and accounts, and proof sizes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ from schemas.errors import EnvironmentMissing, ParameterError
 PANEL_INCHES, DOTS_PER_INCH = 5.0, 120
 
 
-DRAWN = ("scaling",)
+DRAWN = ("scaling", "sizes")
 """Benches whose own record can be drawn at once."""
+
+OVER_BITS = "kilobytes of a proof over proven bits"
+OVER_BLOWUP = "kilobytes of a proof over blow-up"
+
+EVEN = (OVER_BITS,)
+"""Pictures whose horizontal axis is no logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measured rate.
+    """One measured rate, or the length of a proof.
 
     Attributes:
         panel: Which picture it belongs to, as its title.
         line: Points of one line share this name.
         size: Where it stands on the horizontal axis.
-        rate: Per second.
+        rate: Where it stands on the vertical axis: per second, or kilobytes.
     """
 
     panel: str
@@ -95,7 +101,7 @@ def read_records(files: Sequence[Path]) -> list[Mapping[str, Any]]:
 def points_of(records: Sequence[Mapping[str, Any]]) -> list[Point]:
     """Returns every rate that can be drawn.
 
-    A record of `scaling` gives a line over rows. A record with `transactions_per_second` gives a point over the size
+    A record of `scaling` gives a line over rows, one of `sizes` lines over bits and over blow-up. A record with `transactions_per_second` gives a point over the size
     of its segment, and over the number of accounts if it says one, as a member or among its parameters.
     """
     return [point for record in records for point in _points(record)]
@@ -107,6 +113,9 @@ def _points(record: Mapping[str, Any]) -> Iterator[Point]:
         for point in record["points"]:
             rate = float(point["permutations_per_second"])
             yield Point("permutations a second over rows", "one lane", int(point["rows"]), rate)
+        return
+    if name == "sizes":
+        yield from _sizes(record)
         return
     if record.get("transactions_per_second") is None:
         return
@@ -121,6 +130,19 @@ def _points(record: Mapping[str, Any]) -> Iterator[Point]:
         yield Point(title, f"{line}, {size} transactions", int(accounts), rate)
 
 
+def _sizes(record: Mapping[str, Any]) -> Iterator[Point]:
+    shipped = {row["shape"]: row for row in record["shipped"]}
+    for point in record["points"]:
+        shape, bits, power = point["shape"], point["bits"], point["log_blowup"]
+        if point["bytes"] is None:
+            continue
+        kilobytes = point["bytes"] / 1000
+        if power == shipped[shape]["log_blowup"]:
+            yield Point(OVER_BITS, f"{shape}, blow-up {2**power}", bits, kilobytes)
+        if bits == shipped[shape]["bits"]:
+            yield Point(OVER_BLOWUP, f"{shape}, {bits} bits", 2**power, kilobytes)
+
+
 def draw(records: Sequence[Mapping[str, Any]], out: Path) -> list[Point]:
     """Draws records to a PNG, whole or not at all, and returns what was drawn.
 
@@ -130,7 +152,7 @@ def draw(records: Sequence[Mapping[str, Any]], out: Path) -> list[Point]:
     points = points_of(records)
     if not points:
         raise ParameterError(
-            "no record holds a rate over a size", "draw records of scaling, segment or batch"
+            "no record holds a rate over a size", "draw records of scaling, sizes, segment or batch"
         )
     figure = _figure(points, records)
     partial = out.with_name(f".{out.name}.partial")
@@ -155,16 +177,21 @@ def _figure(points: Sequence[Point], records: Sequence[Mapping[str, Any]]) -> An
             ordered = sorted(held, key=lambda point: point.size)
             sizes, rates = [p.size for p in ordered], [p.rate for p in ordered]
             axes.plot(sizes, rates, marker="o", label=line)
-        axes.set_xscale("log", base=2)
+        if title not in EVEN:
+            axes.set_xscale("log", base=2)
         axes.set_ylim(bottom=0)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(title.rpartition(" over ")[2])
         axes.set_ylabel(title.partition(" over ")[0])
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=8)
-    machine = records[0].get("machine", {})
-    commit = str(records[0].get("commit") or "")[:12]
-    figure.suptitle(
-        f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, {commit}", fontsize=8
-    )
+    figure.suptitle(_made_by(records[0]), fontsize=8)
     return figure
+
+
+def _made_by(record: Mapping[str, Any]) -> str:
+    """Returns the machine and commit of a record; of one that nothing was measured for, the calculator."""
+    commit, machine = str(record.get("commit") or "")[:12], record.get("machine", {})
+    if record["name"] == "sizes":
+        return "lengths by the encoder, bits by the calculator"
+    return f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, {commit}"

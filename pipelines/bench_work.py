@@ -86,6 +86,8 @@ class BenchWork:
         records: Files with records of earlier benches, to be drawn.
         aggregates: Whether `steps` measures aggregation, which takes many times as long as the rest.
         accounts: Accounts of the state, for `segment`.
+        epochs: Epochs of the day, for `compress`; 0 for its own number.
+        data: Where proofs that a bench starts from are kept.
     """
 
     transactions: int
@@ -97,6 +99,8 @@ class BenchWork:
     records: Sequence[Path] = ()
     aggregates: bool = True
     accounts: int = 0
+    epochs: int = 0
+    data: Path = Path("ecliptica-data")
 
     def timed(self, run: Callable[[], Any]) -> Timings:
         """Runs once to warm up and then `repeat` times."""

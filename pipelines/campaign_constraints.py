@@ -31,7 +31,7 @@ from proving.stark.check import verify_stark
 from proving.stark.parameters import ProofParameters
 from proving.stark.setup import ProvingKey, make_proving_key
 from proving.stark.trace_check import TraceChecker
-from schemas.errors import InvariantError
+from schemas.errors import InvariantError, ParameterError
 
 CHUNK = 8
 FINAL_LENGTH = 1
@@ -108,7 +108,13 @@ def judge(forged: ForgedTrace, parameters: ProofParameters) -> ClaimVerdict:
 
 
 def run_constraints(
-    seed: int, runs: int | None, processes: int, report: Progress, is_stopped: Callable[[], bool]
+    seed: int,
+    runs: int | None,
+    processes: int,
+    report: Progress,
+    is_stopped: Callable[[], bool],
+    *,
+    circuit: str | None = None,
 ) -> dict[str, Any]:
     """Runs the campaign over every registered kind.
 
@@ -118,9 +124,13 @@ def run_constraints(
         processes: Processes side by side.
         report: Progress.
         is_stopped: Ends the campaign after the present pieces.
+        circuit: Name of the only circuit to try; None for all.
 
     Returns:
         The campaign's evidence; `ok` when every claim that was tried is covered.
+
+    Raises:
+        ParameterError: There is no such circuit.
     """
     started = time.monotonic()
     shifts: list[ClaimShift] = []
@@ -129,13 +139,19 @@ def run_constraints(
     for kind in registered_kinds().kinds:
         first = known.setdefault(kind.make_air().name, kind.name)
         if first != kind.name:  # one circuit; heights, settings and what is preprocessed differ
-            circuits[first]["kinds"].append(kind.name)
+            if first in circuits:
+                circuits[first]["kinds"].append(kind.name)
+            continue
+        if circuit not in (None, kind.make_air().name):
             continue
         circuits[kind.name], chosen = _plan(kind.name, seed, runs)
         shifts += [
             ClaimShift(kind.name, tuple(chosen[start : start + CHUNK]))
             for start in range(0, len(chosen), CHUNK)
         ]
+    if not circuits:
+        names = sorted({kind.make_air().name for kind in registered_kinds().kinds})
+        raise ParameterError(f"there is no circuit {circuit!r}", f"circuits: {', '.join(names)}")
     report.phase("claims", sum(len(shift.claims) for shift in shifts))
     verdicts: list[ClaimVerdict] = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:

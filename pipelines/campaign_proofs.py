@@ -13,193 +13,25 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from math import prod
 from multiprocessing import get_context
 from typing import Any
 
 from operators.proof_worker import process_backend
+from pipelines.adversary.proof_mutations import (
+    MUTATIONS,
+    Sections,
+    section_places,
+    sections_changed,
+)
 from pipelines.progress import Progress
 from pipelines.sample_window import sample_window
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.errors import ProofError
 from proving.kinds import verifying_key
 from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
-from proving.stark.encoding import HEADER_BYTES, proof_sections
-from schemas.units import MODULUS
 
 DEFAULT_RUNS = 10_000
 CHUNK = 50
-ELEMENT_BYTES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class SectionPlace:
-    """Where a section lies.
-
-    Attributes:
-        name: Of the section.
-        start: Its first byte.
-        rows: Its first dimension.
-        elements: Field elements in all.
-    """
-
-    name: str
-    start: int
-    rows: int
-    elements: int
-
-    @property
-    def whole(self) -> slice:
-        """Its bytes."""
-        return slice(self.start, self.start + ELEMENT_BYTES * self.elements)
-
-    def row(self, number: int) -> slice:
-        """The bytes of a row."""
-        size = ELEMENT_BYTES * self.elements // self.rows
-        return slice(self.start + number * size, self.start + (number + 1) * size)
-
-
-Mutation = Callable[[bytes, bytes, random.Random], bytes]
-
-
-def flip_bit(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One bit anywhere."""
-    return _with(proof, at := rng.randrange(len(proof)), bytes([proof[at] ^ 1 << rng.randrange(8)]))
-
-
-def change_element(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One field element becomes another canonical one."""
-    return _changed(proof, _element_at(proof, rng), rng)
-
-
-def wrap_element(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One field element is written with the modulus added: the same residue, not canonical."""
-    at = _element_at(proof, rng)
-    old = int.from_bytes(proof[at : at + ELEMENT_BYTES], "little")
-    return _with(proof, at, ((old + MODULUS) % 2**32).to_bytes(ELEMENT_BYTES, "little"))
-
-
-def change_in_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One field element of a section, however small, becomes another canonical one."""
-    section = rng.choice(_sections())
-    at = section.start + ELEMENT_BYTES * rng.randrange(section.elements)
-    return _changed(proof, at, rng)
-
-
-def change_public(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One public input."""
-    publics = _sections()[0]
-    return _changed(proof, publics.start + ELEMENT_BYTES * rng.randrange(publics.elements), rng)
-
-
-def leave_the_field(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One field element of a section is not below the modulus."""
-    section = rng.choice(_sections())
-    at = section.start + ELEMENT_BYTES * rng.randrange(section.elements)
-    value = rng.choice((MODULUS, MODULUS + 1, 2**32 - 1, rng.randrange(MODULUS, 2**32)))
-    return _with(proof, at, value.to_bytes(ELEMENT_BYTES, "little"))
-
-
-def swap_rows(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Two rows of a section change places, such as the openings of two queries or two columns."""
-    for _ in range(64):
-        section = rng.choice(_sections())
-        first, second = sorted(rng.randrange(section.rows) for _ in range(2))
-        one, two = section.row(first), section.row(second)
-        if proof[one] != proof[two]:
-            swapped = _with(proof, one.start, proof[two])
-            return _with(swapped, two.start, proof[one])
-    return change_element(proof, other, rng)
-
-
-def drop_row(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """A row of a section is missing; what follows moves up."""
-    section = rng.choice(_sections())
-    row = section.row(rng.randrange(section.rows))
-    return proof[: row.start] + proof[row.stop :]
-
-
-def repeat_row(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """A row of a section is there twice; what follows moves down."""
-    section = rng.choice(_sections())
-    row = section.row(rng.randrange(section.rows))
-    return proof[: row.stop] + proof[row] + proof[row.stop :]
-
-
-def end_at_a_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Nothing comes after a section."""
-    return proof[: rng.choice(_sections()).start]
-
-
-def swap_words(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Two different runs of 32 bytes change places."""
-    first, second = sorted(_element_at(proof, rng, 32) for _ in range(2))
-    if second < first + 32 or proof[first : first + 32] == proof[second : second + 32]:
-        return change_element(proof, other, rng)
-    swapped = _with(proof, first, proof[second : second + 32])
-    return _with(swapped, second, proof[first : first + 32])
-
-
-def splice_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One section comes from a proof of another statement."""
-    for _ in range(64):
-        part = rng.choice(_sections()).whole
-        if proof[part] != other[part]:
-            return _with(proof, part.start, other[part])
-    return change_element(proof, other, rng)
-
-
-def zero_section(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One section becomes zeros."""
-    for _ in range(64):
-        part = rng.choice(_sections()).whole
-        if any(proof[part]):
-            return _with(proof, part.start, bytes(part.stop - part.start))
-    return change_element(proof, other, rng)
-
-
-def change_header(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One byte of the header."""
-    at = rng.randrange(HEADER_BYTES)
-    return _with(proof, at, bytes([(proof[at] + rng.randrange(1, 256)) % 256]))
-
-
-def truncate(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Any shorter length."""
-    return proof[: rng.randrange(len(proof))]
-
-
-def extend(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Up to 64 bytes too many."""
-    return proof + rng.randbytes(rng.randrange(1, 65))
-
-
-def random_bytes(proof: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Bytes that never were a proof, of any length or with a true header."""
-    if rng.random() < 0.5:
-        return rng.randbytes(rng.randrange(2 * len(proof)))
-    return proof[:HEADER_BYTES] + rng.randbytes(len(proof) - HEADER_BYTES)
-
-
-MUTATIONS: dict[str, Mutation] = {
-    "flip_bit": flip_bit,
-    "change_element": change_element,
-    "wrap_element": wrap_element,
-    "change_in_section": change_in_section,
-    "change_public": change_public,
-    "leave_the_field": leave_the_field,
-    "swap_words": swap_words,
-    "swap_rows": swap_rows,
-    "drop_row": drop_row,
-    "repeat_row": repeat_row,
-    "end_at_a_section": end_at_a_section,
-    "splice_section": splice_section,
-    "zero_section": zero_section,
-    "change_header": change_header,
-    "truncate": truncate,
-    "extend": extend,
-    "random_bytes": random_bytes,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +63,9 @@ class MutationShift:
         for number in range(self.first, self.first + self.count):
             rng = random.Random(f"{self.seed}/{number}")  # noqa: S311 - reproducible, no secret
             name = names[number % len(names)]
-            mutant = MUTATIONS[name](self.proof, self.other, rng)
+            mutant = MUTATIONS[name](_sections(), self.proof, self.other, rng)
             kinds[name] += 1
-            sections.update(sections_changed(mutant, self.proof))
+            sections.update(sections_changed(_sections(), mutant, self.proof))
             if mutant in (self.proof, self.other):
                 reasons["unchanged"] += 1
                 continue
@@ -311,36 +143,6 @@ def run_mutations(
     }
 
 
-def _with(data: bytes, at: int, piece: bytes) -> bytes:
-    return data[:at] + piece + data[at + len(piece) :]
-
-
-def _element_at(proof: bytes, rng: random.Random, room: int = ELEMENT_BYTES) -> int:
-    count = (len(proof) - HEADER_BYTES - room) // ELEMENT_BYTES
-    return HEADER_BYTES + ELEMENT_BYTES * rng.randrange(count + 1)
-
-
-def _changed(proof: bytes, at: int, rng: random.Random) -> bytes:
-    old = int.from_bytes(proof[at : at + ELEMENT_BYTES], "little")
-    new = (old + rng.randrange(1, MODULUS)) % MODULUS
-    return _with(proof, at, new.to_bytes(ELEMENT_BYTES, "little"))
-
-
 @cache
-def _sections() -> tuple[SectionPlace, ...]:
-    """Returns the sections that hold anything, in order; the public inputs come first."""
-    places: list[SectionPlace] = []
-    start = HEADER_BYTES
-    for section in proof_sections(verifying_key(SEGMENT_KIND, NumpyHasher())):
-        elements = prod(section.shape)
-        if elements:
-            places.append(SectionPlace(section.name, start, section.shape[0], elements))
-        start += ELEMENT_BYTES * elements
-    return tuple(places)
-
-
-def sections_changed(mutant: bytes, proof: bytes) -> list[str]:
-    """Returns the sections in which a mutant of the same length differs; none for another length."""
-    if len(mutant) != len(proof):
-        return []
-    return [place.name for place in _sections() if mutant[place.whole] != proof[place.whole]]
+def _sections() -> Sections:
+    return section_places(verifying_key(SEGMENT_KIND, NumpyHasher()))

@@ -29,7 +29,6 @@ class ChainView:
         end_window: Windows from this one on are not looked at; None to look at all.
         height: Height of the last final block; 0 before the first.
         tip_window: Window of the last final block, or -1.
-        state_root: State root after it, 32 bytes; empty before the first.
         tip: Its block hash; empty before the first.
         last_user_window: Window of the last block that held anything, or -1.
         sent: Words put on the link to each other shard.
@@ -40,6 +39,8 @@ class ChainView:
         accepted: Jobs of segments whose proof the beacon has accepted.
         nodes: Recursive jobs planned: level and the windows that they are about, half-open.
         kept: Recursive jobs whose proof is on file.
+        accounts_root: Root of ACC after the last closed window.
+        state_root: State root after the last final block; the zero word before the first.
     """
 
     genesis: Genesis
@@ -47,7 +48,6 @@ class ChainView:
     end_window: int | None = None
     height: int = 0
     tip_window: int = -1
-    state_root: bytes = b""
     tip: bytes = b""
     last_user_window: int = -1
     sent: Counter[int] = field(default_factory=Counter)
@@ -58,6 +58,8 @@ class ChainView:
     accepted: set[bytes] = field(default_factory=set)
     nodes: dict[bytes, tuple[ProofLevel, range]] = field(default_factory=dict)
     kept: set[bytes] = field(default_factory=set)
+    accounts_root: bytes = ZERO_WORD
+    state_root: bytes = ZERO_WORD
 
     def add_block(self, row: Mapping[str, Any]) -> None:
         """Takes a row of `blocks.<shard>`; one that does not follow is passed over."""
@@ -79,6 +81,7 @@ class ChainView:
 
     def add_window(self, row: Mapping[str, Any]) -> None:
         """Takes a row of `windows.<shard>`."""
+        self.accounts_root = row["accounts_root"] or ZERO_WORD
         if self.is_beyond(row["window"]):
             return
         self.window_segments[row["window"]] = row["segments"]
@@ -232,8 +235,12 @@ class ShardViews:
 
     @property
     def root(self) -> bytes:
-        """The word that names the state of all shards: see `global_root`."""
-        return global_root([view.state_root for view in self.shards])
+        """The word that names what everybody owns after the last closed windows: see `global_root`.
+
+        It is of accounts alone: a link's word depends on the order of what was sent and what came back on it, which
+        depends on when the epochs of the shards ended.
+        """
+        return global_root([view.accounts_root for view in self.shards])
 
 
 def shard_views(genesis: Genesis, end_window: int | None = None) -> ShardViews:
@@ -244,13 +251,9 @@ def shard_views(genesis: Genesis, end_window: int | None = None) -> ShardViews:
 
 
 def global_root(roots: Sequence[bytes]) -> bytes:
-    """Returns the root of a binary tree over the shards' state roots, filled up with zero words.
-
-    Args:
-        roots: A word per shard, at least one; an empty one of a shard without blocks counts as the zero word.
-    """
+    """Returns the root of a binary tree over a word of every shard, filled up with zero words; at least one."""
     hasher = NumpyHasher()
-    level = [root or ZERO_WORD for root in roots]
+    level = list(roots)
     while len(level) > 1:
         level += [ZERO_WORD] * (len(level) % 2)
         level = [

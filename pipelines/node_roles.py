@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from operators.admission import Admission
@@ -19,6 +20,7 @@ from operators.proof_worker import (
     BACKEND_VARIABLE,
     GPU_MEMORY_VARIABLE,
     check_backend,
+    prepare_keys,
     prove_envelope,
 )
 from operators.prover_pool import Crew, DirectPool, ProverPool, RayPool
@@ -32,6 +34,7 @@ from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles, together
 from proving.ledger.state import genesis_ledger
+from proving.recursion.wrap import WRAP_KIND
 from proving.segment_proofs import large_shape, segment_layout
 from schemas.config import ProvingConfig
 from schemas.errors import EclipticaError, EnvironmentMissing
@@ -221,12 +224,13 @@ def crews_of(proving: ProvingConfig, cores: int) -> list[Crew]:
     segments = frozenset({ProofLevel.SEGMENT})
     threads = min(cores, proving.pyramid_threads)
     return [
-        Crew("segments", proving.workers or cores, 1, segments),
+        Crew("segments", proving.workers or cores, 1, segments, partial(prepare_keys, "segment_s")),
         Crew(
             "pyramid",
             proving.pyramid_workers or cores // threads,
             threads,
             frozenset(ProofLevel) - segments,
+            partial(prepare_keys, "lift_s", "epoch", "day", WRAP_KIND) if proving.pyramid else None,
         ),
     ]
 

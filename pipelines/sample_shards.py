@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pipelines.sample_window import EXPIRY, ISSUER_KEY, opening_transactions
 from proving.backends.port import Hasher
@@ -42,8 +42,28 @@ class SampleEpoch:
         return [replace(part, span=span) for part, span in zip(self.parts, spans, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class SampleExtras:
+    """What a sample chain has beside what every one has.
+
+    Attributes:
+        issuer: Public key of the issuer.
+        keys: Public keys of the accounts in the order of their registration, the same on every shard; empty for keys
+            that nobody can sign with.
+        added: Transactions that a block executes last, by window and shard.
+    """
+
+    issuer: bytes = ISSUER_KEY
+    keys: Sequence[bytes] = ()
+    added: Mapping[tuple[int, int], Sequence[Transaction]] = field(default_factory=dict)
+
+
 def sample_epochs(
-    shards: int, hasher: Hasher, layout: Layout, accounts: int = 8
+    shards: int,
+    hasher: Hasher,
+    layout: Layout,
+    accounts: int = 8,
+    extras: SampleExtras | None = None,
 ) -> Iterator[SampleEpoch]:
     """Yields epochs without end; the first registers and funds the accounts.
 
@@ -52,8 +72,10 @@ def sample_epochs(
         hasher: Poseidon2.
         layout: Circuit that segments are cut for.
         accounts: Accounts of every shard; at least `SENDS`.
+        extras: Keys and further transactions.
     """
-    chain = [_Shard(number, shards, hasher, accounts) for number in range(shards)]
+    given = extras or SampleExtras()
+    chain = [_Shard(number, shards, hasher, accounts, given) for number in range(shards)]
     window = 0
     while True:
         waiting = [shard.take() for shard in chain]
@@ -71,12 +93,15 @@ def sample_epochs(
 class _Shard:
     """One shard: its ledger, what waits for it, and what it sent last."""
 
-    def __init__(self, number: int, shards: int, hasher: Hasher, accounts: int) -> None:
+    def __init__(
+        self, number: int, shards: int, hasher: Hasher, accounts: int, extras: SampleExtras
+    ) -> None:
         parameters = LedgerParameters(CHAIN, number, shards=shards)
-        self.ledger: Ledger = genesis_ledger(parameters, hasher, ISSUER_KEY)
+        self.ledger: Ledger = genesis_ledger(parameters, hasher, extras.issuer)
         self.inbox: list[Transaction] = []
         self.sent: list[Transaction] = []
         self._accounts = accounts
+        self._extras = extras
         self._nonces: Counter[int] = Counter()
 
     def take(self) -> list[Transaction]:
@@ -95,6 +120,7 @@ class _Shard:
         body = [*arrived, *(() if window else self._opening())]
         peers = [peer for peer in range(ledger.parameters.shards) if peer != shard]
         body += [self._send(peer, place) for place in range(SENDS) for peer in peers]
+        body += self._extras.added.get((window, shard), ())
         height = ledger.height + 1
         trial = ledger.branch()
         self.sent = list(trial.execute_block(body, height, height, window).sent)
@@ -103,11 +129,7 @@ class _Shard:
         return ShardPart(None, at, sent, received, link_heads(ledger, Array.INB)), witnesses
 
     def _opening(self) -> list[Transaction]:
-        owner = self.ledger.parameters
-        return [
-            replace(transaction, chain=owner.chain, shard=owner.shard)
-            for transaction in opening_transactions(self._accounts)
-        ]
+        return shard_opening(self.ledger.parameters, self._accounts, self._extras.keys)
 
     def _send(self, peer: int, place: int) -> Transaction:
         sender = FIRST_ACCOUNT + place
@@ -124,3 +146,15 @@ class _Shard:
             EXPIRY,
             peer=peer,
         )
+
+
+def shard_opening(
+    owner: LedgerParameters, accounts: int, keys: Sequence[bytes] = ()
+) -> list[Transaction]:
+    """Returns what registers and funds a shard's accounts, with these keys or with keys that nobody can sign with."""
+    opening = [
+        replace(one, chain=owner.chain, shard=owner.shard) for one in opening_transactions(accounts)
+    ]
+    for number, key in enumerate(keys):
+        opening[number] = replace(opening[number], public_key=key)
+    return opening

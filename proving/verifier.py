@@ -95,7 +95,7 @@ def verify(proof: bytes, policy: AcceptancePolicy) -> VerifiedStatement:
     key = policy.keys.keys.get(header.key_digest)
     if key is None:
         accepted = sorted(known.digest_hex for known in policy.keys.keys.values())
-        raise ProofRejected(RejectionReason.UNKNOWN_KEY, "header", accepted, header.key_digest)
+        raise ProofRejected(RejectionReason.UNKNOWN_KEY, "header", accepted, header.digest_hex)
     if key.proven_bits < policy.minimum_bits:
         reason = RejectionReason.PARAMETERS_TOO_WEAK
         raise ProofRejected(reason, "key", f"{policy.minimum_bits} bits", key.proven_bits)

@@ -141,6 +141,46 @@ Sender is an account of the sending shard, recipient one of the receiving shard,
 back, sender and recipient exchanged.
 """
 
+PROOF_INDEX = _table(
+    "proof_index",
+    [
+        ("level", pa.string()),
+        ("kind", pa.string()),
+        ("chain", pa.int64()),
+        ("shards", pa.int32()),
+        ("first_window", pa.int64()),
+        ("end_window", pa.int64()),
+        ("first_epoch", pa.int64()),
+        ("last_epoch", pa.int64()),
+        ("statement_digest", _DIGEST),
+        ("statement", pa.binary()),
+        ("pre_root", _DIGEST),
+        ("post_root", _DIGEST),
+        ("payee", _DIGEST),
+        ("key_digest", _DIGEST),
+        ("path", pa.string()),
+        ("sha256", _DIGEST),
+        ("bytes", pa.int64()),
+        ("proven_bits", pa.int32()),
+    ],
+    nullable=(
+        ("shard", pa.int32()),
+        ("first_segment", pa.int64()),
+        ("last_segment", pa.int64()),
+        ("first_height", pa.int64()),
+        ("last_height", pa.int64()),
+        ("history", _DIGEST),
+        ("validators", _DIGEST),
+    ),
+)
+"""One row per proof of any level, `DATA/proofs/proof_index.parquet`: what it says, read from its statement.
+
+Of one shard (`segment`, `window`, `shard_epoch`): shard, segments and heights are there and the roots are state
+roots. Of all shards (the other levels): these are null, the roots are words that stand for all shards' boundaries,
+and `validators` is the word of the set in charge. `end_window` is the window after the last, heights are those of the
+last settled blocks before and after.
+"""
+
 EXPORTS = (
     TRANSACTIONS_EXPORT,
     LINKS_EXPORT,

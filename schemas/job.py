@@ -30,6 +30,10 @@ class JobEvent(StrEnum):
     ACCEPTED = "accepted"
 
 
+PROOF_LOST = "its proof was damaged"
+"""Detail of a `planned` event that asks for a finished job again."""
+
+
 class ProofLevel(StrEnum):
     """Levels of the pyramid, from below; `day_run` is a day's proof before it is wrapped for light clients."""
 

@@ -31,6 +31,24 @@ select w.shard, w.epoch, w."window", w.segments, count(p.segment) filter (p.acce
 from windows w left join proofs p on p.shard = w.shard and p."window" = w."window"
 group by all having count(p.segment) filter (p.accepted) < w.segments order by all;
 
+-- name: proofs-by-level | proofs, bytes and least proven bits of every level, from segments to days
+select level, kind, count(*) as proofs, sum(bytes)::bigint as bytes, min(proven_bits) as proven_bits,
+       min(first_window) as first_window, max(end_window) as end_window
+from all_proofs group by level, kind
+order by list_position(['segment', 'window', 'shard_epoch', 'epoch', 'shard_hour', 'day_run', 'day'], level), kind;
+
+-- name: verify-proofs | every proof file verified now; what does not hold, or shows another statement than its row
+with verified as materialized (select *, verify_proof_file(path) as found from all_proofs)
+select level, first_window, end_window, path, found.verdict, found.reason,
+       found.statement is not distinct from lower(hex(statement_digest)) as shows_its_row
+from verified where found.verdict <> 'accepted' or found.statement is distinct from lower(hex(statement_digest)) order by all;
+
+-- name: verify-day | the proofs of whole days, verified now: verdict, bits, and whether they show what their row says
+with verified as materialized (select *, verify_proof_file(path) as found from day_proofs)
+select day, level, first_window, end_window, fee_micros, issued, transfers, found.verdict, found.reason, found.bits,
+       found.statement is not distinct from lower(hex(statement_digest)) as shows_its_row, path
+from verified order by day, level desc;
+
 -- name: prover-payments | segments proven and seconds spent, by prover
 select prover, count(*) as segments, sum(prove_seconds) as seconds, sum(bytes) as bytes
 from proofs group by all order by all;

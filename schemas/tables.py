@@ -150,11 +150,12 @@ WINDOWS = Table(
             _required("closed_millis", pa.int64()),
             _optional("links", pa.binary()),
             _optional("received", pa.int32()),
+            _optional("accounts_root", pa.binary(32)),
         ]
     ),
 )
 """`windows.<shard>`: closed windows; heights are half-open. `links` are the words of OUT and then of INB after the window, one for
-every shard: 64 bytes a shard. `received` counts what came from other shards."""
+every shard: 64 bytes a shard. `received` counts what came from other shards. `accounts_root` is ACC's after the window."""
 
 JOBS = Table(
     "jobs",

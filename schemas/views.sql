@@ -1,4 +1,5 @@
 -- Views over the exported epochs. `$epochs` is replaced by the directory of DATA/epochs.
+-- `$proof_index` is DATA/proofs/proof_index.parquet, or an empty table of its columns where no export wrote one.
 -- Hive partitioning adds the columns shard and epoch to every table.
 create or replace view transactions as
     select shard, epoch, height, position, "window", digest, kind, sender, recipient,
@@ -35,6 +36,47 @@ create or replace view supply as
                     + coalesce(departed, 0)
            and cap = reserve::hugeint + issued as holds
     from read_parquet('$epochs/shard=*/epoch=*/supply.parquet', hive_partitioning = true);
+-- Proofs of every level and what they say. A day's number counts whole days, which a proof of level day shows.
+create or replace view all_proofs as
+    select *, first_window // (select max(end_window - first_window) from $proof_index where level = 'day') as day
+    from $proof_index;
+-- Totals of what a proof is about: of whole windows alone, since a window may be cut in the middle of a block.
+create or replace view proof_totals as
+    with sums as (
+        select shard, "window", sum(fee)::hugeint as fee_micros, count(*) filter (kind in ('transfer', 'outbound')) as transfers,
+               coalesce(sum(amount) filter (kind = 'issue'), 0)::hugeint as issued
+        from transactions group by all
+    ), cut as (
+        select p.level, p.statement_digest from all_proofs p
+        join windows w on w.shard = p.shard and w."window" = p.end_window - 1
+        where p.shard is not null and (p.first_segment > 0 or p.last_segment < w.segments - 1)
+    )
+    select p.level, p.statement_digest, coalesce(sum(s.fee_micros), 0) as fee_micros,
+           coalesce(sum(s.issued), 0) as issued, coalesce(sum(s.transfers), 0)::bigint as transfers
+    from all_proofs p anti join cut using (level, statement_digest)
+    left join sums s on (p.shard is null or s.shard = p.shard)
+        and s."window" >= p.first_window and s."window" < p.end_window
+    group by all;
+create or replace view segment_proofs as
+    select shard, first_window as "window", first_segment as segment, first_epoch as epoch, * exclude
+           (shard, first_window, end_window, first_segment, last_segment, first_epoch, last_epoch, validators, history),
+           fee_micros, issued, transfers
+    from all_proofs left join proof_totals using (level, statement_digest) where level = 'segment';
+create or replace view lift_proofs as
+    select * exclude (validators)
+    from all_proofs left join proof_totals using (level, statement_digest) where level = 'window';
+create or replace view shard_epoch_proofs as
+    select * exclude (validators)
+    from all_proofs left join proof_totals using (level, statement_digest) where level = 'shard_epoch';
+create or replace view epoch_proofs as
+    select * exclude (shard, first_segment, last_segment, first_height, last_height)
+    from all_proofs left join proof_totals using (level, statement_digest) where level = 'epoch';
+create or replace view hour_proofs as
+    select * exclude (shard, first_segment, last_segment, first_height, last_height)
+    from all_proofs left join proof_totals using (level, statement_digest) where level = 'shard_hour';
+create or replace view day_proofs as
+    select * exclude (shard, first_segment, last_segment, first_height, last_height)
+    from all_proofs left join proof_totals using (level, statement_digest) where level in ('day_run', 'day');
 -- Empty until the prover market and the fraud proofs exist; the columns are those they will fill.
 create or replace view rewards as
     select null::integer as shard, null::bigint as epoch, null::blob as job_id,

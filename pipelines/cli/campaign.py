@@ -15,7 +15,9 @@ CampaignName = Literal[
     "inflate",
     "double-spend",
     "mutate-proofs",
+    "mutate-children",
     "mutate-constraints",
+    "mutate-day",
     "pyramid",
     "byzantine",
     "chaos",
@@ -36,6 +38,8 @@ BenchName = Literal[
     "steps",
     "reuse",
     "cold",
+    "levels",
+    "sizes",
     "plot",
     "segment",
 ]
@@ -53,6 +57,7 @@ def register(app: typer.Typer) -> None:
     )
     def campaign(
         name: Annotated[CampaignName, typer.Argument(help="Which campaign.")],
+        *,
         runs: Annotated[
             int | None, typer.Option(min=1, help="Run budget.", show_default="the campaign's own")
         ] = None,
@@ -66,10 +71,22 @@ def register(app: typer.Typer) -> None:
                 show_default="the sample that is shipped",
             ),
         ] = None,
+        day: Annotated[
+            Path | None,
+            typer.Option(
+                help="Data directory of a demo whose last day `mutate-day` attacks.",
+                show_default="a day of its own, kept below --data",
+            ),
+        ] = None,
+        circuit: Annotated[
+            str | None,
+            typer.Option(help="The only circuit of `mutate-constraints`.", show_default="all"),
+        ] = None,
     ) -> Work:
         """Attack or break the system with a seed and a budget; ends with JSON evidence."""
-        arguments = {"name": name, "runs": runs, "seconds": seconds, "traffic": traffic}
-        return Work("campaign:run_campaign", arguments)
+        budget = {"runs": runs, "seconds": seconds}
+        rest = {"traffic": traffic, "day": day, "circuit": circuit}
+        return Work("campaign:run_campaign", {"name": name, **budget, **rest})
 
     @command(
         app,
@@ -102,7 +119,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         out: Annotated[
             Path | None,
-            typer.Option(help="PNG to draw, for scaling and plot.", show_default="none"),
+            typer.Option(help="PNG to draw, for scaling, sizes and plot.", show_default="none"),
         ] = None,
         aggregation: Annotated[
             bool,
@@ -112,9 +129,13 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(min=2, help="Accounts of the state, for segment.", show_default="2^20"),
         ] = None,
+        epochs: Annotated[
+            int | None,
+            typer.Option(min=2, help="Epochs of the day, for compress.", show_default="24"),
+        ] = None,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
         size = {"transactions": transactions, "repeat": repeat, "rows": rows}
-        size["accounts"] = accounts
+        size |= {"accounts": accounts, "epochs": epochs}
         rest = {"records": records, "out": out, "aggregates": aggregation}
         return Work("bench:run_bench", {"name": name, **size, **rest})

@@ -71,7 +71,7 @@ SETTING_FLAGS: Mapping[str, SettingFlag] = {
         int,
         "Generated transactions per second.",
     ),
-    "shards": SettingFlag("chain.shards", "ECLIPTICA_CHAIN_SHARDS", "1", int, "Ledger shards."),
+    "shards": SettingFlag("chain.shards", "ECLIPTICA_CHAIN_SHARDS", "2", int, "Ledger shards."),
     "validators": SettingFlag(
         "chain.validators", "ECLIPTICA_CHAIN_VALIDATORS", "4", int, "Validators per shard."
     ),

@@ -57,12 +57,12 @@ def register(root: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 help="A proof of the same statement that holds; its transcript is the prover's.",
-                show_default="proven again from the log",
+                show_default="proven again from the log, or a proof on the log",
             ),
         ] = None,
     ) -> Work:
         """Print both sides' transcripts with labels, and where they part; also of a damaged proof."""
-        return Work("proof:explain_proof", {"file": file, "against": against})
+        return Work("explain:explain_proof", {"file": file, "against": against})
 
     @command(app, "soundness", example="ecliptica proof soundness --kind segment_s")
     def soundness(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -124,22 +125,29 @@ class Execution:
 
     def problems(self, values: Values) -> list[str]:
         """Returns the names of the claims that do not hold, in the order of the tape; paths last."""
+        sums_failed, paths_failed = self.failed(values)
+        found = [self.tape.multiply_adds[number].what for number in sums_failed]
+        trees = self.arrays.trees
+        return found + [f"a path of {self.tape.trees[trees[row] - 1]}" for row in paths_failed]
+
+    def failed(self, values: Values) -> tuple[list[int], list[int]]:
+        """Returns which claims do not hold: numbers of multiply-adds, and of permutations that end a path."""
         arrays = self.arrays
         claims = np.flatnonzero(arrays.unknowns == Unknown.NONE)
         wanted = values.elements[arrays.slots[claims, 3]]
-        wrong = np.flatnonzero((sums(arrays, values, claims) != wanted).any(axis=1))
-        found = [self.tape.multiply_adds[int(claims[place])].what for place in wrong]
+        wrong = claims[(sums(arrays, values, claims) != wanted).any(axis=1)]
         offers = np.flatnonzero(arrays.positions != NOTHING)
         entries = {
             (int(arrays.trees[row]), int(arrays.positions[row])): values.states[row, :WORD].tolist()
             for row in offers
         }
         ends = np.flatnonzero(arrays.meets_cap)
-        for row, digest in zip(ends, _shown(arrays, values, ends).tolist(), strict=True):
-            tree = int(arrays.trees[row])
-            if entries.get((tree, int(values.rests[row]))) != digest:
-                found.append(f"a path of {self.tape.trees[tree - 1]}")
-        return found
+        astray = [
+            int(row)
+            for row, digest in zip(ends, _shown(arrays, values, ends).tolist(), strict=True)
+            if entries.get((int(arrays.trees[row]), int(values.rests[row]))) != digest
+        ]
+        return wrong.tolist(), astray
 
     def shown(self, values: Values) -> Integers:
         """Returns the word that every permutation shows, (permutations, 8)."""
@@ -319,7 +327,7 @@ class _Run:
         for row, word in zip(
             given, self.values.inputs[arrays.siblings[given]].tolist(), strict=True
         ):
-            states[row] = unpermute_integers([*word, *[0] * WORD])
+            states[row] = _state_that_shows(*word)
         fresh = numbers[steps == Step.FRESH]
         states[fresh, PERMUTATION_WIDTH - 1] = arrays.widths[fresh]
         absorbs = numbers[steps == Step.ABSORB]
@@ -345,6 +353,12 @@ class _Run:
         right = (bit == 1)[:, None]
         values.states[climbs, :WORD] = np.where(right, sibling, child)
         values.states[climbs, WORD:] = np.where(right, child, sibling)
+
+
+@lru_cache(maxsize=1024)
+def _state_that_shows(*word: int) -> tuple[int, ...]:
+    """Returns a state whose permutation shows a word; most words given to a circuit are zero or come again."""
+    return tuple(unpermute_integers([*word, *[0] * WORD]))
 
 
 def _zeros(*shape: int) -> Integers:

@@ -74,7 +74,7 @@ def verify_recursive(
         ProofRejected: They are, of something that does not hold, of another statement, or with too few bits.
     """
     verdict = verify_kinds(proof, kinds, hasher, minimum_bits)
-    _require_word(verdict, STATEMENT_WORD, tuple(statement), "statement")
+    _require_word(verdict.publics, STATEMENT_WORD, tuple(statement), "statement")
     return verdict
 
 
@@ -92,15 +92,21 @@ def verify_kinds(
     """
     ring = KeyRing.of(verifying_key(name, hasher) for name in kinds)
     verdict = verify(proof, AcceptancePolicy(ring, hasher, minimum_bits))
-    named = self_named(kind_numbered(verdict.kind).name, hasher)
-    _require_word(verdict, KEY_WORD, named, "vk_self")
+    check_self_named(kind_numbered(verdict.kind).name, verdict.publics, hasher)
     return verdict
 
 
-def _require_word(
-    verdict: VerifiedStatement, place: int, wanted: tuple[int, ...], name: str
-) -> None:
-    stated = public_word_of(verdict, place)
+def check_self_named(kind: str, publics: Sequence[int], hasher: Hasher) -> None:
+    """Checks what a circuit leaves to whoever verifies its proofs: that they name the key that they must.
+
+    Raises:
+        ProofRejected: They name another.
+    """
+    _require_word(publics, KEY_WORD, self_named(kind, hasher), "vk_self")
+
+
+def _require_word(publics: Sequence[int], place: int, wanted: tuple[int, ...], name: str) -> None:
+    stated = tuple(publics[WORD * place : WORD * (place + 1)])
     if stated != wanted:
         reason = RejectionReason.STATEMENT_MISMATCH
         raise ProofRejected(reason, f"publics/{name}", wanted, stated)

@@ -190,6 +190,19 @@ class Permutation:
     level: int
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many records of each kind a tape holds at some moment."""
+
+    multiply_adds: int
+    moves: int
+    splits: int
+    bits: int
+    reductions: int
+    evaluations: int
+    chains: int
+
+
 @dataclass(slots=True)
 class Tape:
     """Everything a circuit does.
@@ -201,6 +214,7 @@ class Tape:
         reductions, evaluations: Chains of such rows.
         chains: Chains of rows of the permutation lane.
         trees: Names of the trees whose caps the circuit offers; their numbers count from 1.
+        verifications: Where the verification of each proof begins and ends, in the order of the proofs.
         element_levels, word_levels: When an address is known; their lengths are the sizes of the spaces.
     """
 
@@ -214,8 +228,22 @@ class Tape:
     evaluations: list[list[Evaluation]] = field(default_factory=list)
     chains: list[list[Permutation]] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
+    verifications: list[tuple[Extent, Extent]] = field(default_factory=list)
     element_levels: list[int] = field(default_factory=list)
     word_levels: list[int] = field(default_factory=list)
+
+    @property
+    def extent(self) -> Extent:
+        """How much has been written."""
+        return Extent(
+            multiply_adds=len(self.multiply_adds),
+            moves=len(self.moves),
+            splits=len(self.splits),
+            bits=len(self.bits),
+            reductions=len(self.reductions),
+            evaluations=len(self.evaluations),
+            chains=len(self.chains),
+        )
 
     @property
     def arithmetic_rows(self) -> int:

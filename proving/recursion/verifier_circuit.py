@@ -74,7 +74,10 @@ def verify_child(
     """
     if key.parameters.digests is not POSEIDON2:
         raise ParameterError(f"no circuit verifies proofs made with {key.parameters.hash}")
-    return _Child(builder, key, start, open_key).verify()
+    begun = builder.tape.extent
+    child = _Child(builder, key, start, open_key).verify()
+    builder.tape.verifications.append((begun, builder.tape.extent))
+    return child
 
 
 class _Child:

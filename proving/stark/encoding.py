@@ -41,6 +41,11 @@ class ProofHeader:
     kind: int
     key_digest: tuple[int, ...]
 
+    @property
+    def digest_hex(self) -> str:
+        """The key's digest as `VerifyingKey.digest_hex` writes it."""
+        return np.array(self.key_digest, dtype="<u4").tobytes().hex()
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -169,7 +174,7 @@ def decode_proof(key: VerifyingKey, proof: bytes) -> dict[str, FieldArray]:
     header = read_header(proof)
     if header != ProofHeader(key.kind, key.digest):
         raise ProofMalformed(
-            RejectionReason.UNKNOWN_KEY, "header", key.digest_hex, header.key_digest
+            RejectionReason.UNKNOWN_KEY, "header", key.digest_hex, header.digest_hex
         )
     wanted = proof_bytes(key)
     if len(proof) < wanted:

@@ -27,6 +27,7 @@ from tests.checks.protocol import (
     step_table,
 )
 from tests.checks.references import broken_references
+from tests.checks.sizes import size_tables
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -72,6 +73,7 @@ PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "key": ("proving/README.md", key_table),
     "layout": ("proving/README.md", layout_table),
     "soundness": ("proving/README.md", soundness_table),
+    "sizes": ("proving/recursion/README.md", size_tables),
     "lanes": ("proving/ledger/README.md", lane_table),
     "buses": ("proving/ledger/README.md", bus_table),
     "steps": ("proving/ledger/README.md", step_table),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from operators.export import ExportSource, export_epochs
+from operators.proof_index import write_index
 from pipelines.chain_setup import genesis_path
 from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.workload import Invalidity, Workload
@@ -33,5 +34,6 @@ def proven_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniChain]:
     chain.run_until(lambda: chain.view().is_sealed and chain.view().is_proven, 60)
     source = ExportSource(chain.log(), genesis_path(chain.data), 1000, NumpyHasher())
     export_epochs(source, chain.data, [0])
+    write_index(chain.log(), chain.data, chain.genesis, NumpyHasher())
     yield chain
     chain.close()

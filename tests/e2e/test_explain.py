@@ -34,8 +34,9 @@ def data(proven_day: MiniChain, tmp_path: Path) -> Path:
     found.mkdir()
     with closing(open_log(f"sqlite:///{found / 'log.sqlite'}")) as log:
         create_topics(log, proven_day.genesis)
-        for record in proven_day.log().read("jobs", 0, 10_000):
-            log.append("jobs", [Record(record.value, record.headers, record.key)])
+        for topic in ("jobs", "proofs"):
+            for record in proven_day.log().read(topic, 0, 10_000):
+                log.append(topic, [Record(record.value, record.headers, record.key)])
     return found
 
 
@@ -83,8 +84,52 @@ def test_another_proof_of_the_statement_stands_for_the_prover(
     assert lines[-3:] == [
         f"prover: {proof}",
         next(line for line in lines if line.startswith("verifier: refused: merkle_path")),
-        "first difference: none",
+        next(line for line in lines if line.startswith("first difference: none: fri/")),
     ]
+
+
+def test_a_file_that_states_nothing_is_known_by_its_name(
+    data: Path, proof: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one that was set aside; another name tells nothing."""
+    cut = tmp_path / f"{proof.name}.refused"
+    cut.write_bytes(proof.read_bytes()[:1000])
+    assert main(["proof", "explain", str(cut), "--data", str(data), "--json"]) == 4
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["prover_source"].startswith("proofs/")
+    assert shown["prover"][-1]["label"] == "query_indices"
+    assert (shown["events"], shown["first_difference"]["step"]) == ([], 0)
+    other = cut.rename(tmp_path / "cut.proof")
+    assert main(["proof", "explain", str(other), "--data", str(data), "--json"]) == 4
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["prover"], shown["prover_source"][:7]) == (None, "unknown")
+
+
+def test_a_file_of_another_statement_than_its_name_is_told_from_one_of_its_own(
+    proof: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = [tmp_path / proof.name, tmp_path / f"{bytes(32).hex()}.proof", tmp_path / "a.proof"]
+    named = []
+    for copy in copies:
+        copy.write_bytes(proof.read_bytes())
+        assert main(["proof", "verify", str(copy), "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)["shown"]
+        assert (shown["level"], shown["statement"]) == ("segment", proof.stem)
+        named.append(shown.get("is_named_for_it"))
+    assert named == [True, False, None]
+
+
+def test_an_unknown_key_is_told_in_the_words_of_the_known_one(
+    proof: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = _damaged(proof, tmp_path, HEADER_BYTES - 1)
+    digest = proof.read_bytes()[HEADER_BYTES - 32 : HEADER_BYTES].hex()
+    got = damaged.read_bytes()[HEADER_BYTES - 32 : HEADER_BYTES].hex()
+    for noun in ("verify", "explain"):
+        assert main(["proof", noun, str(damaged)]) == 3
+        error = capsys.readouterr().err
+        assert digest in error
+        assert f"got {got}" in error
 
 
 def test_without_a_log_only_the_verifier_is_heard(

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from pathlib import Path
 
 import pytest
 
 from operators.beacon_history import read_beacon
-from operators.beacon_start import BeaconPlace, run_rules
+from operators.beacon_start import BeaconPlace, genesis_boundaries, run_rules
 from operators.consensus_messages import Chain, encode_chain
 from operators.consensus_node import OBSERVER, message_record
 from operators.day_files import DayWriter, day_path
-from operators.event_log import EventLog, Record
+from operators.event_log import EventLog, Record, open_log
 from operators.final_history import beacon_blocks
 from operators.log_memory import MemoryLog, MemoryStore
 from operators.topic_view import TopicView
-from pipelines.chain_setup import validator_key
+from pipelines.adversary.attacked_days import demo_case
+from pipelines.adversary.day_mutants import DayAttacker
+from pipelines.chain_setup import genesis_path, validator_key
+from pipelines.cli.main import main
 from pipelines.inclusion import LogIncomplete, planned_trees, write_inclusion
 from pipelines.wallet import read_receipt
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.light.certificate import check_certificate, decode_certificate
+from proving.light.checkpoint import check_link, decode_checkpoint
+from proving.light.encoding import HEADER_BYTES, sections_of
 from proving.light.errors import ProofRejected
+from proving.light.flaws import DayFlaw
 from proving.light.inclusion import check_inclusion, decode_inclusion
+from proving.light.key import wrap_key
+from proving.light.poseidon2 import statement_word
 from proving.light.signature_check import best_signature_check
 from proving.recursion.pyramid_work import said_bytes
 from schemas.beacon_payload import ProofReference, RunAcceptance, encode_acceptances
@@ -40,6 +50,7 @@ from schemas.errors import ParameterError
 from schemas.job import ProofLevel
 from schemas.run import RunStatement
 from schemas.tables import CONSENSUS, RECEIPTS
+from schemas.transactions import decode_body
 from schemas.units import ZERO_WORD
 from tests.suites.mini_chain import MiniChain
 
@@ -165,6 +176,94 @@ def test_an_accepted_day_makes_its_transactions_final_and_gives_them_paths(
     for digest, window in listed:
         state = read_receipt(wallet.view, wallet.day.genesis, digest).state
         assert state == ("beacon_final" if window in windows else "proven")
+
+
+CLOCK = """
+[clock]
+slot_micros = 50000
+slots_per_window = 16
+windows_per_shard_epoch = 2
+shard_epochs_per_hour = 1
+epochs_per_day = 1
+"""
+"""`short_day` of the small chain, as a user's file."""
+
+
+def on_disk(wallet: Wallet, data: Path) -> Path:
+    """Writes genesis and log of a chain as a data directory."""
+    data.mkdir()
+    shutil.copy(genesis_path(wallet.day.data), genesis_path(data))
+    with open_log(f"sqlite:///{data / 'log.sqlite'}") as copy:
+        copy.create_topics(wallet.log().topics())
+        for topic in wallet.log().topics():
+            for stored in wallet.view.records(topic):
+                copy.append(topic, [Record(stored.value, stored.headers, stored.key)])
+    return data
+
+
+def noise() -> bytes:
+    """Returns bytes of the length of a day's proof."""
+    size = HEADER_BYTES + sum(section.length for section in sections_of(wrap_key()))
+    return shake_256(b"noise").digest(size)
+
+
+def test_a_demos_day_is_attacked_with_its_own_files_and_a_path_from_its_log(
+    wallet: Wallet, tmp_path: Path
+) -> None:
+    run = wallet.run()
+    wallet.accept(run)
+    data = on_disk(wallet, tmp_path / "data")
+    with pytest.raises(ParameterError, match="holds no day with proof and certificate"):
+        demo_case(data, wallet.place.configuration)
+    writer = DayWriter(
+        data, ValidatorSet(wallet.day.genesis.validator_keys), run_rules(wallet.place)
+    )
+    writer.write_start(genesis_boundaries(wallet.place))
+    writer.write(beacon_blocks(wallet.log()))
+    day_path(data, 0, "proof").write_bytes(noise())
+    case = demo_case(data, wallet.place.configuration)
+    assert set(case.files) == {"proof", "certificate", "checkpoint", "inclusion"}
+    shown = check_inclusion(decode_inclusion(case.files["inclusion"]), run)
+    assert (shown.kind, shown.digest in dict(wallet.final())) == ("transfer", True)
+    check_link(run, decode_checkpoint(case.files["checkpoint"]))
+    statement = statement_word(run)
+    for data_of_others in case.foreign["certificate"].values():
+        with pytest.raises(ProofRejected):
+            check_certificate(decode_certificate(data_of_others), best_signature_check(), statement)
+    attacker = DayAttacker(case, 1)
+    kinds = {attacker.mutant(number).kind for number in range(200)}
+    assert {"inclusion/one_unit", "inclusion/change_index", "proof/splice_section"} <= kinds
+
+
+def test_the_command_writes_a_path_that_a_unit_an_index_or_a_day_changed_breaks(
+    wallet: Wallet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a log on disk, through `ecliptica wallet receipt --inclusion`, to the light client's check."""
+    run, out = wallet.run(), tmp_path / "mine.inclusion"
+    wallet.accept(run)
+    digest = [one for one, window in wallet.final() if window < run.end_window][-1]
+    data, config = on_disk(wallet, tmp_path / "data"), tmp_path / "chain.toml"
+    config.write_text(CLOCK, "utf-8")
+    arguments = ["wallet", "receipt", digest, "--data", str(data), "--config", str(config)]
+    assert main([*arguments, "--inclusion", str(out), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["receipt"]["state"] == "beacon_final"
+    assert (shown["first_window"], shown["end_window"]) == (run.first_window, run.end_window)
+    path = decode_inclusion(out.read_bytes())
+    assert shown["bytes"] == out.stat().st_size
+    assert check_inclusion(path, run).digest == digest
+    body = decode_body(path.body)
+    other_day = replace(run, history=run.before)
+    for changed, day in (
+        (replace(path, body=replace(body, amount=body.amount + 1).body()), run),
+        (replace(path, body=replace(body, amount=body.amount - 1).body()), run),
+        (replace(path, index=path.index ^ 1), run),
+        (path, other_day),
+    ):
+        with pytest.raises(ProofRejected) as error:
+            check_inclusion(decode_inclusion(changed.to_bytes()), day)
+        assert error.value.reason == DayFlaw.NOT_INCLUDED
+    assert main([*arguments[:2], "00" * 32, *arguments[3:], "--inclusion", str(out)]) == 2
 
 
 def test_the_observer_writes_the_days_certificate(wallet: Wallet, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from operators.beacon_start import BeaconPlace
 from operators.event_log import EventLog, Record
 from operators.jobs import JobState
 from operators.log_memory import MemoryLog, MemoryStore
-from operators.proof_files import proof_files
+from operators.proof_files import damaged_path, proof_files
 from operators.proof_worker import prove_envelope, verify_job_proof
 from operators.prover_pool import Crew, DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole, record_of
@@ -26,7 +26,7 @@ from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.backends.cpu import CpuBackend
 from proving.errors import DeviceFailed
 from proving.recursion.global_span import GlobalSpan
-from proving.recursion.pyramid_work import read_said, said_digest
+from proving.recursion.pyramid_work import LiftWork, decode_work, read_said, said_digest
 from proving.recursion.span import Span
 from schemas.job import JobEnvelope, JobEvent, ProofLevel
 from schemas.tables import JOBS, PROOFS
@@ -156,6 +156,37 @@ def test_a_proof_that_does_not_hold_is_not_kept(pyramid: Pyramid) -> None:
     assert set(pyramid.role.waiting) == waiting
     assert pyramid.recursive(JobEvent.ACCEPTED) == []
     assert proof_files(pyramid.data, ProofLevel.WINDOW) == []
+
+
+def test_damaged_files_of_segments_are_set_aside_and_taken_from_the_log(
+    proven_day: MiniChain, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    good = {
+        path.name: path.read_bytes() for path in proof_files(proven_day.data, ProofLevel.SEGMENT)
+    }
+    for name in good:
+        path = data / "proofs" / "segment" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(good[name][:-1])
+    pyramid = Pyramid(proven_day, data)
+    taken = [
+        proof
+        for row in pyramid.planned()
+        for proof in lifted(JobEnvelope.from_bytes(row["envelope"]))
+    ]
+    assert taken
+    assert set(taken) <= set(good.values())
+    for path in proof_files(data, ProofLevel.SEGMENT):
+        is_used = path.read_bytes() == good[path.name]
+        assert damaged_path(path).exists() == is_used
+    assert len(list((data / "proofs" / "segment").glob("*.damaged"))) == len(taken)
+
+
+def lifted(envelope: JobEnvelope) -> tuple[bytes, ...]:
+    work = decode_work(envelope.witness)
+    assert isinstance(work, LiftWork)
+    return work.proofs
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from pipelines.cli.main import main
 from pipelines.inclusion import write_inclusion
 from pipelines.wallet import read_receipt
 from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.light.inclusion import RunFold, decode_inclusion
 from schemas.config import Configuration
+from schemas.run import RunStatement
 from schemas.tables import RECEIPTS
+from schemas.transactions import decode_body
 from schemas.workload import Workload
 from tests.suites.mini_chain import MiniChain, small_configuration, small_traffic
 
@@ -61,6 +65,23 @@ def test_a_payment_is_checked_by_its_owner_with_the_days_files(
     assert shown["transaction"]["digest"] == digests[-1]
     assert (shown["first_window"], shown["end_window"], shown["linked"]) == (0, 2, True)
     assert (shown["committee"], shown["votes"] >= 3) == (4, True)
+    path = decode_inclusion(inclusion.read_bytes())
+    body = decode_body(path.body)
+    run = RunStatement.from_bytes(day_path(chain.data, 0, "statement").read_bytes())
+    other_list = replace(path, closing=path.closing[::-1])
+    for number, changed in enumerate(
+        (
+            replace(path, body=replace(body, amount=body.amount + 1).body()),
+            replace(path, body=replace(body, amount=body.amount - 1).body()),
+            replace(path, index=path.index ^ 1),
+            replace(path, run_folds=(*path.run_folds, RunFold(0, run.before))),
+            other_list if other_list != path else replace(path, siblings=path.siblings[::-1]),
+        )
+    ):
+        inclusion.write_bytes(changed.to_bytes())
+        assert main(arguments) == 3, number
+        shown = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert shown["error"]["reason"] == "not_included"
     observer = chain.roles["chain"].parts[1]  # type: ignore[attr-defined]
     tip = observer.state.application.final.runs
     chain.close()

@@ -10,6 +10,7 @@ from operators.beacon_runs import RunRules, RunTip
 from operators.consensus_node import FinalBlock
 from operators.day_files import DayWriter, checkpoint_path, day_path
 from pipelines.sample_shards import CHAIN
+from pipelines.sample_votes import Voted, committee
 from proving.light.certificate import check_certificate, decode_certificate
 from proving.light.checkpoint import check_link, checkpoint_of, decode_checkpoint
 from proving.light.signature_check import best_signature_check
@@ -17,7 +18,7 @@ from schemas.beacon_payload import encode_acceptances
 from schemas.block import Block, Certificate, Phase, header_ballot
 from schemas.run import RunStatement
 from schemas.validators import validators_word
-from tests.suites.day_votes import Voted, committee, statement
+from tests.suites.day_votes import statement
 from tests.suites.proven_days import HASHER, SHARDS, WINDOWS_PER_DAY, begun_at
 
 RULES = RunRules(CHAIN, SHARDS, WINDOWS_PER_DAY, validators_word(committee().keys), HASHER)

@@ -30,10 +30,14 @@ def double_or_fail(envelope: bytes) -> bytes:
     if envelope == b"overheat":
         raise DeviceFailed("the GPU failed")
     if envelope == b"threads":
-        return os.environ[THREADS_VARIABLE].encode()
+        return (os.environ[THREADS_VARIABLE] + os.environ.get("PREPARED", "")).encode()
     if envelope == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
     return envelope * 2
+
+
+def leave_a_mark() -> None:
+    os.environ["PREPARED"] = "1"
 
 
 def drain(pool: ProverPool, count: int) -> dict[bytes, Outcome]:
@@ -67,7 +71,7 @@ def test_a_device_that_failed_loses_the_ticket_and_blames_nobody() -> None:
 def ray_pool() -> Iterator[RayPool]:
     crews = [
         Crew("segments", 1, 1, frozenset({SEGMENT})),
-        Crew("pyramid", 1, 2, frozenset({ProofLevel.WINDOW, ProofLevel.EPOCH})),
+        Crew("pyramid", 1, 2, frozenset({ProofLevel.WINDOW, ProofLevel.EPOCH}), leave_a_mark),
     ]
     pool = RayPool(double_or_fail, crews)
     yield pool
@@ -86,6 +90,17 @@ def test_ray_actors_prove_and_report_failures_by_name(ray_pool: RayPool) -> None
         b"2": Outcome(b"2", None, "ParameterError: not provable"),
     }
     assert ray_pool.free(SEGMENT) == CALLS_PER_ACTOR
+
+
+@pytest.mark.ray
+def test_a_level_goes_to_its_crew_which_has_its_threads_and_is_prepared(ray_pool: RayPool) -> None:
+    for ticket in (b"1", b"2"):
+        ray_pool.submit(ticket, ProofLevel.WINDOW, b"threads")
+    assert (ray_pool.free(ProofLevel.EPOCH), ray_pool.free(SEGMENT)) == (0, CALLS_PER_ACTOR)
+    ray_pool.submit(b"3", SEGMENT, b"threads")
+    found = drain(ray_pool, 3)
+    assert [found[ticket].result for ticket in (b"1", b"2", b"3")] == [b"21", b"21", b"1"]
+    assert ray_pool.free(ProofLevel.DAY) == 0
 
 
 @pytest.mark.ray
@@ -108,17 +123,6 @@ def test_a_lost_worker_fails_its_ticket_and_is_started_again(
         if is_done and before[0] not in (after := ray_pool.worker_pids()) and before[1] in after:
             return
     pytest.fail(f"{before[0]} was not replaced alone")
-
-
-@pytest.mark.ray
-def test_a_level_goes_to_its_crew_with_its_threads(ray_pool: RayPool) -> None:
-    for ticket in (b"1", b"2"):
-        ray_pool.submit(ticket, ProofLevel.WINDOW, b"threads")
-    assert (ray_pool.free(ProofLevel.EPOCH), ray_pool.free(SEGMENT)) == (0, CALLS_PER_ACTOR)
-    ray_pool.submit(b"3", SEGMENT, b"threads")
-    found = drain(ray_pool, 3)
-    assert [found[ticket].result for ticket in (b"1", b"2", b"3")] == [b"2", b"2", b"1"]
-    assert ray_pool.free(ProofLevel.DAY) == 0
 
 
 @pytest.mark.parametrize(

@@ -322,3 +322,21 @@ def test_a_span_of_several_lifts_is_their_join() -> None:
     spans = [node.said for node in lift_nodes(given, HASHER) if isinstance(node.said, Span)]
     assert tree.said == join_spans(spans, HASHER)
     assert all(isinstance(leaf, Segment) for lift in tree.children for leaf in lift.children)  # type: ignore[union-attr]
+
+
+def places(trees: Sequence[Node]) -> set[tuple[ProofLevel, bytes]]:
+    return {(node.level, said_bytes(node.said)) for tree in trees for node in tree.nodes()}
+
+
+def test_a_late_segment_of_a_shard_leaves_the_lifts_and_joins_beside_it() -> None:
+    """Of seven lifts the last grows by a segment: it and what is above it are new, and nothing else."""
+    given = segments(7 * LIFT_SLOTS)
+    before, after = (shard_node(part, HASHER) for part in (given[:-1], given))
+    new = places([after]) - places([before])
+    way = 0
+    node: Segment | Node = after
+    while isinstance(node, Node):
+        assert (node.level, said_bytes(node.said)) in new
+        way, node = way + 1, node.children[-1]
+    assert len(new) == way
+    assert way < len(places([after]))

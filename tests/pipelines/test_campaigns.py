@@ -17,15 +17,15 @@ from pipelines.adversary.honest_traffic import base
 from pipelines.adversary.ledger_claims import forged_trace
 from pipelines.adversary.ledger_edits import AIR, honest
 from pipelines.adversary.ledger_traffic import ISSUER_KEY, PARAMETERS
+from pipelines.adversary.proof_mutations import MUTATIONS, SectionPlace, section_places
 from pipelines.adversary.trace_attacks import FINISHED_ATTACKS, LANE_ATTACKS
 from pipelines.adversary.weaker import Weaker
 from pipelines.adversary.windows import Outcome, Traffic
 from pipelines.campaign_attacks import AIMS, AttackResult, attack
 from pipelines.campaign_constraints import FINAL_LENGTH, judge
 from pipelines.campaign_differential import DEFAULT_SOURCE, disagreements, judge_naively
-from pipelines.campaign_proofs import MUTATIONS, SectionPlace
 from pipelines.cli.main import main
-from proving.kinds import kind_named
+from proving.kinds import kind_named, verifying_key
 from proving.ledger.state import genesis_ledger
 
 SETTINGS = replace(kind_named("segment_s").parameters, log_final_length=FINAL_LENGTH)
@@ -131,10 +131,10 @@ def test_the_naive_roots_are_those_of_an_empty_ledger() -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_mutation_makes_other_bytes(name: str) -> None:
     rng = np.random.default_rng(1)
-    size = 264_496
+    places, size = section_places(verifying_key("segment_s", process_backend())), 264_496
     proof, other = (rng.integers(0, 127, size, dtype=np.uint8).tobytes() for _ in range(2))
     for seed in range(5):
-        mutant = MUTATIONS[name](proof, other, random.Random(seed))  # noqa: S311 - reproducible
+        mutant = MUTATIONS[name](places, proof, other, random.Random(seed))  # noqa: S311
         assert mutant not in (proof, other)
 
 
@@ -160,7 +160,7 @@ def test_a_campaign_runs_from_the_command_line(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["pyramid"], 5, "needs the recursive proofs"),
+        (["theft", "--seconds", "3"], 2, "takes --runs, not --seconds"),
         (["theft", "--traffic", "x.csv"], 2, "replays no traffic"),
         (["differential", "--runs", "1", "--traffic", "missing.csv"], 2, "missing.csv"),
     ],

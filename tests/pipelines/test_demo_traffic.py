@@ -20,7 +20,7 @@ from pipelines.demo_traffic import (
 )
 from pipelines.traffic_verdicts import VerdictTracker
 from proving.ledger.rules import LedgerParameters
-from schemas.config import profile_configuration
+from schemas.config import Configuration, profile_configuration
 from schemas.errors import ParameterError
 from schemas.genesis import Genesis, encode_key
 from schemas.tables import TRANSACTIONS, encode
@@ -34,8 +34,13 @@ def _wait(sending: Sequence[Future[Any]]) -> None:
     wait(sending)
 
 
+def _one_shard() -> Configuration:
+    base = profile_configuration("local")
+    return base.model_copy(update={"chain": base.chain.model_copy(update={"shards": 1})})
+
+
 def _genesis(seed: int) -> Genesis:
-    configuration = profile_configuration("local")
+    configuration = _one_shard()
     issuer = issuer_pair(seed).public_key
     return Genesis(
         chain=configuration.chain.number,
@@ -51,7 +56,7 @@ def _genesis(seed: int) -> Genesis:
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_every_verdict_of_the_demo_is_the_expected_one(tmp_path: Path, seed: int) -> None:
-    configuration = profile_configuration("local")
+    configuration = _one_shard()
     genesis = _genesis(seed)
     (traffic,) = prepare_traffic(tmp_path, configuration, genesis, seed, Notes())
     rows = list(read_corpus(traffic.corpus))
@@ -64,7 +69,7 @@ def test_every_verdict_of_the_demo_is_the_expected_one(tmp_path: Path, seed: int
 
 
 def test_traffic_that_is_there_is_not_taken_for_another(tmp_path: Path) -> None:
-    base = profile_configuration("local")
+    base = _one_shard()
     genesis, notes = _genesis(1), Notes()
     small = base.model_copy(
         update={"demo": base.demo.model_copy(update={"transactions_per_second": 1})}
@@ -80,7 +85,7 @@ def test_traffic_that_is_there_is_not_taken_for_another(tmp_path: Path) -> None:
 
 
 def test_what_others_send_beside_a_demo_is_not_counted_as_its_own(tmp_path: Path) -> None:
-    configuration = profile_configuration("local")
+    configuration = _one_shard()
     genesis = _genesis(1)
     small = configuration.model_copy(
         update={"demo": configuration.demo.model_copy(update={"transactions_per_second": 1})}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.sample_votes import COUNT, QUORUM, Voted, committee, pair
 from proving.light.certificate import (
     MAX_HEADERS,
     CertifiedDay,
@@ -25,7 +26,7 @@ from schemas.errors import ParameterError
 from schemas.run import RunStatement
 from schemas.topics import BEACON_SHARD
 from schemas.validators import validators_word
-from tests.suites.day_votes import COUNT, QUORUM, Voted, committee, pair, statement
+from tests.suites.day_votes import statement
 from tests.suites.proven_days import HASHER
 
 FAST = best_signature_check()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.main import main
+from pipelines.sample_votes import COUNT, QUORUM, Voted
 from proving.light.certificate import check_certificate, decode_certificate
 from proving.light.checkpoint import checkpoint_of
 from proving.light.command import FILES
@@ -22,7 +23,7 @@ from proving.light.flaws import DayFlaw
 from proving.light.inclusion import check_inclusion, decode_inclusion
 from proving.light.signature_check import PLAIN_PYTHON, best_signature_check
 from schemas.run import RunStatement
-from tests.suites.day_votes import COUNT, QUORUM, Voted, statement
+from tests.suites.day_votes import statement
 from tests.suites.proven_days import HASHER
 from tests.suites.whole_days import WholeDay, companions, whole_day
 

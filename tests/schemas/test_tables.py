@@ -28,7 +28,7 @@ def test_fingerprints_are_pinned_because_logs_outlive_versions() -> None:
         "rejected": "8ed84502f570c05d50b226eca2478e44",
         "consensus": "63a6855470c88d93d1f995611cb4e593",
         "blocks": "8a60efd6d35cf75ff2dd96327455f6ef",
-        "windows": "a1ab2ddccb95e10f8843c3af05e46a23",
+        "windows": "46f72bdf56eb4ecfa6cd3289ed421073",
         "jobs": "32ab8ddac438379a0ba39a27bab3b1a7",
         "proofs": "0a0389446f5124e10eb50e474f62253c",
         "receipts": "e7d8b35eeee8dee09cd69d44e8b9d180",

@@ -43,12 +43,13 @@ class Quiet:
 
 
 def small_configuration() -> Configuration:
-    """Profile local with windows of 16 slots, two to an epoch, and proofs in the calling process."""
+    """Profile local with one shard, windows of 16 slots, two to an epoch, and proofs in the calling process."""
     base = profile_configuration("local")
     clock = {"slot_micros": 50_000, "slots_per_window": 16, "windows_per_shard_epoch": 2}
     return Configuration.model_validate(
         {
             **base.model_dump(),
+            "chain": {**base.chain.model_dump(), "shards": 1},
             "clock": {**base.clock.model_dump(), **clock},
             "proving": {**base.proving.model_dump(), "pool": "process"},
         }

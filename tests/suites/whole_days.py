@@ -9,13 +9,14 @@ from operators.beacon_runs import RunTip
 from operators.inclusion_path import find_in_window, inclusion_path
 from operators.pyramid_planner import PyramidClock
 from operators.pyramid_tree import Node
+from pipelines.sample_votes import Voted, committee
 from proving.backends.cpu import CpuBackend
 from proving.light.checkpoint import Checkpoint
 from schemas.job import ProofLevel
 from schemas.run import RunStatement
 from schemas.transactions import TransactionKind
 from schemas.validators import validators_word
-from tests.suites.day_votes import Voted, committee, statement
+from tests.suites.day_votes import statement
 from tests.suites.proven_days import (
     HASHER,
     WINDOWS_PER_DAY,

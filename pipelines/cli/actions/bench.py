@@ -28,6 +28,7 @@ def run_bench(
     out: Path | None,
     aggregates: bool,
     accounts: int | None,
+    epochs: int | None,
 ) -> dict[str, Any] | Document:
     """Runs a bench.
 
@@ -41,10 +42,12 @@ def run_bench(
     size = DEFAULT_TRANSACTIONS.get(name, 1) if transactions is None else transactions
     if min(size, repeat) < 1:
         raise ParameterError("--transactions and --repeat are at least 1")
-    seed = call.settings().configuration.demo.seed
+    settings = call.settings()
+    seed = settings.configuration.demo.seed
     drawn = (out, tuple(records or ()))
     many = DEFAULT_ACCOUNTS if accounts is None else accounts
-    work = BenchWork(size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many)
+    kept = (epochs or 0, settings.data)
+    work = BenchWork(size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many, *kept)
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record
 

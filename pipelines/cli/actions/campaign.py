@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,28 +13,43 @@ from pipelines import (
     campaign_attacks,
     campaign_byzantine,
     campaign_chaos,
+    campaign_children,
     campaign_constraints,
+    campaign_day,
     campaign_differential,
     campaign_proofs,
+    campaign_pyramid,
 )
 from pipelines.cli.contract import Call, Document
 from pipelines.forge import usable_cores
-from schemas.errors import EnvironmentMissing, ParameterError
+from schemas.errors import ParameterError
 
-WAITS_FOR = {"pyramid": "the recursive proofs"}
-"""Campaigns that are named and not built, and what they wait for."""
+TAKE_SECONDS = ("mutate-children", "pyramid")
+"""The campaigns that a time budget ends early."""
 
 TAKES_TRAFFIC = "differential"
 """The campaign that replays a file."""
 
+TAKES_DAY = "mutate-day"
+"""The campaign that attacks a day."""
+
+HAS_CIRCUITS = "mutate-constraints"
+"""The campaign that can be about one circuit."""
+
 
 def run_campaign(
-    call: Call, *, name: str, runs: int | None, seconds: int | None, traffic: Path | None
+    call: Call,
+    *,
+    name: str,
+    runs: int | None,
+    seconds: int | None,
+    traffic: Path | None,
+    day: Path | None,
+    circuit: str | None,
 ) -> Document:
     """Runs a campaign.
 
     Raises:
-        EnvironmentMissing: It is not built yet.
         ParameterError: The budget is not positive, or of a kind that the campaign does not take.
     """
     if runs is not None and runs < 1:
@@ -42,19 +58,21 @@ def run_campaign(
         "byzantine": _byzantine,
         "chaos": _chaos,
         "mutate-proofs": _mutate_proofs,
-        "mutate-constraints": _mutate_constraints,
-        "differential": lambda call, runs: _differential(call, runs, traffic),
+        "mutate-children": lambda call, runs: _mutate_children(call, runs, seconds),
+        "pyramid": lambda call, runs: _pyramid(call, runs, seconds),
+        HAS_CIRCUITS: lambda call, runs: _mutate_constraints(call, runs, circuit),
+        TAKES_DAY: lambda call, runs: _mutate_day(call, runs, day),
+        TAKES_TRAFFIC: lambda call, runs: _differential(call, runs, traffic),
         **{aim: partial(_attack, aim) for aim in campaign_attacks.AIMS},
     }
-    if name not in campaigns:
-        raise EnvironmentMissing(
-            f"not built yet: campaign {name} needs {WAITS_FOR[name]}",
-            f"campaigns: {', '.join(sorted(campaigns))}",
-        )
-    if seconds is not None:
+    if seconds is not None and name not in TAKE_SECONDS:
         raise ParameterError(f"campaign {name} takes --runs, not --seconds")
     if traffic is not None and name != TAKES_TRAFFIC:
         raise ParameterError(f"campaign {name} replays no traffic", f"{TAKES_TRAFFIC} does")
+    if day is not None and name != TAKES_DAY:
+        raise ParameterError(f"campaign {name} attacks no day", f"{TAKES_DAY} does")
+    if circuit is not None and name != HAS_CIRCUITS:
+        raise ParameterError(f"campaign {name} has no circuits", f"{HAS_CIRCUITS} does")
     evidence = campaigns[name](call, runs)
     text = "\n".join(
         [f"{key}  {json.dumps(value)}" for key, value in evidence["evidence"].items()]
@@ -80,11 +98,24 @@ def _chaos(call: Call, runs: int | None) -> dict[str, Any]:
     return campaign_chaos.run_chaos(seed, budget, call.report, lambda: call.stop.is_requested)
 
 
-def _mutate_constraints(call: Call, runs: int | None) -> dict[str, Any]:
+def _mutate_constraints(call: Call, runs: int | None, circuit: str | None) -> dict[str, Any]:
     seed = call.settings().configuration.demo.seed
     return campaign_constraints.run_constraints(
-        seed, runs, usable_cores(), call.report, lambda: call.stop.is_requested
+        seed, runs, usable_cores(), call.report, lambda: call.stop.is_requested, circuit=circuit
     )
+
+
+def _mutate_day(call: Call, runs: int | None, day: Path | None) -> dict[str, Any]:
+    settings = call.settings()
+    work = campaign_day.DayCampaign(
+        settings.configuration.demo.seed,
+        runs or campaign_day.DEFAULT_RUNS,
+        usable_cores(),
+        settings.data,
+        day,
+        settings.configuration,
+    )
+    return campaign_day.run_day(work, call.report, lambda: call.stop.is_requested)
 
 
 def _differential(call: Call, runs: int | None, traffic: Path | None) -> dict[str, Any]:
@@ -115,3 +146,31 @@ def _mutate_proofs(call: Call, runs: int | None) -> dict[str, Any]:
     return campaign_proofs.run_mutations(
         seed, budget, usable_cores(), call.report, lambda: call.stop.is_requested
     )
+
+
+def _mutate_children(call: Call, runs: int | None, seconds: int | None) -> dict[str, Any]:
+    return campaign_children.run_children(
+        call.settings().configuration.demo.seed,
+        runs or campaign_children.DEFAULT_RUNS,
+        usable_cores(),
+        call.report,
+        _ends(call, seconds),
+        may_end_early=seconds is not None,
+    )
+
+
+def _pyramid(call: Call, runs: int | None, seconds: int | None) -> dict[str, Any]:
+    return campaign_pyramid.run_pyramid(
+        call.settings().configuration.demo.seed,
+        runs,
+        usable_cores(),
+        call.report,
+        _ends(call, seconds),
+        may_end_early=seconds is not None,
+    )
+
+
+def _ends(call: Call, seconds: int | None) -> Callable[[], bool]:
+    """Returns what says that a campaign is to end: the user, or its time."""
+    limit = None if seconds is None else time.monotonic() + seconds
+    return lambda: call.stop.is_requested or (limit is not None and time.monotonic() > limit)

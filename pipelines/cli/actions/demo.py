@@ -73,6 +73,7 @@ def _fields(
         else None,
         "supply": day_report.supply(settings.data),
         "final_root": chain.root.hex(),
+        "state_roots": [view.state_root.hex() for view in chain.shards],
         "epochs": day_report.epochs(settings.data),
         "restarts": dict(outcome.restarts),
         "data": settings.data,

@@ -18,9 +18,11 @@ from operators.audit_views import (
 from operators.event_log import open_existing_log
 from operators.export import ExportedEpoch, ExportSource, export_epochs
 from operators.export_files import epoch_folder, exported_epochs, read_manifest
+from operators.proof_index import check_index, write_index
 from pipelines.chain_setup import genesis_path
 from pipelines.cli.contract import Call, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.stark.soundness import MINIMUM_PROVEN_BITS
 from schemas.errors import ParameterError
 from schemas.genesis import load_genesis
 
@@ -46,11 +48,13 @@ class EpochCheck:
         ok: Whether nothing is wrong.
         epochs: What was found in each epoch.
         strays: What lies among the epochs and belongs to none.
+        proofs: What is wrong with the table of all proofs or with a file that it names.
     """
 
     ok: bool
     epochs: list[EpochAudit]
     strays: list[Finding]
+    proofs: list[Finding]
 
     @property
     def exit_code(self) -> int:
@@ -96,6 +100,10 @@ def export_epochs_action(
         exported = export_epochs(
             source, out or settings.data, shards, epoch, lambda _: call.report.advance(1)
         )
+        if exported:
+            call.report.phase("proofs", None)
+            root = out or settings.data
+            write_index(log, root, genesis, NumpyHasher(), lambda: call.report.advance(1))
     if exported and out is None:
         write_database(settings.data)
     return exported
@@ -114,7 +122,9 @@ def query_epochs_action(call: Call, *, sql: str | None, named: str | None) -> Ro
                 f"there is no query named {named!r}", f"names: {', '.join(named_queries())}"
             )
         sql = named_queries()[named].sql
-    result = query_epochs(call.settings().data, sql or "")
+    settings = call.settings()
+    minimum = settings.configuration.proving.minimum_proven_bits
+    result = query_epochs(settings.data, sql or "", minimum)
     return Rows(result.columns, result.rows)
 
 
@@ -132,8 +142,10 @@ def check_epochs(call: Call, *, epoch: int | None, shard: int | None) -> EpochCh
     )
     shown = [audit for audit in audits if epoch in (None, audit.epoch)]
     strays = list(check_places(settings.data))
-    is_ok = not strays and not any(audit.findings for audit in audits)
-    return EpochCheck(is_ok, shown, strays)
+    genesis = load_genesis(genesis_path(settings.data))
+    proofs = list(check_index(settings.data, genesis, NumpyHasher(), MINIMUM_PROVEN_BITS))
+    is_ok = not strays and not proofs and not any(audit.findings for audit in audits)
+    return EpochCheck(is_ok, shown, strays, proofs)
 
 
 def _exported(root: Path, shard: int | None) -> list[tuple[int, int]]:

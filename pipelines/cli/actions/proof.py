@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +14,34 @@ from operators.event_log import EventLog, open_existing_log
 from operators.proof_files import find_or_prove
 from operators.proof_worker import process_backend
 from operators.topic_view import TopicView
-from pipelines.cli.contract import Call, Document, Rows
+from pipelines.cli.contract import Call, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
-from proving.errors import ProofError, ProofMalformed, ProofRejected, RejectionReason
+from proving.errors import ProofError, ProofMalformed, RejectionReason
 from proving.kinds import PROGRAMS, ProofKind, kind_named, registered_kinds, verifying_key
-from proving.ledger.air import LedgerAir
-from proving.ledger.trace import check_statement
-from proving.ledger.witness import decode_witness
+from proving.ledger.trace import statement_digest
 from proving.recursion.programs import STATEMENT_WORD
 from proving.recursion.recursive_proofs import payee_of, public_word_of, verify_kinds
 from proving.segment_proofs import (
     SEGMENT_KINDS,
     boundary_state_root,
-    prove_segment,
     verify_segment,
 )
 from proving.stark.encoding import read_header
-from proving.stark.explain import Hearing, explain, explain_both, first_difference, listen
-from proving.stark.key import VerifyingKey
 from proving.stark.soundness import analyse, best_johnson, unique_decoding
-from proving.stark.transcript import Label, TranscriptEvent
 from proving.verifier import VerifiedStatement
-from schemas.errors import ParameterError, WireError
+from schemas.errors import ParameterError
 from schemas.job import JobEnvelope, JobEvent, ProofLevel, planned_envelope
 from schemas.receipt import COVERED_BY_PROOF, COVERED_BY_QUORUM
-from schemas.statement import SegmentStatement, statement_of_publics
+from schemas.statement import SegmentStatement
 from schemas.tables import JOBS
 from schemas.topics import JOBS as JOBS_TOPIC
-from schemas.units import Array, word_bytes
+from schemas.units import WORD_BYTES, Array, word_bytes
 
 MAX_PROOF_BYTES = 2**26
 """No more of a file is read; a proof has a few hundred kilobytes."""
+
+LEVELS = {"day": (ProofLevel.SHARD_HOUR.value, ProofLevel.DAY_RUN.value)}
+"""Levels of kinds of proof that serve more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,8 @@ class ProofReport:
         error: Why not, or empty.
         proven_bits: Proven soundness.
         verify_ms: Time of the check alone.
-        shown: The statement: level, chain, shard, window, segment, kind, heights, slots, accounts, roots.
+        shown: The statement: level, kind, statement digest, and of a segment chain, shard, window, segment, heights,
+            slots, accounts, roots. `is_named_for_it` if the file's name is a digest: whether it is this one.
     """
 
     file: Path
@@ -99,105 +97,6 @@ def verify_proof(call: Call, *, files: Sequence[Path]) -> ProofReport | ProofRep
     return ProofReports(reports, sum(report.accepted for report in reports), code)
 
 
-def explain_proof(call: Call, *, file: Path, against: Path | None) -> Document:
-    """Prints the transcripts of both sides of a proof and where they part.
-
-    The verifier's is heard from the file, as far as it goes. The prover's is made again from the job on the
-    log, or taken from a proof of the same statement that holds.
-
-    Raises:
-        ProofError: The file is no proof under a registered key, or `against` does not hold.
-    """
-    hasher = NumpyHasher()
-    data = _read(file)
-    key = _key_of(data, hasher)
-    heard = _heard(key, data, hasher)
-    said, source = _prover_side(call, heard, against, hasher)
-    difference = None if said is None else first_difference(said, heard.events)
-    lines = [] if said is None else explain_both(said, heard.events)
-    lines = lines or [f"verifier  {line.text()}" for line in explain(heard.events)]
-    verdict = "accepted" if heard.error is None else f"refused: {heard.error}"
-    lines += [f"prover: {source}", f"verifier: {verdict}, after {len(heard.events)} steps"]
-    if said is not None:
-        parting = "none" if difference is None else difference.text()
-        lines.append(f"first difference: {parting}")
-    document = {
-        "file": file,
-        "accepted": heard.error is None,
-        "error": "" if heard.error is None else str(heard.error),
-        "events": _events(heard.events),
-        "prover": None if said is None else _events(said),
-        "prover_source": source,
-        "first_difference": None
-        if difference is None
-        else {"step": difference.step, "element": difference.position, "text": difference.text()},
-    }
-    code = 0 if heard.error is None else heard.error.exit_code
-    return Document("\n".join(lines), document, exit_code=code)
-
-
-def _heard(key: VerifyingKey, data: bytes, hasher: NumpyHasher) -> Hearing:
-    """Verifies a proof and, of a segment, the rules on its statement that the circuit leaves to the verifier."""
-    heard = listen(key, data, hasher)
-    if heard.error is None and isinstance(key.air, LedgerAir):
-        stated = next(event for event in heard.events if event.label is Label.PUBLICS)
-        try:
-            check_statement(stated.values, hasher)
-        except ProofRejected as error:
-            return replace(heard, error=error)
-    return heard
-
-
-def _key_of(data: bytes, hasher: NumpyHasher) -> VerifyingKey:
-    """Returns the registered key that a proof names.
-
-    Raises:
-        ProofError: The bytes have no header of a proof, or it names another key.
-    """
-    digest = read_header(data).key_digest
-    keys = [verifying_key(kind.name, hasher) for kind in registered_kinds().kinds]
-    found = next((key for key in keys if key.digest == digest), None)
-    if found is None:
-        known = [key.digest_hex for key in keys]
-        raise ProofRejected(RejectionReason.UNKNOWN_KEY, "header", known, digest)
-    return found
-
-
-def _prover_side(
-    call: Call, heard: Hearing, against: Path | None, hasher: NumpyHasher
-) -> tuple[Sequence[TranscriptEvent] | None, str]:
-    """Returns the prover's transcript, or None, and where it comes from."""
-    if against is not None:
-        other = _read(against)
-        shown = _heard(_key_of(other, hasher), other, hasher)
-        if shown.error is not None:
-            raise shown.error
-        return shown.events, str(against)
-    settings = call.settings()
-    stated = [event.values for event in heard.events if event.label is Label.PUBLICS]
-    if not stated:
-        return None, "the bytes state nothing that could be proven again"
-    try:
-        statement = statement_of_publics(list(stated[0]))
-        with closing(open_existing_log(settings.log_url)) as log:
-            jobs = _jobs_of(log, statement.shard, statement.window)
-            job = next((one for one in jobs if one.segment == statement.segment), None)
-    except (WireError, ParameterError) as error:
-        return None, f"cannot be proven again: {error}; name a proof of it with --against"
-    place = f"shard {statement.shard}, window {statement.window}, segment {statement.segment}"
-    if job is None:
-        return None, f"no job of {place} is on the log; name a proof of it with --against"
-    proof = prove_segment(decode_witness(job.witness), process_backend())
-    return proof.events, f"proven again from the job of {place}"
-
-
-def _events(events: Sequence[TranscriptEvent]) -> list[dict[str, Any]]:
-    return [
-        {"step": step, "action": e.action, "label": e.label.name.lower(), "values": list(e.values)}
-        for step, e in enumerate(events)
-    ]
-
-
 def show_soundness(call: Call, *, kind: str | None) -> Rows:
     """The soundness table of one kind or of all: every round under both regimes; the better one counts.
 
@@ -231,7 +130,7 @@ def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> li
     settings = call.settings()
     minimum = settings.configuration.proving.minimum_proven_bits
     with closing(open_existing_log(settings.log_url)) as log:
-        envelopes = sorted(_jobs_of(log, shard, window), key=lambda one: one.segment)
+        envelopes = sorted(jobs_of(log, shard, window), key=lambda one: one.segment)
     if not envelopes:
         raise ParameterError(
             f"no closed window {window} of shard {shard} is on the log",
@@ -249,7 +148,8 @@ def create_proof(call: Call, *, window: int, shard: int, out: Path | None) -> li
     return reports
 
 
-def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
+def jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
+    """Yields the jobs of a window's segments, of each the first that was planned."""
     seen: set[int] = set()
     for row in TopicView(log).rows(JOBS_TOPIC, JOBS):
         if row["event"] != JobEvent.PLANNED:
@@ -257,13 +157,14 @@ def _jobs_of(log: EventLog, shard: int, window: int) -> Iterator[JobEnvelope]:
         envelope = planned_envelope(row)
         if envelope is None:
             continue
-        if (envelope.shard, envelope.window) == (shard, window) and envelope.segment not in seen:
+        place = envelope.level, envelope.shard, envelope.window
+        if place == (ProofLevel.SEGMENT, shard, window) and envelope.segment not in seen:
             seen.add(envelope.segment)
             yield envelope
 
 
 def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
-    data = _read(file)
+    data = read_file(file)
     kind = registered_kinds().by_number.get(read_header(data).kind)
     for name in SEGMENT_KINDS if kind is None else (kind.name,):
         verifying_key(name, hasher)  # so that a file's time is its own
@@ -271,11 +172,14 @@ def _report(file: Path, minimum_bits: int, hasher: NumpyHasher) -> ProofReport:
     if kind is not None and kind.name in PROGRAMS:
         verdict = verify_kinds(data, [kind.name], hasher, minimum_bits)
         seconds = time.perf_counter() - started
-        shown = _shown_words(kind, verdict)
+        shown = _shown_words(kind, verdict, file)
     else:
         statement, verdict = verify_segment(data, hasher, minimum_bits)
         seconds = time.perf_counter() - started
         shown = _shown_segment(statement, verdict, hasher)
+    named = named_digest(file)
+    if named is not None:
+        shown["is_named_for_it"] = named.hex() == shown["statement"]
     return ProofReport(
         file,
         len(data),
@@ -299,6 +203,7 @@ def _shown_segment(
         "window": statement.window,
         "segment": statement.segment,
         "kind": registered_kinds().by_number[verdict.kind].name,
+        "statement": statement_digest(statement, hasher).hex(),
         "blocks": [before.height, after.height],
         "slots": [before.slot, after.slot],
         "accounts": [before.keys, after.keys],
@@ -312,10 +217,10 @@ def _shown_segment(
     }
 
 
-def _shown_words(kind: ProofKind, verdict: VerifiedStatement) -> dict[str, Any]:
+def _shown_words(kind: ProofKind, verdict: VerifiedStatement, file: Path) -> dict[str, Any]:
     """What a recursive proof shows by itself: words. What the statement stands for is for its reader to know."""
     return {
-        "level": kind.level,
+        "level": _level_of(kind, file),
         "kind": kind.name,
         "statement": word_bytes(public_word_of(verdict, STATEMENT_WORD)).hex(),
         "payee": word_bytes(payee_of(verdict)).hex(),
@@ -324,17 +229,33 @@ def _shown_words(kind: ProofKind, verdict: VerifiedStatement) -> dict[str, Any]:
     }
 
 
+def _level_of(kind: ProofKind, file: Path) -> str:
+    """Returns the level of a recursive proof; of a kind that serves several, the one whose folder the file lies in."""
+    levels = LEVELS.get(kind.name, (kind.level,))
+    return file.parent.name if file.parent.name in levels else " or ".join(levels)
+
+
+def named_digest(file: Path) -> bytes | None:
+    """Returns the statement digest that a file is named for, also one that was set aside; None for other names."""
+    name = file.name.partition(".")[0]
+    try:
+        digest = bytes.fromhex(name)
+    except ValueError:
+        return None
+    return digest if len(digest) == WORD_BYTES else None
+
+
 def _failed(file: Path, error: ProofError) -> ProofReport:
     """Returns the report on a file that does not hold; one that is too large is not hashed."""
     if error.reason is RejectionReason.TOO_LARGE:
         size, digest = file.stat().st_size, ""
     else:
-        data = _read(file)
+        data = read_file(file)
         size, digest = len(data), hashlib.sha256(data).hexdigest()
     return ProofReport(file, size, digest, False, str(error), None, 0.0, {})
 
 
-def _read(file: Path) -> bytes:
+def read_file(file: Path) -> bytes:
     """Reads a proof file, never more of it than a proof can have.
 
     Raises:
