@@ -12,6 +12,7 @@ from operators.event_log import (
     MAX_RECORD_BYTES,
     Append,
     FencedError,
+    Lag,
     LogError,
     Place,
     Record,
@@ -238,6 +239,16 @@ class MemoryReader:
         """See `LogReader`."""
         stored = self._log.store.positions.get(self._name, {})
         return {place: stored.get(place, 0) for place in self._positions}
+
+    def lag(self, now_millis: int) -> Lag:
+        """See `LogReader`."""
+        behind = [
+            entry[1].append_millis
+            for place, position in self._positions.items()
+            for entry in self._log.store.records.get(place, [])
+            if entry[1].offset >= position
+        ]
+        return Lag(len(behind), max(0, now_millis - min(behind, default=now_millis)))
 
     def commit(self, outputs: Iterable[Append] = ()) -> None:
         """See `LogReader`."""

@@ -19,6 +19,7 @@ from operators.event_log import (
     Append,
     FencedError,
     Headers,
+    Lag,
     LogCorrupt,
     LogError,
     LogFull,
@@ -384,6 +385,19 @@ class SqliteReader:
     def committed(self) -> Mapping[Place, int]:
         """See `LogReader`."""
         return dict.fromkeys(self._positions, 0) | self._stored(tuple(self._positions))
+
+    def lag(self, now_millis: int) -> Lag:
+        """See `LogReader`."""
+        records, oldest = 0, now_millis
+        for (topic, partition), offset in self._positions.items():
+            ((count, millis),) = self._log.select(
+                "select count(*), min(append_millis) from records "
+                "where topic = ? and partition = ? and offset >= ?",
+                (topic, partition, offset),
+            )
+            records += count
+            oldest = oldest if millis is None else min(oldest, millis)
+        return Lag(records, max(0, now_millis - oldest))
 
     def commit(self, outputs: Iterable[Append] = ()) -> None:
         """See `LogReader`."""
