@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from operators.event_log import Append, LogError, Place, Record, StoredRecord
 from operators.kafka_address import KafkaAddress
@@ -73,11 +73,16 @@ class Committer:
         """
         self._name = name
         self._address = address
+        self._offsets: dict[Place, int] = {}
         self._producer = new_producer(common, address.full_name(name))
         self._retry(lambda: self._producer.init_transactions(ANSWER_SECONDS), f"opening {name}")
 
-    def commit(self, outputs: Sequence[Append]) -> None:
+    def commit(self, outputs: Sequence[Append]) -> dict[Place, int]:
         """Appends all outputs in one transaction; begins again if the broker aborts it.
+
+        Returns:
+            The offset of the last record per partition. Readers see them a moment later: the broker answers
+            when the outcome is decided and then writes it to the partitions.
 
         Raises:
             FencedError: The name was opened elsewhere.
@@ -87,6 +92,7 @@ class Committer:
         while True:
             try:
                 self._producer.begin_transaction()
+                self._offsets = {}
                 for output in outputs:
                     self._produce(output)
                 self._retry(
@@ -103,7 +109,7 @@ class Committer:
                         failed, f"a commit of {self._name}, nothing was written"
                     ) from error
             else:
-                return
+                return self._offsets
 
     def close(self) -> None:
         """Gives up what is in flight."""
@@ -112,11 +118,17 @@ class Committer:
 
     def _produce(self, output: Append) -> None:
         last = len(output.records) - 1
+        place = (output.topic, output.partition)
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self._offsets[place] = max(self._offsets.get(place, 0), message.offset() or 0)
+
         for number, record in enumerate(output.records):
             headers = list(record.headers)
             if number == last:
                 headers.append((LAST_HEADER, b""))
-            produce(self._producer, self._address, output, record, headers)
+            produce(self._producer, self._address, output, record, headers, delivered)
 
     def _abort(self) -> None:
         self._retry(

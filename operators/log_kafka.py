@@ -65,6 +65,9 @@ IDLE_GROWTH = 1.2
 SHOWN_SECONDS = 1.0
 """Least time between two updates of the group offsets that Kafka's tools show."""
 
+VISIBLE_SECONDS = 1.0
+"""Longest wait of a commit for its own records; they are stored, and the next commit waits for the rest anyway."""
+
 READ_RECORDS = 10_000
 SCRATCH_GROUP = "reads"
 """Group of consumers that keep no positions; nothing is stored under it."""
@@ -293,6 +296,14 @@ class KafkaLog:
         if topic not in self._partitions:
             self.create_topics({topic: 1})
 
+    def await_visible(self, written: Mapping[Place, int]) -> None:
+        """Waits until committed records can be read, or `VISIBLE_SECONDS` behind another's open transaction."""
+        deadline = time.monotonic() + VISIBLE_SECONDS
+        waiting = dict(written)
+        while waiting and time.monotonic() < deadline:
+            ends = self._ends.last(list(waiting))
+            waiting = {place: at for place, at in waiting.items() if ends[place] <= at}
+
     def group_offsets(self, positions: Mapping[Place, int]) -> list[TopicPartition]:
         """Returns positions as the client's offsets of a group."""
         return [
@@ -455,10 +466,11 @@ class KafkaReader:
         positions = self._feed.positions()
         kept = Record(encode_positions(positions), key=self._name.encode())
         try:
-            self._committer.commit([*listed, Append(positions_topic(self._name), [kept])])
+            written = self._committer.commit([*listed, Append(positions_topic(self._name), [kept])])
         except LogError:
             self._feed.move(self.committed())
             raise
+        self._log.await_visible(written)
         self._show(positions)
 
     def lag(self, now_millis: int) -> Lag:

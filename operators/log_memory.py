@@ -267,15 +267,16 @@ class MemoryReader:
                 self._log.insert(output)
 
     def _fetch(self, max_records: int) -> list[StoredRecord]:
-        waiting = sorted(
-            (
-                entry
-                for place, position in self._positions.items()
-                for entry in self._log.store.records.get(place, [])
-                if entry[1].offset >= position
-            ),
-            key=lambda entry: entry[0],
-        )[:max_records]
+        with self._log.store.changed:
+            waiting = sorted(
+                (
+                    entry
+                    for place, position in self._positions.items()
+                    for entry in self._log.store.records.get(place, [])
+                    if entry[1].offset >= position
+                ),
+                key=lambda entry: entry[0],
+            )[:max_records]
         found: list[StoredRecord] = []
         size = 0
         for _, record in waiting:

@@ -231,6 +231,16 @@ class SqliteLog:
             self._note_version()
             return self._connection.execute(sql, values).fetchall()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Has all queries inside see the same state of the log."""
+        with _translated(self._path):
+            self._connection.execute("begin")
+            try:
+                yield
+            finally:
+                self._connection.execute("rollback")
+
     def commit(
         self, name: str, epoch: int, positions: Mapping[Place, int], outputs: Sequence[Append]
     ) -> None:
@@ -412,13 +422,14 @@ class SqliteReader:
     def _fetch(self, max_records: int) -> list[StoredRecord]:
         """Takes what is there in the order of appending; one index range per partition, then a merge."""
         keys: list[int] = []
-        for (topic, partition), offset in self._positions.items():
-            rows = self._log.select(
-                "select sequence from records where topic = ? and partition = ? and offset >= ? "
-                "order by offset limit ?",
-                (topic, partition, offset, max_records),
-            )
-            keys += [row[0] for row in rows]
+        with self._log.snapshot():  # else a record could be found whose causes came after the look for them
+            for (topic, partition), offset in self._positions.items():
+                rows = self._log.select(
+                    "select sequence from records where topic = ? and partition = ? and offset >= ? "
+                    "order by offset limit ?",
+                    (topic, partition, offset, max_records),
+                )
+                keys += [row[0] for row in rows]
         found: list[StoredRecord] = []
         size = 0
         for key in sorted(keys)[:max_records]:
