@@ -35,7 +35,7 @@ MESSAGE_BYTES = MAX_RECORD_BYTES + 2**20
 ANSWER_SECONDS = 10.0
 """How long one request may take; a broker that was killed is back and has loaded its log within it."""
 
-STALL_SECONDS = 60.0
+STALL_SECONDS = 120.0
 """How long an append, a commit or a poll waits for brokers that are away before it fails."""
 
 FETCH_WAIT_MILLIS = 100
@@ -100,7 +100,7 @@ def common_settings(address: KafkaAddress, complaints: Complaints) -> dict[str, 
         "bootstrap.servers": address.brokers,
         "error_cb": complaints.take,
         "logger": _logger,
-        "log_level": 3,
+        "log_level": 2,  # refused connections are told once, by the error of whoever waits
         "retry.backoff.ms": BACKOFF_MILLIS,
         "retry.backoff.max.ms": LONGEST_BACKOFF_MILLIS,
         "reconnect.backoff.ms": 50,

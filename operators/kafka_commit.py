@@ -22,22 +22,10 @@ from operators.kafka_client import (
     port_error,
 )
 from operators.kafka_feed import LAST_HEADER
-from schemas.topics import POSITIONS_STEM
 from schemas.wire import Reader, Writer
 
 POSITIONS_LOOK = (8, 256, 8192)
 """How far back the last positions are looked for; aborted ones and markers lie between."""
-
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.")
-
-Produced = Callable[[str, Sequence[Record], int], None]
-
-
-def positions_topic(name: str) -> str:
-    """Returns the topic that keeps a reader's positions; different names have different ones."""
-    escaped = "".join(one if one in _PLAIN else f"-{ord(one):02x}" for one in name)
-    return f"{POSITIONS_STEM}.{escaped}"
-
 
 def encode_positions(positions: Mapping[Place, int]) -> bytes:
     """Returns positions as canonical bytes."""

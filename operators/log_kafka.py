@@ -50,12 +50,11 @@ from operators.kafka_commit import (
     Committer,
     encode_positions,
     last_positions,
-    positions_topic,
     produce,
 )
 from operators.kafka_feed import Feed
 from schemas.errors import EnvironmentMissing, ParameterError
-from schemas.topics import POSITIONS_STEM, plan_of
+from schemas.topics import POSITIONS_STEM, plan_of, positions_topic
 
 SHORTEST_NAP_SECONDS = 0.001
 LONGEST_NAP_SECONDS = 0.02

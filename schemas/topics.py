@@ -90,3 +90,55 @@ def all_topics(shards: int) -> list[str]:
 def plan_of(topic: str) -> TopicPlan:
     """Returns how a topic is kept."""
     return PLANS.get(topic.partition(".")[0], TopicPlan())
+
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.")
+
+
+def positions_topic(name: str) -> str:
+    """Returns the topic that keeps a reader's positions; different names have different ones.
+
+    The topic of a name that begins with another name begins with that one's topic.
+    """
+    escaped = "".join(one if one in _PLAIN else f"-{ord(one):02x}" for one in name)
+    return f"{POSITIONS_STEM}.{escaped}"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one role may do on a shared log.
+
+    Attributes:
+        reads: Topics, or stems of shards' topics.
+        writes: The same.
+        readers: How the names of its readers begin; empty for a role that keeps no positions.
+    """
+
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    readers: tuple[str, ...] = ()
+
+
+_MESSAGES = ("proposals", "votes", "certificates")
+
+ACCESS: Mapping[str, Access] = {
+    "wallet": Access(("tx", "admitted", "blocks", RECEIPTS, REJECTED, BEACON), ("tx",)),
+    "admission": Access(
+        ("tx", SCHEMAS), ("admitted", RECEIPTS, REJECTED), readers=("admission.",)
+    ),
+    "validator": Access(
+        ("tx", "admitted", "blocks", *_MESSAGES), _MESSAGES, readers=("validator-",)
+    ),
+    "beacon": Access(("blocks", PROOFS, BEACON), (BEACON,), readers=("validator-",)),
+    "chain": Access(
+        ("tx", "admitted", "blocks", *_MESSAGES, PROOFS, BEACON, SCHEMAS),
+        ("blocks", "windows", RECEIPTS, REJECTED, FAULTS, JOBS, BEACON),
+        readers=("observer-", "windows."),
+    ),
+    "prover": Access((JOBS, PROOFS), (JOBS, PROOFS), readers=("prover.",)),
+    "pyramid": Access(
+        ("blocks", "windows", BEACON, JOBS, PROOFS), (JOBS,), readers=("pyramid",)
+    ),
+    "auditor": Access((*SHARD_STEMS, *SHARED_TOPICS), ()),
+}
+"""Roles of `ecliptica run` and of those beside it; who starts a chain makes its topics and is no role."""
