@@ -57,14 +57,20 @@ def as_json() -> str:
 
 
 def _grants(namespace: str, role: str, access: Access) -> Iterator[Grant]:
-    for topics, operations in (
-        (access.reads, ("Read", "Describe")),
-        (access.writes, ("Write", "Describe")),
-    ):
-        for topic in topics:
-            is_stem = topic in SHARD_STEMS
-            name = f"{namespace}.{topic}." if is_stem else f"{namespace}.{topic}"
-            yield Grant(role, "topic", "prefixed" if is_stem else "literal", name, operations)
+    for topic in dict.fromkeys((*access.reads, *access.writes)):
+        is_stem = topic in SHARD_STEMS
+        allowed = [
+            *(["Read"] if topic in access.reads else []),
+            *(["Write"] if topic in access.writes else []),
+            "Describe",
+        ]
+        yield Grant(
+            role,
+            "topic",
+            "prefixed" if is_stem else "literal",
+            f"{namespace}.{topic}." if is_stem else f"{namespace}.{topic}",
+            tuple(allowed),
+        )
     for reader in access.readers:
         beginning = f"{namespace}.{reader}"
         yield Grant(role, "group", "prefixed", beginning, ("Read", "Describe"))

@@ -32,7 +32,7 @@ from operators.kafka_address import KafkaAddress
 MESSAGE_BYTES = MAX_RECORD_BYTES + 2**20
 """Largest message with key and headers, bytes; topics are made with it and brokers must allow it."""
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 20.0
 """How long one request may take; a broker that was killed is back and has loaded its log within it."""
 
 STALL_SECONDS = 120.0

@@ -67,6 +67,9 @@ SHOWN_SECONDS = 1.0
 VISIBLE_SECONDS = 1.0
 """Longest wait of a commit for its own records; they are stored, and the next commit waits for the rest anyway."""
 
+METADATA_SECONDS = 2.0
+"""How long one question for the topics may take before it is put again, within `ANSWER_SECONDS`."""
+
 READ_RECORDS = 10_000
 SCRATCH_GROUP = "reads"
 """Group of consumers that keep no positions; nothing is stored under it."""
@@ -397,17 +400,26 @@ class KafkaLog:
             LogUnreachable: No broker answers.
             LogError: They refuse the user.
         """
-        try:
-            found: Any = self._admin.list_topics(timeout=ANSWER_SECONDS)
-        except KafkaException as error:
-            failed = self._complaints.refusal or error.args[0]
-            raise port_error(failed, self._address.brokers) from error
+        found = self._metadata()
         named = {
             self._address.own_name(topic): len(entry.partitions)
             for topic, entry in found.topics.items()
             if not topic.startswith("__") and entry.error is None
         }
         self._partitions = {name: n for name, n in named.items() if name is not None}
+
+
+    def _metadata(self) -> Any:
+        """Asks again until brokers answer or refuse, for what a client tells of a refusal it tells later."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                return self._admin.list_topics(timeout=min(METADATA_SECONDS, ANSWER_SECONDS))
+            except KafkaException as error:
+                self._admin.poll(0)
+                refusal = self._complaints.refusal
+                if refusal is not None or time.monotonic() > deadline:
+                    raise port_error(refusal or error.args[0], self._address.brokers) from error
 
 
 class KafkaReader:

@@ -33,7 +33,7 @@ JARS = Path(__file__).resolve().parents[2] / ".kafka" / "lib"
 @cache
 def _started() -> Broker | str:
     home = Path(tempfile.mkdtemp(prefix="ecliptica-kafka-"))
-    certificate = _certificate(home)
+    certificate = make_certificate(home)
     broker = Broker(
         home,
         free_port(),
@@ -86,7 +86,7 @@ def add_user(broker: Broker, name: str) -> str:
     return password
 
 
-def _certificate(home: Path) -> Path:
+def make_certificate(home: Path) -> Path:
     """Makes a key and a certificate for loopback that signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
