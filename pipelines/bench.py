@@ -14,6 +14,7 @@ import numpy as np
 
 from operators.proof_worker import process_backend
 from pipelines.bench_cold import cold
+from pipelines.bench_hop import DEFAULT_RECORDS, hop
 from pipelines.bench_permutations import permutations, scaling
 from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
 from pipelines.bench_reuse import reuse
@@ -44,6 +45,7 @@ DEFAULT_TRANSACTIONS = {
     "steps": 64,
     "cold": 16,
     "reuse": 5000,
+    "hop": DEFAULT_RECORDS,
     "segment": DEFAULT_SEGMENT_TRANSACTIONS,
 }
 KERNEL_STATES = 1 << 14
@@ -74,6 +76,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "steps": steps,
         "cold": cold,
         "reuse": reuse,
+        "hop": hop,
         "plot": draw_records,
     }
     if name not in benches:

@@ -86,6 +86,7 @@ class BenchWork:
         records: Files with records of earlier benches, to be drawn.
         aggregates: Whether `steps` measures aggregation, which takes many times as long as the rest.
         accounts: Accounts of the state, for `segment`.
+        log_url: Log for `hop`; empty for an embedded one of its own.
     """
 
     transactions: int
@@ -97,6 +98,7 @@ class BenchWork:
     records: Sequence[Path] = ()
     aggregates: bool = True
     accounts: int = 0
+    log_url: str = ""
 
     def timed(self, run: Callable[[], Any]) -> Timings:
         """Runs once to warm up and then `repeat` times."""

@@ -38,6 +38,7 @@ BenchName = Literal[
     "cold",
     "plot",
     "segment",
+    "hop",
 ]
 
 
@@ -75,7 +76,7 @@ def register(app: typer.Typer) -> None:
         app,
         "bench",
         example="ecliptica bench batch --transactions 100 --json",
-        settings=("seed",),
+        settings=("seed", "log"),
         drains=True,
     )
     def bench(

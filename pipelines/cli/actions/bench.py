@@ -41,10 +41,11 @@ def run_bench(
     size = DEFAULT_TRANSACTIONS.get(name, 1) if transactions is None else transactions
     if min(size, repeat) < 1:
         raise ParameterError("--transactions and --repeat are at least 1")
-    seed = call.settings().configuration.demo.seed
+    configuration = call.settings().configuration
+    seed, log_url = configuration.demo.seed, configuration.storage.log_url
     drawn = (out, tuple(records or ()))
     many = DEFAULT_ACCOUNTS if accounts is None else accounts
-    work = BenchWork(size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many)
+    work = BenchWork(size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many, log_url)
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record
 
