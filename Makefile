@@ -62,6 +62,7 @@ types: $(STAMP)
 	@$(BIN)/mypy
 
 docs: $(STAMP) ## Write the generated parts of the documents
+	@$(BIN)/python -m deploy.kafka_acl --write
 	@$(BIN)/python -m tests.checks.docs --write
 
 docs-check: $(STAMP)

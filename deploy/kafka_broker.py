@@ -181,7 +181,9 @@ class Broker:
 
     def _format(self, properties: Path) -> None:
         identity = uuid.uuid4().bytes
-        identity = bytes([identity[0] & 0x7F]) + identity[1:]  # its text must not begin with a hyphen
+        identity = (
+            bytes([identity[0] & 0x7F]) + identity[1:]
+        )  # its text must not begin with a hyphen
         cluster = base64.urlsafe_b64encode(identity).decode().rstrip("=")
         command = [*self._java("-Xmx256m"), "kafka.tools.StorageTool", "format", "--standalone"]
         command += ["-t", cluster, "-c", str(properties)]

@@ -27,6 +27,7 @@ from schemas.wire import Reader, Writer
 POSITIONS_LOOK = (8, 256, 8192)
 """How far back the last positions are looked for; aborted ones and markers lie between."""
 
+
 def encode_positions(positions: Mapping[Place, int]) -> bytes:
     """Returns positions as canonical bytes."""
     writer = Writer().u32(len(positions))
@@ -142,7 +143,7 @@ class Committer:
                 return
 
 
-def produce(
+def produce(  # noqa: PLR0917 - what a message is made of
     producer: Producer,
     address: KafkaAddress,
     output: Append,

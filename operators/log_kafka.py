@@ -221,7 +221,7 @@ class KafkaLog:
             if len(self._readers) == 1:
                 if self._readers[0].has_news(max(0.0, left)):
                     return True
-            elif any([reader.has_news(0.0) for reader in self._readers]) or (
+            elif sum(reader.has_news(0.0) for reader in self._readers) > 0 or (
                 not self._readers and self._have_ends_moved()
             ):
                 return True
@@ -407,7 +407,6 @@ class KafkaLog:
             if not topic.startswith("__") and entry.error is None
         }
         self._partitions = {name: n for name, n in named.items() if name is not None}
-
 
     def _metadata(self) -> Any:
         """Asks again until brokers answer or refuse, for what a client tells of a refusal it tells later."""

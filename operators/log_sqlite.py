@@ -422,7 +422,9 @@ class SqliteReader:
     def _fetch(self, max_records: int) -> list[StoredRecord]:
         """Takes what is there in the order of appending; one index range per partition, then a merge."""
         keys: list[int] = []
-        with self._log.snapshot():  # else a record could be found whose causes came after the look for them
+        with (
+            self._log.snapshot()
+        ):  # else a record could be found whose causes came after the look for them
             for (topic, partition), offset in self._positions.items():
                 rows = self._log.select(
                     "select sequence from records where topic = ? and partition = ? and offset >= ? "

@@ -123,9 +123,7 @@ _MESSAGES = ("proposals", "votes", "certificates")
 
 ACCESS: Mapping[str, Access] = {
     "wallet": Access(("tx", "admitted", "blocks", RECEIPTS, REJECTED, BEACON), ("tx",)),
-    "admission": Access(
-        ("tx", SCHEMAS), ("admitted", RECEIPTS, REJECTED), readers=("admission.",)
-    ),
+    "admission": Access(("tx", SCHEMAS), ("admitted", RECEIPTS, REJECTED), readers=("admission.",)),
     "validator": Access(
         ("tx", "admitted", "blocks", *_MESSAGES), _MESSAGES, readers=("validator-",)
     ),
@@ -136,9 +134,7 @@ ACCESS: Mapping[str, Access] = {
         readers=("observer-", "windows."),
     ),
     "prover": Access((JOBS, PROOFS), (JOBS, PROOFS), readers=("prover.",)),
-    "pyramid": Access(
-        ("blocks", "windows", BEACON, JOBS, PROOFS), (JOBS,), readers=("pyramid",)
-    ),
+    "pyramid": Access(("blocks", "windows", BEACON, JOBS, PROOFS), (JOBS,), readers=("pyramid",)),
     "auditor": Access((*SHARD_STEMS, *SHARED_TOPICS), ()),
 }
 """Roles of `ecliptica run` and of those beside it; who starts a chain makes its topics and is no role."""

@@ -18,7 +18,9 @@ def test_every_role_that_is_run_has_a_list_and_no_list_names_a_topic_that_is_not
 
 
 def test_nobody_but_validators_may_write_votes_and_nobody_may_write_everything() -> None:
-    writers = {one.role for one in grants("n") if one.name == "n.votes." and "Write" in one.operations}
+    writers = {
+        one.role for one in grants("n") if one.name == "n.votes." and "Write" in one.operations
+    }
     assert writers == {"validator"}
     assert not [one for one in grants("n") if one.name in {"*", "n.", ""}]
 

@@ -110,4 +110,3 @@ def test_a_wrong_password_a_foreign_certificate_and_no_tls_are_refused(
     for text in (caplog.text, str(refused.value), str(distrusted.value), shown):
         assert secret not in text
         assert wrong not in text
-

@@ -272,7 +272,9 @@ def test_kafkas_own_tools_read_our_topics(opener: Open) -> None:
     assert "schema:abc" in read
     assert "copied" in read
     groups = broker.tool("consumer-groups", *server, "--describe", "--group", f"{name}.copier")
-    (row,) = [line.split() for line in groups.stdout.splitlines() if f"{name}.in" in line.split()][-1:]
+    (row,) = [line.split() for line in groups.stdout.splitlines() if f"{name}.in" in line.split()][
+        -1:
+    ]
     assert row[:6] == [f"{name}.copier", f"{name}.in", "1", "2", "3", "1"]
 
 
@@ -291,5 +293,3 @@ def test_closing_is_the_end(opener: Open) -> None:
         log.append("a", [Record(b"x")])
     with pytest.raises(Exception, match="closed"):
         log.append("a", [Record(b"x")])
-
-
