@@ -8,7 +8,7 @@ SOURCES = pipelines operators schemas proving deploy tests
 DEFAULT_TIER = not slow and not gpu and not kafka
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu demo test test-slow check lint types docs docs-check keys bench campaigns lock clean
+.PHONY: help install install-gpu demo kafka kafka-stop test test-slow test-kafka check lint types docs docs-check keys bench campaigns lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -33,11 +33,23 @@ $(GPU_STAMP): $(STAMP) requirements-gpu.lock
 demo: $(STAMP) ## Run the whole system once on this machine
 	@$(BIN)/ecliptica demo
 
+KAFKA_HOME = .kafka
+KAFKA_PORT = 9092
+
+kafka: $(STAMP) ## Fetch and start a real Kafka broker on loopback (KAFKA_PORT=9092; Java 17, Maven)
+	@$(BIN)/python -m deploy.kafka_broker start --home $(KAFKA_HOME) --port $(KAFKA_PORT)
+
+kafka-stop: $(STAMP) ## Stop it; its data stays in .kafka
+	@$(BIN)/python -m deploy.kafka_broker stop --home $(KAFKA_HOME)
+
 test: $(GPU_STAMP) ## Run the default tier of the tests
 	@$(BIN)/python -m pytest -q -m "$(DEFAULT_TIER)" --durations=15 $(TESTS)
 
 test-slow: $(GPU_STAMP) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -q -m "slow and not gpu and not kafka" --durations=15 $(TESTS)
+
+test-kafka: $(GPU_STAMP) ## Run the tests that need a real Kafka broker (Java 17, Maven)
+	@$(BIN)/python -m pytest -q -m "kafka" --durations=15 $(TESTS)
 
 check: $(STAMP) lint types docs-check ## Lint, types, layers, spelling, dead code, lock, documents
 
@@ -53,6 +65,7 @@ types: $(STAMP)
 	@$(BIN)/mypy
 
 docs: $(STAMP) ## Write the generated parts of the documents
+	@$(BIN)/python -m deploy.kafka_acl --write
 	@$(BIN)/python -m tests.checks.docs --write
 
 docs-check: $(STAMP)

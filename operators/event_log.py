@@ -42,6 +42,12 @@ class LogCorrupt(LogError):
     """The stored log is damaged, or is not a log."""
 
 
+class LogUnreachable(LogError):
+    """Nobody answers at the log's address; what was asked for may or may not have been done."""
+
+    exit_code = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is appended.
@@ -64,8 +70,9 @@ class StoredRecord:
     Attributes:
         topic: Its topic.
         partition: Its partition, >= 0.
-        offset: Rises by one within a partition; retention removes the oldest.
-        append_millis: When the log stored it, UTC milliseconds; never falls within a partition.
+        offset: Rises within a partition, not always by one: markers of a log's own lie between records.
+        append_millis: When the log stored it, UTC milliseconds; falls within a partition only if a broker's
+            clock is set back.
         value: Original bytes.
         headers: Original headers.
         key: Original key.
@@ -93,6 +100,19 @@ class Append:
     partition: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a reader is behind.
+
+    Attributes:
+        records: Records to poll until the ends of its partitions; a log that has markers counts them.
+        millis: Age of the oldest of them, milliseconds; 0 if there is none.
+    """
+
+    records: int
+    millis: int
+
+
 class LogReader(Protocol):
     """A named consumer of some topics, with positions that only `commit` makes durable."""
 
@@ -103,6 +123,10 @@ class LogReader(Protocol):
 
     def poll(self, max_records: int, timeout_seconds: float = 0.0) -> list[StoredRecord]:
         """Returns at once with what is there, oldest append first across partitions, and moves positions.
+
+        Nothing that was there when it was called is left out of an empty answer. Records of several partitions
+        of the same millisecond come in the order of appending, or in that of the reader's topics; so a topic
+        that others refer to is named before them.
 
         Waits at most `timeout_seconds` when nothing is there; stops early at 32 MiB of values but returns
         at least one record. A record removed by retention is skipped.
@@ -126,6 +150,10 @@ class LogReader(Protocol):
 
     def committed(self) -> Mapping[Place, int]:
         """Returns the positions of the last commit under this name; 0 where there is none."""
+        ...
+
+    def lag(self, now_millis: int) -> Lag:
+        """Returns how far its positions are behind the ends, at a time in UTC milliseconds."""
         ...
 
     def commit(self, outputs: Iterable[Append] = ()) -> None:
@@ -181,6 +209,7 @@ class EventLog(Protocol):
             ParameterError: There is no such partition, or `records` is empty.
             RecordTooLarge: A record is; nothing was written.
             LogFull: There is no room; nothing was written.
+            LogUnreachable: Nobody answers; the first of the records may have been written.
         """
         ...
 
@@ -195,7 +224,7 @@ class EventLog(Protocol):
         ...
 
     def end_offset(self, topic: str, partition: int = 0) -> int:
-        """Returns the offset that the next record gets."""
+        """Returns an offset above all records that are there and not above the next record's."""
         ...
 
     def reader(self, name: str, topics: Iterable[str]) -> LogReader:
@@ -214,7 +243,11 @@ class EventLog(Protocol):
         ...
 
     def size_bytes(self) -> int:
-        """Returns the bytes the log takes on disk or in memory."""
+        """Returns the bytes the log takes on disk or in memory.
+
+        Raises:
+            EnvironmentMissing: The log is on machines that do not tell.
+        """
         ...
 
     def close(self) -> None:
@@ -249,12 +282,14 @@ def open_log(url: str) -> EventLog:
     """Opens a log.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, or `memory://NAME` for one that lives in
-            this process under its name (empty: one of its own).
+        url: `sqlite:///relative.db`, `sqlite:////absolute/path.db`, `kafka://host:port/NAME` (options:
+            `operators.kafka_address`), or `memory://NAME` for one that lives in this process under its name
+            (empty: one of its own).
 
     Raises:
-        ParameterError: The URL names no adapter.
-        EnvironmentMissing: The adapter is not part of this build (`kafka://`).
+        ParameterError: The URL names no adapter, or its options are none.
+        EnvironmentMissing: The adapter's client is not installed.
+        LogUnreachable: No broker answers.
         LogFull: The file cannot be made.
         LogCorrupt: The file is not a log.
     """
@@ -269,5 +304,17 @@ def open_log(url: str) -> EventLog:
     if scheme == "sqlite":
         return open_sqlite(url, rest.removeprefix("/"))
     if scheme == "kafka":
-        raise EnvironmentMissing("the Kafka log is not built yet", "use sqlite:///path")
-    raise ParameterError(f"there is no log adapter {scheme!r}", "say sqlite:///path or memory://")
+        return _open_kafka(url)
+    raise ParameterError(
+        f"there is no log adapter {scheme!r}", "say sqlite:///path, kafka://host:port or memory://"
+    )
+
+
+def _open_kafka(url: str) -> EventLog:
+    try:
+        from operators.log_kafka import open_kafka  # noqa: PLC0415 - the client loads when used
+    except ImportError as error:
+        raise EnvironmentMissing(
+            f"the Kafka log needs the package confluent-kafka: {error}", "make install"
+        ) from error
+    return open_kafka(url)

@@ -12,6 +12,7 @@ from operators.event_log import (
     MAX_RECORD_BYTES,
     Append,
     FencedError,
+    Lag,
     LogError,
     Place,
     Record,
@@ -239,6 +240,16 @@ class MemoryReader:
         stored = self._log.store.positions.get(self._name, {})
         return {place: stored.get(place, 0) for place in self._positions}
 
+    def lag(self, now_millis: int) -> Lag:
+        """See `LogReader`."""
+        behind = [
+            entry[1].append_millis
+            for place, position in self._positions.items()
+            for entry in self._log.store.records.get(place, [])
+            if entry[1].offset >= position
+        ]
+        return Lag(len(behind), max(0, now_millis - min(behind, default=now_millis)))
+
     def commit(self, outputs: Iterable[Append] = ()) -> None:
         """See `LogReader`."""
         listed = [output for output in outputs if output.records]
@@ -256,15 +267,16 @@ class MemoryReader:
                 self._log.insert(output)
 
     def _fetch(self, max_records: int) -> list[StoredRecord]:
-        waiting = sorted(
-            (
-                entry
-                for place, position in self._positions.items()
-                for entry in self._log.store.records.get(place, [])
-                if entry[1].offset >= position
-            ),
-            key=lambda entry: entry[0],
-        )[:max_records]
+        with self._log.store.changed:
+            waiting = sorted(
+                (
+                    entry
+                    for place, position in self._positions.items()
+                    for entry in self._log.store.records.get(place, [])
+                    if entry[1].offset >= position
+                ),
+                key=lambda entry: entry[0],
+            )[:max_records]
         found: list[StoredRecord] = []
         size = 0
         for _, record in waiting:

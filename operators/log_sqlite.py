@@ -19,6 +19,7 @@ from operators.event_log import (
     Append,
     FencedError,
     Headers,
+    Lag,
     LogCorrupt,
     LogError,
     LogFull,
@@ -231,6 +232,16 @@ class SqliteLog:
             self._note_version()
             return self._connection.execute(sql, values).fetchall()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Has all queries inside see the same state of the log."""
+        with _translated(self._path):
+            self._connection.execute("begin")
+            try:
+                yield
+            finally:
+                self._connection.execute("rollback")
+
     def commit(
         self, name: str, epoch: int, positions: Mapping[Place, int], outputs: Sequence[Append]
     ) -> None:
@@ -388,6 +399,19 @@ class SqliteReader:
         """See `LogReader`."""
         return dict.fromkeys(self._positions, 0) | self._stored(tuple(self._positions))
 
+    def lag(self, now_millis: int) -> Lag:
+        """See `LogReader`."""
+        records, oldest = 0, now_millis
+        for (topic, partition), offset in self._positions.items():
+            ((count, millis),) = self._log.select(
+                "select count(*), min(append_millis) from records "
+                "where topic = ? and partition = ? and offset >= ?",
+                (topic, partition, offset),
+            )
+            records += count
+            oldest = oldest if millis is None else min(oldest, millis)
+        return Lag(records, max(0, now_millis - oldest))
+
     def commit(self, outputs: Iterable[Append] = ()) -> None:
         """See `LogReader`."""
         self._log.commit(self._name, self._epoch, self._positions, list(outputs))
@@ -401,13 +425,16 @@ class SqliteReader:
     def _fetch(self, max_records: int) -> list[StoredRecord]:
         """Takes what is there in the order of appending; one index range per partition, then a merge."""
         keys: list[int] = []
-        for (topic, partition), offset in self._positions.items():
-            rows = self._log.select(
-                "select sequence from records where topic = ? and partition = ? and offset >= ? "
-                "order by offset limit ?",
-                (topic, partition, offset, max_records),
-            )
-            keys += [row[0] for row in rows]
+        with (
+            self._log.snapshot()
+        ):  # else a record could be found whose causes came after the look for them
+            for (topic, partition), offset in self._positions.items():
+                rows = self._log.select(
+                    "select sequence from records where topic = ? and partition = ? and offset >= ? "
+                    "order by offset limit ?",
+                    (topic, partition, offset, max_records),
+                )
+                keys += [row[0] for row in rows]
         found: list[StoredRecord] = []
         size = 0
         for key in sorted(keys)[:max_records]:

@@ -15,6 +15,7 @@ import numpy as np
 from operators.proof_worker import process_backend
 from pipelines.bench_cold import cold
 from pipelines.bench_compress import compress
+from pipelines.bench_hop import DEFAULT_RECORDS, hop
 from pipelines.bench_levels import levels
 from pipelines.bench_permutations import permutations, scaling
 from pipelines.bench_plot import DRAWN, check_plot, draw, draw_records
@@ -48,6 +49,7 @@ DEFAULT_TRANSACTIONS = {
     "levels": 1000,
     "cold": 16,
     "reuse": 5000,
+    "hop": DEFAULT_RECORDS,
     "segment": DEFAULT_SEGMENT_TRANSACTIONS,
 }
 KERNEL_STATES = 1 << 14
@@ -80,6 +82,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "cold": cold,
         "reuse": reuse,
         "sizes": sizes,
+        "hop": hop,
         "plot": draw_records,
     }
     if name not in benches:

@@ -88,6 +88,7 @@ class BenchWork:
         accounts: Accounts of the state, for `segment`.
         epochs: Epochs of the day, for `compress`; 0 for its own number.
         data: Where proofs that a bench starts from are kept.
+        log_url: Log for `hop`; empty for an embedded one of its own.
     """
 
     transactions: int
@@ -101,6 +102,7 @@ class BenchWork:
     accounts: int = 0
     epochs: int = 0
     data: Path = Path("ecliptica-data")
+    log_url: str = ""
 
     def timed(self, run: Callable[[], Any]) -> Timings:
         """Runs once to warm up and then `repeat` times."""

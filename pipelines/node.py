@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from operators.event_log import EventLog, open_log
+from operators.event_log import EventLog, LogUnreachable, open_log
 from operators.proof_worker import host_backend, open_backend
 from operators.shard_start import ShardPlace
 from pipelines.chain_setup import genesis_path
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EclipticaError as error:
         hint = f" ({error.hint})" if error.hint else ""
         sys.stderr.write(f"{type(error).__name__}: {error}{hint}\n")
-        return error.exit_code
+        return 1 if isinstance(error, LogUnreachable) else error.exit_code  # brokers come back
     return 0
 
 

@@ -179,7 +179,7 @@ class StorageConfig(Section):
     """Data directory."""
 
     log_url: str = ""
-    """Event log: sqlite:///PATH; empty for DATA/log.sqlite. kafka://HOST:PORT is not built yet."""
+    """Event log: sqlite:///PATH or kafka://HOST:PORT/NAME; empty for DATA/log.sqlite."""
 
 
 class DemoConfig(Section):

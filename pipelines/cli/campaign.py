@@ -42,6 +42,7 @@ BenchName = Literal[
     "sizes",
     "plot",
     "segment",
+    "hop",
 ]
 
 
@@ -92,7 +93,7 @@ def register(app: typer.Typer) -> None:
         app,
         "bench",
         example="ecliptica bench batch --transactions 100 --json",
-        settings=("seed",),
+        settings=("seed", "log"),
         drains=True,
     )
     def bench(

@@ -61,7 +61,7 @@ SETTING_FLAGS: Mapping[str, SettingFlag] = {
         "ECLIPTICA_LOG",
         "DATA/log.sqlite",
         str,
-        "Event log: sqlite:///PATH or kafka://HOST:PORT.",
+        "Event log: sqlite:///PATH or kafka://HOST:PORT/NAME.",
     ),
     "seed": SettingFlag("demo.seed", "ECLIPTICA_SEED", "1", int, "Seed of everything random."),
     "tps": SettingFlag(

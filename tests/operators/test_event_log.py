@@ -73,6 +73,20 @@ def test_an_adapter_keeps_the_contract(
     law(_opener(kind, tmp_path))
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_an_embedded_log_keeps_the_order_of_appends_across_topics(
+    kind: str, tmp_path: Path
+) -> None:
+    log = _opener(kind, tmp_path)()
+    log.create_topics({"a": 1, "b": 2})
+    places = (("b", 1), ("a", 0), ("b", 0))
+    for number in range(30):
+        topic, partition = places[number % 3]
+        log.append(topic, [Record(bytes([number]))], partition)
+    reader = log.reader("r", ["a", "b"])
+    assert [record.value[0] for record in reader.poll(99)] == list(range(30))
+
+
 def _input(log: EventLog, count: int) -> None:
     log.create_topics({"in": 1, "out": 1})
     for first in range(0, count, 100):

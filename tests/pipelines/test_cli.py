@@ -112,7 +112,11 @@ def test_what_is_not_built_says_so_and_ends_with_5(
         (["traffic", "import", "x.csv", "--shard", "5"], 2, "no shard 5"),
         (["bench", "batch", "--repeat", "0"], 2, "--repeat"),
         (["run", "all", "--runner", "flink", "--dry-run"], 5, "flink"),
-        (["demo", "--log", "kafka://127.0.0.1:9092"], 5, "Kafka"),
+        (
+            ["bench", "hop", "--log", "kafka://user:secret@127.0.0.1:1"],
+            2,
+            "must not hold a password",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line_a_hint_and_their_code(  # noqa: PLR0917 - fixtures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -50,8 +51,79 @@ def a_reader_sees_appends_in_order_across_topics(open_log: Open) -> None:
     reader = other.reader("r", ["a", "b"])
     seen = []
     while found := reader.poll(7):
-        seen += [record.value[0] for record in found]
-    assert seen == list(range(30))
+        seen += found
+    millis = [record.append_millis for record in seen]
+    assert millis == sorted(millis)
+    assert sorted(record.value[0] for record in seen) == list(range(30))
+    for place in (("a", 0), ("b", 0), ("b", 1)):
+        own = [record.value[0] for record in seen if (record.topic, record.partition) == place]
+        assert own == sorted(own)
+
+
+def a_record_comes_after_those_its_writer_had_written(open_log: Open) -> None:
+    log = open_log()
+    log.create_topics({"cause": 1, "effect": 1})
+    reader = log.reader("r", ["cause", "effect"])
+    last = 120
+
+    def write() -> None:
+        with open_log() as other:
+            for number in range(last):
+                other.append("cause", _records(number.to_bytes(2, "little")))
+                other.append("effect", _records(number.to_bytes(2, "little")))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    causes: set[bytes] = set()
+    effects = 0
+    while effects < last:
+        for record in reader.poll(16, 5.0):
+            if record.topic == "cause":
+                causes.add(record.value)
+            else:
+                assert record.value in causes
+                effects += 1
+    writer.join()
+
+
+def lag_counts_what_is_there_and_not_polled(open_log: Open) -> None:
+    log = open_log()
+    log.create_topics({"a": 1, "b": 1})
+    reader = log.reader("r", ["a", "b"])
+    assert reader.lag(10**15).records == 0
+    assert reader.lag(10**15).millis == 0
+    log.append("a", _records(b"1", b"2"))
+    log.append("b", _records(b"3"))
+    oldest = log.read("a", 0, 1)[0].append_millis
+    assert reader.lag(oldest + 500).records == 3
+    assert reader.lag(oldest + 500).millis == 500
+    while reader.poll(9):
+        pass
+    reader.commit([Append("b", _records(b"4"))])
+    while reader.poll(9):
+        pass
+    assert reader.lag(10**15).records == 0
+
+
+def offsets_rise_over_the_marks_of_commits(open_log: Open) -> None:
+    log = open_log()
+    log.create_topics({"in": 1, "out": 1})
+    reader = log.reader("r", ["in"])
+    for number in range(5):
+        log.append("in", _records(bytes([number])))
+        reader.poll(1)
+        reader.commit([Append("out", _records(bytes([number]), bytes([number])))])
+        log.append("out", _records(b"plain"))
+    found = log.read("out", 0, 100)
+    assert [record.value for record in found] == [
+        value for n in range(5) for value in (bytes([n]), bytes([n]), b"plain")
+    ]
+    offsets = [record.offset for record in found]
+    assert offsets == sorted(set(offsets))
+    assert offsets[-1] < log.end_offset("out") <= log.append("out", _records(b"next"))
+    assert [record.value for record in log.read("out", offsets[7], 1)] == [found[7].value]
+    assert log.read("out", offsets[3], 2) == found[3:5]
+    assert log.read("out", log.end_offset("out"), 9) == []
 
 
 def a_restart_goes_on_at_the_last_commit(open_log: Open) -> None:
@@ -66,7 +138,7 @@ def a_restart_goes_on_at_the_last_commit(open_log: Open) -> None:
     again = open_log().reader("r", ["in"])
     assert again.committed() == {("in", 0): 4}
     assert [record.offset for record in again.poll(100)] == [4, 5, 6, 7, 8, 9]
-    assert log.end_offset("out") == 1
+    assert [record.value for record in log.read("out", 0, 9)] == [b"done"]
 
 
 def a_later_reader_of_the_name_fences_the_earlier(open_log: Open) -> None:
@@ -214,6 +286,9 @@ def what_need_not_outlive_the_machine_keeps_its_place(open_log: Open) -> None:
 CONTRACT: tuple[Callable[[Open], None], ...] = (
     offsets_rise_without_gaps_and_bytes_come_back,
     a_reader_sees_appends_in_order_across_topics,
+    a_record_comes_after_those_its_writer_had_written,
+    lag_counts_what_is_there_and_not_polled,
+    offsets_rise_over_the_marks_of_commits,
     a_restart_goes_on_at_the_last_commit,
     a_later_reader_of_the_name_fences_the_earlier,
     a_commit_with_one_bad_output_writes_nothing,

@@ -43,11 +43,14 @@ def run_bench(
     if min(size, repeat) < 1:
         raise ParameterError("--transactions and --repeat are at least 1")
     settings = call.settings()
-    seed = settings.configuration.demo.seed
+    configuration = settings.configuration
+    seed, log_url = configuration.demo.seed, configuration.storage.log_url
     drawn = (out, tuple(records or ()))
     many = DEFAULT_ACCOUNTS if accounts is None else accounts
     kept = (epochs or 0, settings.data)
-    work = BenchWork(size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many, *kept)
+    work = BenchWork(
+        size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many, *kept, log_url
+    )
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from operators.event_log import LogError, open_log
 from pipelines.cli.contract import Call, Document
 from proving.backends.cupy_device import gpu_description
 from schemas.errors import EnvironmentMissing
@@ -52,6 +53,7 @@ def diagnose(call: Call) -> Document:
         _memory(),
         _disk(data),
         _embedded_log(),
+        *_kafka_log(call.settings().log_url),
         *[_library(*entry) for entry in LIBRARIES],
         _signatures(),
         _liboqs(),
@@ -127,6 +129,19 @@ def _disk(data: Path) -> Finding:
 
 def _embedded_log() -> Finding:
     return Finding("embedded log", found=True, required=True, detail=sqlite3.sqlite_version)
+
+
+def _kafka_log(url: str) -> list[Finding]:
+    """Says whether the brokers of the configured log answer; nothing if it is no Kafka log."""
+    if not url.startswith("kafka:"):
+        return []
+    try:
+        with open_log(url) as log:
+            topics = len(log.topics())
+    except (LogError, EnvironmentMissing) as error:
+        cost = f"the log {url} cannot be used: {error.hint}"
+        return [Finding("Kafka log", found=False, required=True, detail=str(error), cost=cost)]
+    return [Finding("Kafka log", found=True, required=True, detail=f"{url}: {topics} topics")]
 
 
 def _signatures() -> Finding:

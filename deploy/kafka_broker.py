@@ -1,0 +1,275 @@
+"""A real Kafka broker on this machine: `python -m deploy.kafka_broker start`, for development and tests.
+
+Maven brings the jars that `deploy/kafka/pom.xml` names; a Java of version 17 or newer runs them. The broker listens on
+loopback alone and keeps its jars, data, log and process number in one folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+
+FILES = Path(__file__).resolve().parent / "kafka"
+DEFAULT_HOME = Path(".kafka")
+DEFAULT_PORT = 9092
+HEAP_MEGABYTES = 512
+START_SECONDS = 180.0
+"""Longest wait for the broker; it takes 4 s on an idle machine."""
+
+STOP_SECONDS = 30.0
+FETCH_SECONDS = 900.0
+LOOK_SECONDS = 0.05
+
+TOOLS = {
+    "topics": "org.apache.kafka.tools.TopicCommand",
+    "console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    "consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "acls": "org.apache.kafka.tools.AclCommand",
+    "configs": "kafka.admin.ConfigCommand",
+    "log-dirs": "org.apache.kafka.tools.LogDirsCommand",
+}
+"""Kafka's own command-line tools by the name of their script, without `kafka-`."""
+
+
+class BrokerMissing(RuntimeError):
+    """The broker cannot be had on this machine; the message says what is missing."""
+
+
+def free_port() -> int:
+    """Returns a port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker in a folder.
+
+    Attributes:
+        home: The folder.
+        port: Plain listener on loopback.
+        jars: Folder of the jars; below `home` unless shared.
+        controller_port: Port of the controller.
+        secure_port: Listener with TLS, users and access lists; 0 for none.
+        keystore: PEM file with the listener's private key and certificate.
+        admin: User and password that the secure listener begins with.
+    """
+
+    home: Path
+    port: int = DEFAULT_PORT
+    jars: Path | None = None
+    controller_port: int = field(default_factory=free_port)
+    secure_port: int = 0
+    keystore: Path | None = None
+    admin: tuple[str, str] = ("", "")
+
+    @property
+    def url(self) -> str:
+        """Address of a log on it, without a namespace."""
+        return f"kafka://127.0.0.1:{self.port}"
+
+    @property
+    def library(self) -> Path:
+        """Folder of the jars."""
+        return self.jars or self.home / "lib"
+
+    @property
+    def pid(self) -> int | None:
+        """Process number, if it runs."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.home / "pid").read_text())
+            if b"kafka.Kafka" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+        return None
+
+    def fetch(self) -> None:
+        """Brings the jars, unless those of this pom are there.
+
+        Raises:
+            BrokerMissing: There is no Java or Maven, or Maven cannot get them.
+        """
+        for program in ("java", "mvn"):
+            if shutil.which(program) is None:
+                raise BrokerMissing(f"{program} is not installed")
+        wanted = hashlib.sha256((FILES / "pom.xml").read_bytes()).hexdigest()
+        mark = self.library / "pom.sha256"
+        if mark.is_file() and mark.read_text() == wanted:
+            return
+        self.library.mkdir(parents=True, exist_ok=True)
+        command = [
+            *("mvn", "--quiet", "--batch-mode", "--file", str(FILES / "pom.xml")),
+            *("dependency:copy-dependencies", "-DincludeScope=runtime"),
+            f"-DoutputDirectory={self.library.resolve()}",
+        ]
+        done = _run(command, FETCH_SECONDS)
+        if done.returncode:
+            raise BrokerMissing(f"Maven could not get the jars: {_last_line(done.stdout)}")
+        mark.write_text(wanted)
+
+    def start(self) -> None:
+        """Starts it on the data that is there; returns when it answers.
+
+        Raises:
+            BrokerMissing: It cannot run, or does not answer in time.
+        """
+        if self.pid is not None:
+            return
+        self.fetch()
+        self.home.mkdir(parents=True, exist_ok=True)
+        properties = self.home / "server.properties"
+        properties.write_text(self._properties())
+        if not (self.home / "data" / "meta.properties").exists():
+            self._format(properties)
+        with (self.home / "broker.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - Java of this machine, arguments of our own
+                [*self._java(f"-Xmx{HEAP_MEGABYTES}m"), "kafka.Kafka", str(properties)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        (self.home / "pid").write_text(str(process.pid))
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise BrokerMissing(f"it does not start: see {self.home / 'broker.log'}")
+            time.sleep(LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """Ends it in order, or by force if that takes too long."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def tool(
+        self, name: str, *arguments: str, timeout_seconds: float = 120.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs one of Kafka's own tools (`TOOLS`); standard error is mixed into its output."""
+        command = [*self._java("-Xmx256m"), TOOLS[name]]
+        return _run([*command, *arguments], timeout_seconds)
+
+    def _properties(self) -> str:
+        text = (FILES / "server.properties").read_text()
+        if self.secure_port:
+            text += (FILES / "secure.properties").read_text()
+        return Template(text).substitute(
+            port=self.port,
+            controller_port=self.controller_port,
+            more_listeners=f",SASL_SSL://127.0.0.1:{self.secure_port}" if self.secure_port else "",
+            data=self.home.resolve() / "data",
+            keystore=self.keystore or "",
+        )
+
+    def _format(self, properties: Path) -> None:
+        identity = uuid.uuid4().bytes
+        identity = (
+            bytes([identity[0] & 0x7F]) + identity[1:]
+        )  # its text must not begin with a hyphen
+        cluster = base64.urlsafe_b64encode(identity).decode().rstrip("=")
+        command = [*self._java("-Xmx256m"), "kafka.tools.StorageTool", "format", "--standalone"]
+        command += ["-t", cluster, "-c", str(properties)]
+        user, password = self.admin
+        if user:
+            command += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
+        done = _run(command, START_SECONDS)
+        if done.returncode:
+            raise BrokerMissing(f"its storage cannot be made: {_last_line(done.stdout)}")
+
+    def _java(self, heap: str) -> list[str]:
+        logger = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+        return ["java", heap, logger, "-cp", f"{self.library.resolve()}/*"]
+
+    def _answers(self) -> bool:
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only a start needs the client
+        from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
+        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{self.port}", "log_level": 0})
+        try:
+            return bool(admin.list_topics(timeout=5.0).brokers)
+        except KafkaException:
+            return False
+
+    def _end(self, number: signal.Signals) -> None:
+        pid = self.pid
+        if pid is None:
+            return
+        os.kill(pid, number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.pid is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                deadline += STOP_SECONDS
+            time.sleep(LOOK_SECONDS)
+
+
+def _run(command: Sequence[str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - arguments of our own
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit code: 5 when the broker cannot be had."""
+    parser = argparse.ArgumentParser(prog="deploy.kafka_broker", description=__doc__)
+    parser.add_argument("command", choices=("fetch", "start", "stop", "status"))
+    parser.add_argument("--home", type=Path, default=DEFAULT_HOME)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    given = parser.parse_args(arguments)
+    broker = Broker(given.home, given.port)
+    try:
+        if given.command == "fetch":
+            broker.fetch()
+            said = f"jars in {broker.library}"
+        elif given.command == "start":
+            sys.stderr.write("jars (54 MB to download the first time), then the broker\n")
+            broker.start()
+            said = f"a broker answers at {broker.url}; its log: {broker.home / 'broker.log'}"
+        elif given.command == "stop":
+            broker.stop()
+            said = "stopped"
+        else:
+            said = "stopped" if broker.pid is None else f"runs as process {broker.pid}"
+    except BrokerMissing as error:
+        sys.stderr.write(f"no broker: {error}\n")
+        return 5
+    sys.stdout.write(said + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

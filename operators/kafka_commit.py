@@ -1,0 +1,191 @@
+"""A reader's commits on Kafka: positions and outputs in one transaction, under an id that fences earlier holders.
+
+The positions stand in a topic of the reader's own, whose last committed record they are. A group's offsets would
+do, were they not forgotten after a time without commits; groups are kept too, for Kafka's tools to show, and
+nothing here reads them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from operators.event_log import Append, LogError, Place, Record, StoredRecord
+from operators.kafka_address import KafkaAddress
+from operators.kafka_client import (
+    ANSWER_SECONDS,
+    STALL_SECONDS,
+    is_away,
+    new_producer,
+    port_error,
+)
+from operators.kafka_feed import LAST_HEADER
+from schemas.wire import Reader, Writer
+
+POSITIONS_LOOK = (8, 256, 8192)
+"""How far back the last positions are looked for; aborted ones and markers lie between."""
+
+
+def encode_positions(positions: Mapping[Place, int]) -> bytes:
+    """Returns positions as canonical bytes."""
+    writer = Writer().u32(len(positions))
+    for (topic, partition), offset in sorted(positions.items()):
+        writer.sized(topic.encode()).u32(partition).u64(offset)
+    return writer.finish()
+
+
+def decode_positions(data: bytes) -> dict[Place, int]:
+    """Returns what `encode_positions` was given.
+
+    Raises:
+        WireError: It is something else.
+    """
+    reader = Reader(data, "positions")
+    found = {
+        (reader.sized("topic", 256).decode(), reader.u32("partition")): reader.u64("offset")
+        for _ in range(reader.u32("count"))
+    }
+    reader.finish()
+    return found
+
+
+class Committer:
+    """The transactional producer of one reader."""
+
+    def __init__(self, common: Mapping[str, object], address: KafkaAddress, name: str) -> None:
+        """Fences earlier holders of the name and ends what they have left open.
+
+        Raises:
+            LogError: Brokers refuse or do not answer.
+        """
+        self._name = name
+        self._address = address
+        self._offsets: dict[Place, int] = {}
+        self._producer = new_producer(common, address.full_name(name))
+        self._retry(lambda: self._producer.init_transactions(ANSWER_SECONDS), f"opening {name}")
+
+    def commit(self, outputs: Sequence[Append]) -> dict[Place, int]:
+        """Appends all outputs in one transaction; begins again if the broker aborts it.
+
+        Returns:
+            The offset of the last record per partition. Readers see them a moment later: the broker answers
+            when the outcome is decided and then writes it to the partitions.
+
+        Raises:
+            FencedError: The name was opened elsewhere.
+            LogError: It could not be done; nothing was written.
+        """
+        deadline = time.monotonic() + STALL_SECONDS
+        while True:
+            try:
+                self._producer.begin_transaction()
+                self._offsets = {}
+                for output in outputs:
+                    self._produce(output)
+                self._retry(
+                    lambda: self._producer.commit_transaction(ANSWER_SECONDS),
+                    f"a commit of {self._name}",
+                )
+            except KafkaException as error:
+                failed = error.args[0]
+                if failed.fatal() or not (failed.txn_requires_abort() or is_away(failed)):
+                    raise port_error(failed, f"a commit of {self._name}") from error
+                self._abort()
+                if time.monotonic() > deadline:
+                    raise port_error(
+                        failed, f"a commit of {self._name}, nothing was written"
+                    ) from error
+            else:
+                return self._offsets
+
+    def close(self) -> None:
+        """Gives up what is in flight."""
+        self._producer.purge()
+        self._producer.flush(0)
+
+    def _produce(self, output: Append) -> None:
+        last = len(output.records) - 1
+        place = (output.topic, output.partition)
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self._offsets[place] = max(self._offsets.get(place, 0), message.offset() or 0)
+
+        for number, record in enumerate(output.records):
+            headers: list[tuple[str, str | bytes | None]] = list(record.headers)
+            if number == last:
+                headers.append((LAST_HEADER, b""))
+            produce(self._producer, self._address, output, record, headers, delivered)
+
+    def _abort(self) -> None:
+        self._retry(
+            lambda: self._producer.abort_transaction(ANSWER_SECONDS), f"an abort of {self._name}"
+        )
+
+    def _retry(self, call: Callable[[], object], doing: str) -> None:
+        """Makes a request again for as long as its answer may still come."""
+        deadline = time.monotonic() + STALL_SECONDS
+        while True:
+            try:
+                call()
+            except KafkaException as error:
+                failed = error.args[0]
+                if failed.fatal():
+                    raise port_error(failed, doing) from error
+                if failed.txn_requires_abort():
+                    raise
+                if not failed.retriable() or time.monotonic() > deadline:
+                    raise port_error(failed, doing) from error
+                self._producer.poll(0.01)
+            else:
+                return
+
+
+def produce(  # noqa: PLR0917 - what a message is made of
+    producer: Producer,
+    address: KafkaAddress,
+    output: Append,
+    record: Record,
+    headers: list[tuple[str, str | bytes | None]],
+    delivered: Callable[..., None] | None = None,
+) -> None:
+    """Hands a record to a producer; waits while its queue is full."""
+    deadline = time.monotonic() + STALL_SECONDS
+    while True:
+        try:
+            producer.produce(
+                address.full_name(output.topic),
+                record.value,
+                record.key or None,
+                output.partition,
+                on_delivery=delivered,
+                headers=headers,
+            )
+        except BufferError as error:
+            if time.monotonic() > deadline:
+                raise LogError(f"{output.topic} takes no more records") from error
+            producer.poll(0.01)
+        else:
+            return
+
+
+def last_positions(
+    first: int, end: int, read: Callable[[int], Sequence[StoredRecord]]
+) -> dict[Place, int]:
+    """Returns the positions that stand last in a reader's topic; none if it is empty.
+
+    Args:
+        first: Its oldest kept offset.
+        end: Its end.
+        read: Returns its committed records from an offset on.
+    """
+    for back in (*POSITIONS_LOOK, end):
+        start = max(first, end - back)
+        records = read(start) if start < end else []
+        if records:
+            return decode_positions(records[-1].value)
+        if start == first:
+            break
+    return {}
