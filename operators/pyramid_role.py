@@ -65,6 +65,7 @@ class PyramidRole:
         window_of: Window of a slot.
         hasher: Poseidon2.
         minimum_bits: Proven bits that a proof needs.
+        end_window: What begins there or later is not planned; None to plan all.
         waiting: Planned nodes without a proof, by level and digest of what they say, children first.
     """
 
@@ -76,6 +77,7 @@ class PyramidRole:
     window_of: Callable[[int], int]
     hasher: Hasher
     minimum_bits: int
+    end_window: int | None = None
     waiting: dict[Place, Node] = field(default_factory=dict)
     _asked: set[Place] = field(default_factory=set)
     _has_news: bool = True
@@ -105,8 +107,9 @@ class PyramidRole:
             ended += self._take(record, now_millis)
         self._follow_blocks()
         for tree in self.planner.plan():
-            self._enter(tree)
-            self._has_news = True
+            if self.end_window is None or tree.said.first_window < self.end_window:
+                self._enter(tree)
+                self._has_news = True
         planned: list[Mapping[str, Any]] = []
         if self._has_news and len(records) < POLL_RECORDS:
             planned, self._has_news = list(self._planned(now_millis)), False
@@ -265,8 +268,8 @@ class PyramidRole:
         return rows
 
 
-def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
-    """Returns the process of a chain's pyramid; proofs go below `data`."""
+def open_pyramid(place: BeaconPlace, data: Path, end_window: int | None = None) -> PyramidRole:
+    """Returns the process of a chain's pyramid; proofs go below `data`, what begins at `end_window` or later is left."""
     identity = identity_of(place.genesis, BEACON_SHARD, None, None)
     tip = genesis_tip(place.genesis.chain, BEACON_SHARD)
     chain = CertifiedChain(identity, tip.hash, tip.height)
@@ -284,6 +287,7 @@ def open_pyramid(place: BeaconPlace, data: Path) -> PyramidRole:
         place.genesis.window_of,
         place.hasher,
         minimum,
+        end_window,
     )
 
 

@@ -94,7 +94,9 @@ class Day:
 
     def processes(self) -> list[ProcessPlan]:
         """Returns the processes that a run starts."""
-        return node_plans(self.settings.data, self.settings.configuration)
+        configuration = self.settings.configuration
+        end = configuration.demo.days * configuration.clock.windows_per_day
+        return node_plans(self.settings.data, configuration, end_window=end)
 
     def run(self, report: Progress, is_stopped: Stopped) -> DayOutcome:
         """Plays the day: chain, traffic, finality, proofs.

@@ -31,7 +31,7 @@ from schemas.config import Configuration
 from schemas.errors import EclipticaError
 from schemas.genesis import Genesis, load_genesis
 
-IDLE_SECONDS = 0.05
+IDLE_SECONDS = 0.2
 """Longest wait for news of the log: a slot may end a window without any."""
 
 NICENESS = {"beacon": 5, "pyramid": 5, "prover": 10}
@@ -66,6 +66,7 @@ class NodePlace:
         genesis: The chain.
         log: The log.
         index: Index of the validator, for that role.
+        end_window: Windows from this one on are not joined, for the role `pyramid`; None to join all.
     """
 
     data: Path
@@ -73,6 +74,7 @@ class NodePlace:
     genesis: Genesis
     log: EventLog
     index: int
+    end_window: int | None = None
 
     def shards(self) -> list[ShardPlace]:
         """Returns the shards that the process works on: all of the chain."""
@@ -170,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--end-window", type=int)
     given = parser.parse_args(arguments)
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s"
@@ -182,7 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         genesis = load_genesis(genesis_path(given.data))
         url = Settings(configuration, {}).log_url
         with closing(open_log(url)) as log:
-            place = NodePlace(given.data, configuration, genesis, log, given.index)
+            place = NodePlace(
+                given.data, configuration, genesis, log, given.index, given.end_window
+            )
             role = build_role(given.role, place)
             with suppress(
                 BrokenPipeError

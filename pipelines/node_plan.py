@@ -53,14 +53,19 @@ def read_node_configuration(data: Path) -> Configuration:
 
 
 def node_plans(
-    data: Path, configuration: Configuration, roles: tuple[str, ...] = ROLES
+    data: Path,
+    configuration: Configuration,
+    roles: tuple[str, ...] = ROLES,
+    end_window: int | None = None,
 ) -> list[ProcessPlan]:
-    """Returns one process per role, and one per validator."""
+    """Returns one process per role, and one per validator; windows from `end_window` on are not joined."""
     plans = []
     for role in roles:
         if role == "pyramid" and not configuration.proving.pyramid:
             continue
         arguments = ["-m", "pipelines.node", role, "--data", str(data)]
+        if role == "pyramid" and end_window is not None:
+            arguments += ["--end-window", str(end_window)]
         if role not in VALIDATOR_ROLES:
             plans.append(ProcessPlan(role, arguments))
             continue

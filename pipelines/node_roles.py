@@ -237,7 +237,7 @@ def crews_of(proving: ProvingConfig, cores: int) -> list[Crew]:
 
 def pyramid(place: NodePlace) -> Role:
     """Returns what plans recursive proofs and keeps them."""
-    return open_pyramid(beacon_place(place), place.data)
+    return open_pyramid(beacon_place(place), place.data, place.end_window)
 
 
 def now_millis() -> int:

@@ -19,6 +19,7 @@ from operators.event_log import open_existing_log
 from operators.export import ExportedEpoch, ExportSource, export_epochs
 from operators.export_files import epoch_folder, exported_epochs, read_manifest
 from operators.proof_index import check_index, write_index
+from operators.proof_worker import process_backend
 from pipelines.chain_setup import genesis_path
 from pipelines.cli.contract import Call, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
@@ -96,14 +97,15 @@ def export_epochs_action(
     call.report.phase("epochs", None)
     with closing(open_existing_log(settings.log_url)) as log:
         fee = settings.configuration.admission.min_fee_micros
-        source = ExportSource(log, path, fee, NumpyHasher())
+        hasher = process_backend()  # hundreds of proofs are verified
+        source = ExportSource(log, path, fee, hasher)
         exported = export_epochs(
             source, out or settings.data, shards, epoch, lambda _: call.report.advance(1)
         )
         if exported:
             call.report.phase("proofs", None)
             root = out or settings.data
-            write_index(log, root, genesis, NumpyHasher(), lambda: call.report.advance(1))
+            write_index(log, root, genesis, hasher, lambda: call.report.advance(1))
     if exported and out is None:
         write_database(settings.data)
     return exported
