@@ -14,6 +14,7 @@ from operators.consensus_messages import decode_message, encode_certificate
 from operators.consensus_node import message_topics
 from operators.delivery_notice import notices_of
 from operators.event_log import Append, Record, StoredRecord
+from operators.final_headers import block_row
 from operators.final_history import replay, shard_blocks
 from operators.mempool import Candidate
 from operators.shard_start import MESSAGE_REWIND, ShardFeeds, ShardPlace, ShardState, open_shard
@@ -148,19 +149,13 @@ class ShardObserver:
         self._since_snapshot += 1
         header, genesis, shard = block.header, self._place.genesis, self._place.shard
         window = genesis.window_of(header.slot)
-        row = {
-            "height": header.height,
-            "slot": header.slot,
-            "view": header.view,
-            "block_hash": block.hash,
-            "header": header.to_bytes(),
-            "payload": block.payload,
-            "certificate": encode_certificate(certificate),
-            "transactions": header.transaction_count,
-            "proposed_millis": self._proposed.get(block.hash, at_millis),
-            "certified_millis": at_millis,
-            "post_state_root": header.post_state_root,
-        }
+        row = block_row(
+            header,
+            block.payload,
+            encode_certificate(certificate),
+            proposed_millis=self._proposed.get(block.hash, at_millis),
+            certified_millis=at_millis,
+        )
         self._rows.append(row)
         self._outputs.append(_append(shard_topic("blocks", shard), BLOCKS, [row]))
         receipts = [

@@ -6,7 +6,7 @@ name again fences the reader opened before, so that a process thought dead canno
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -111,6 +111,27 @@ class Lag:
 
     records: int
     millis: int
+
+
+def check_max_records(max_records: int) -> None:
+    """Checks what a poll is asked for.
+
+    Raises:
+        ParameterError: It is below one.
+    """
+    if max_records < 1:
+        raise ParameterError(f"at least one record must be asked for, got {max_records}")
+
+
+def check_seek(reader: str, places: Collection[Place], place: Place, offset: int) -> None:
+    """Checks where a reader is to go on.
+
+    Raises:
+        ParameterError: The partition is none of its places, or the offset is negative.
+    """
+    if place not in places or offset < 0:
+        topic, partition = place
+        raise ParameterError(f"reader {reader} has no position {topic}/{partition}/{offset}")
 
 
 class LogReader(Protocol):

@@ -20,6 +20,38 @@ from schemas.tables import BLOCKS, SchemaRegistry
 _logger = logging.getLogger(__name__)
 
 
+def block_row(
+    header: BlockHeader,
+    payload: bytes,
+    certificate: bytes,
+    *,
+    proposed_millis: int = 0,
+    certified_millis: int = 0,
+) -> dict[str, Any]:
+    """Returns the row of `blocks.<shard>` of a final block.
+
+    Args:
+        header: Its header.
+        payload: Its payload.
+        certificate: Encoded certificate of it or of a descendant.
+        proposed_millis: When its proposal was stored, UTC milliseconds.
+        certified_millis: When it became final, UTC milliseconds.
+    """
+    return {
+        "height": header.height,
+        "slot": header.slot,
+        "view": header.view,
+        "block_hash": header.block_hash(),
+        "header": header.to_bytes(),
+        "payload": payload,
+        "certificate": certificate,
+        "transactions": header.transaction_count,
+        "proposed_millis": proposed_millis,
+        "certified_millis": certified_millis,
+        "post_state_root": header.post_state_root,
+    }
+
+
 @dataclass(slots=True)
 class FinalHeaders:
     """Certified headers of one shard above the last accepted window.

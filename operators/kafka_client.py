@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from confluent_kafka import (
@@ -32,6 +32,9 @@ from operators.kafka_address import KafkaAddress
 
 MESSAGE_BYTES = MAX_RECORD_BYTES + 2**20
 """Largest message with key and headers, bytes; topics are made with it and brokers must allow it."""
+
+RETRY_SECONDS = 0.05
+"""Between two attempts while brokers are away."""
 
 ANSWER_SECONDS = 20.0
 """How long one request may take; a broker that was killed is back and has loaded its log within it."""
@@ -80,6 +83,16 @@ _AWAY = {
     KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
     KafkaError._RESOLVE,  # noqa: SLF001
 }
+_STALE = {
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+}
+"""What is said of partitions that were there while a broker starts again and has not loaded all it knows."""
 
 
 class Complaints:
@@ -165,7 +178,7 @@ def new_admin(common: Mapping[str, Any]) -> AdminClient:
 
 def is_away(error: KafkaError) -> bool:
     """Says whether an error may go away when the broker is back."""
-    return error.code() in _AWAY or bool(error.retriable())
+    return error.code() in _AWAY | _STALE or bool(error.retriable())
 
 
 def port_error(error: KafkaError, doing: str) -> LogError:
@@ -236,4 +249,9 @@ class Ends:
                 raise port_error(self._complaints.refusal, self._address.brokers)
             if not is_away(failed) or time.monotonic() > deadline:
                 raise port_error(failed, f"the ends of {places[0][0]}")
-            self._consumer.poll(0)
+            if failed.code() in _STALE:
+                with suppress(
+                    KafkaException
+                ):  # the question itself tells what is wrong, or is put again
+                    self._consumer.list_topics(timeout=ANSWER_SECONDS)
+            self._consumer.poll(RETRY_SECONDS)

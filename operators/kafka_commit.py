@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from operators.event_log import Append, LogError, Place, Record, StoredRecord
+from operators.event_log import Append, LogError, LogUnreachable, Place, Record, StoredRecord
 from operators.kafka_address import KafkaAddress
 from operators.kafka_client import (
     ANSWER_SECONDS,
@@ -23,6 +23,9 @@ from operators.kafka_client import (
 )
 from operators.kafka_feed import LAST_HEADER
 from schemas.wire import Reader, Writer
+
+_DECIDED = {KafkaError.INVALID_TXN_STATE}
+"""What a broker answers about a transaction whose outcome stands already."""
 
 POSITIONS_LOOK = (8, 256, 8192)
 """How far back the last positions are looked for; aborted ones and markers lie between."""
@@ -120,9 +123,25 @@ class Committer:
             produce(self._producer, self._address, output, record, headers, delivered)
 
     def _abort(self) -> None:
-        self._retry(
-            lambda: self._producer.abort_transaction(ANSWER_SECONDS), f"an abort of {self._name}"
-        )
+        """Gives up the transaction.
+
+        Raises:
+            LogUnreachable: A broker died while it decided the outcome, and does not know the transaction any more:
+                the positions on the log tell who opens it again whether it was done.
+        """
+        try:
+            self._retry(
+                lambda: self._producer.abort_transaction(ANSWER_SECONDS),
+                f"an abort of {self._name}",
+            )
+        except LogError as error:
+            cause = error.__cause__
+            if isinstance(cause, KafkaException) and cause.args[0].code() in _DECIDED:
+                raise LogUnreachable(
+                    f"a commit of {self._name}: it is not known whether it was done",
+                    "start the process again: it goes on where the log says",
+                ) from error
+            raise
 
     def _retry(self, call: Callable[[], object], doing: str) -> None:
         """Makes a request again for as long as its answer may still come."""

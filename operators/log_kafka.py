@@ -29,6 +29,8 @@ from operators.event_log import (
     Record,
     RecordTooLarge,
     StoredRecord,
+    check_max_records,
+    check_seek,
 )
 from operators.kafka_address import KafkaAddress, read_address
 from operators.kafka_client import (
@@ -321,7 +323,10 @@ class KafkaLog:
             self._refresh()
         partitions = self._partitions.get(topic)
         if partitions is None:
-            raise ParameterError(f"there is no topic {topic} on {self.url}")
+            raise ParameterError(
+                f"there is no topic {topic} on {self.url}",
+                "start the chain first; a user without a right to a topic is not shown it",
+            )
         if not 0 <= partition < partitions:
             raise ParameterError(f"topic {topic} has {partitions} partitions, not {partition}")
         for record in records:
@@ -440,8 +445,7 @@ class KafkaReader:
 
     def poll(self, max_records: int, timeout_seconds: float = 0.0) -> list[StoredRecord]:
         """See `LogReader`; across partitions by the brokers' append times."""
-        if max_records < 1:
-            raise ParameterError(f"at least one record must be asked for, got {max_records}")
+        check_max_records(max_records)
         deadline = time.monotonic() + timeout_seconds
         while True:
             found = self._feed.take(max_records)
@@ -456,10 +460,7 @@ class KafkaReader:
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """See `LogReader`."""
-        if (topic, partition) not in self._feed.places or offset < 0:
-            raise ParameterError(
-                f"reader {self._name} has no position {topic}/{partition}/{offset}"
-            )
+        check_seek(self._name, self._feed.places, (topic, partition), offset)
         self._feed.move({(topic, partition): offset})
 
     def committed(self) -> Mapping[Place, int]:

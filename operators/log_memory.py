@@ -18,6 +18,8 @@ from operators.event_log import (
     Record,
     RecordTooLarge,
     StoredRecord,
+    check_max_records,
+    check_seek,
 )
 from schemas.errors import ParameterError
 
@@ -216,8 +218,7 @@ class MemoryReader:
 
     def poll(self, max_records: int, timeout_seconds: float = 0.0) -> list[StoredRecord]:
         """See `LogReader`."""
-        if max_records < 1:
-            raise ParameterError(f"at least one record must be asked for, got {max_records}")
+        check_max_records(max_records)
         found = self._fetch(max_records)
         if not found and timeout_seconds > 0 and self._log.wait(timeout_seconds):
             found = self._fetch(max_records)
@@ -229,10 +230,7 @@ class MemoryReader:
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """See `LogReader`."""
-        if (topic, partition) not in self._positions or offset < 0:
-            raise ParameterError(
-                f"reader {self._name} has no position {topic}/{partition}/{offset}"
-            )
+        check_seek(self._name, self._positions, (topic, partition), offset)
         self._positions[topic, partition] = offset
 
     def committed(self) -> Mapping[Place, int]:

@@ -27,6 +27,8 @@ from operators.event_log import (
     Record,
     RecordTooLarge,
     StoredRecord,
+    check_max_records,
+    check_seek,
 )
 from schemas.errors import ParameterError
 from schemas.wire import Reader, Writer
@@ -374,8 +376,7 @@ class SqliteReader:
 
     def poll(self, max_records: int, timeout_seconds: float = 0.0) -> list[StoredRecord]:
         """See `LogReader`."""
-        if max_records < 1:
-            raise ParameterError(f"at least one record must be asked for, got {max_records}")
+        check_max_records(max_records)
         deadline = time.monotonic() + timeout_seconds
         while True:
             found = self._fetch(max_records)
@@ -389,10 +390,7 @@ class SqliteReader:
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """See `LogReader`."""
-        if (topic, partition) not in self._positions or offset < 0:
-            raise ParameterError(
-                f"reader {self._name} has no position {topic}/{partition}/{offset}"
-            )
+        check_seek(self._name, self._positions, (topic, partition), offset)
         self._positions[topic, partition] = offset
 
     def committed(self) -> Mapping[Place, int]:

@@ -12,10 +12,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
 from typing import Any
 
 from operators.proof_worker import process_backend
@@ -26,6 +24,7 @@ from pipelines.adversary.ledger_edits import AIR, checker
 from pipelines.adversary.ledger_forgery import Forgery
 from pipelines.adversary.trace_attacks import FINISHED_ATTACKS, LANE_ATTACKS
 from pipelines.progress import Progress
+from pipelines.shifts import in_parallel
 from proving.errors import ProofError
 from proving.kinds import kind_named
 from proving.prover import prove_stark
@@ -154,14 +153,9 @@ def run_attacks(
         AttackShift(aim, seed, first, min(CHUNK, runs - first)) for first in range(0, runs, CHUNK)
     ]
     results: list[AttackResult] = []
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(shift.run) for shift in shifts]):
-            if is_stopped():
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-            found = future.result()
-            results += found
-            report.advance(len(found))
+    for _, found in in_parallel(shifts, processes, is_stopped):
+        results += found
+        report.advance(len(found))
     accepted = [result for result in results if result.is_accepted]
     refused = Counter(name for result in results for name in result.refused)
     asked = Counter(result.verifier for result in results if result.verifier is not None)

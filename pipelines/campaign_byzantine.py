@@ -7,13 +7,12 @@ one, or it would be blind.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 from operators.consensus_campaign import run_schedules
 from pipelines.progress import Progress
+from pipelines.shifts import in_parallel
 from schemas.block import fault_bound
 
 DEFAULT_RUNS = 100_000
@@ -80,18 +79,11 @@ def run_byzantine(
         0,
     )
     found: list[Any] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(shift.run) for shift in shifts(seed, runs)}
-        for done in as_completed(waiting):
-            result = done.result()
-            report.advance(result["schedules"])
-            for name in totals:
-                totals[name] += result[name]
-            found += result["disagreements"] + result["violations"] + result["unfinished"]
-            if is_stopped():
-                for future in waiting:
-                    future.cancel()
-                break
+    for _, result in in_parallel(list(shifts(seed, runs)), workers, is_stopped):
+        report.advance(result["schedules"])
+        for name in totals:
+            totals[name] += result[name]
+        found += result["disagreements"] + result["violations"] + result["unfinished"]
     blind = _disagreement_with_one_more(seed)
     broken = totals["schedules_with_disagreement"] + totals["schedules_with_violation"]
     return {

@@ -11,10 +11,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing import get_context
 from typing import Any
 
 from operators.proof_worker import process_backend
@@ -23,6 +21,7 @@ from pipelines.adversary.circuit_verdicts import ACCEPTED, Verdict, native_verdi
 from pipelines.adversary.proof_mutations import MUTATIONS, Sections, section_places
 from pipelines.progress import Progress
 from pipelines.sample_children import sample_children
+from pipelines.shifts import in_parallel
 from proving.errors import ProvingError
 from proving.kinds import verifying_key
 from proving.recursion.day import DAY_SLOTS
@@ -226,17 +225,10 @@ def run_children(
             honest[program] = honest_verdicts(program)
             report.advance(1)
         report.phase("mutants", runs)
-        with ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=remember, initargs=(given,)
-        ) as pool:
-            waiting = [pool.submit(shift.run) for shift in shifts_of(seed, runs)]
-            for future in as_completed(waiting):
-                if is_stopped():
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    break
-                part = future.result()
-                found.add(part)
-                report.advance(part.mutations.total())
+        shifts = shifts_of(seed, runs)
+        for _, part in in_parallel(shifts, processes, is_stopped, remember, (given,)):
+            found.add(part)
+            report.advance(part.mutations.total())
     evidence = children_evidence(seed, found, honest, (made, time.monotonic() - started))
     done = evidence["runs"]
     evidence["ok"] &= (done > 0 if may_end_early else done == runs) and len(honest) == len(SHARES)

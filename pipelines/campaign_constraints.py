@@ -12,10 +12,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
 from typing import Any
 
 from operators.proof_worker import process_backend
@@ -23,6 +21,7 @@ from pipelines.adversary.claim_books import ClaimBook, book_of
 from pipelines.adversary.forged_trace import ForgedTrace, claims_of
 from pipelines.adversary.weaker import Weaker
 from pipelines.progress import Progress
+from pipelines.shifts import in_parallel
 from proving.errors import ProofError, RejectionReason
 from proving.kinds import kind_named, registered_kinds
 from proving.prover import prove_stark
@@ -154,16 +153,10 @@ def run_constraints(
         raise ParameterError(f"there is no circuit {circuit!r}", f"circuits: {', '.join(names)}")
     report.phase("claims", sum(len(shift.claims) for shift in shifts))
     verdicts: list[ClaimVerdict] = []
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(shift.run): shift.kind for shift in shifts}
-        for future in as_completed(waiting):
-            if is_stopped():
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-            found = future.result()
-            circuits[waiting[future]]["bitten"] += sum(verdict.holds for verdict in found)
-            verdicts += found
-            report.advance(len(found))
+    for number, found in in_parallel(shifts, processes, is_stopped):
+        circuits[shifts[number].kind]["bitten"] += sum(verdict.holds for verdict in found)
+        verdicts += found
+        report.advance(len(found))
     return _evidence(seed, circuits, verdicts, round(time.monotonic() - started, 1))
 
 

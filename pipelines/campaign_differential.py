@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -21,6 +21,7 @@ from pipelines.adversary.ledger_traffic import ISSUER_KEY, PARAMETERS
 from pipelines.adversary.naive_roots import NaiveBooks
 from pipelines.adversary.windows import AIR, Outcome, PlannedBlock, Traffic, WindowRun
 from pipelines.progress import Progress
+from pipelines.shifts import in_parallel
 
 DEFAULT_RUNS = 10_000
 DEFAULT_SOURCE = Path(__file__).parent / "data" / "ethereum_blocks_17173049_17173050.csv"
@@ -138,20 +139,12 @@ def run_differential(
     traffic.opening(is_real=True)  # an unusable file is found here
     report.phase("windows", runs)
     tally = _Tally(Counter(), Counter(), 0, 0, [])
-    spawn = get_context("spawn")
-    with (
-        ProcessPoolExecutor(processes, mp_context=spawn) as pool,
-        ProcessPoolExecutor(1, mp_context=spawn) as naive,
-    ):
-        shifts = [
-            WindowShift(traffic, first, min(CHUNK, runs - first)) for first in range(0, runs, CHUNK)
-        ]
+    shifts = [
+        WindowShift(traffic, first, min(CHUNK, runs - first)) for first in range(0, runs, CHUNK)
+    ]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as naive:
         judged: list[tuple[list[WindowRun], Future[list[Outcome]]]] = []
-        for future in as_completed([pool.submit(shift.run) for shift in shifts]):
-            if is_stopped():
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-            found = future.result()
+        for _, found in in_parallel(shifts, processes, is_stopped):
             windows = [(run.is_real, run.blocks) for run in found]
             judged.append((found, naive.submit(judge_naively, traffic, windows)))
             while judged and judged[0][1].done():

@@ -10,10 +10,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from typing import Any
 
 from operators.proof_worker import process_backend
@@ -25,6 +23,7 @@ from pipelines.adversary.proof_mutations import (
 )
 from pipelines.progress import Progress
 from pipelines.sample_window import sample_window
+from pipelines.shifts import in_parallel
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.errors import ProofError
 from proving.kinds import verifying_key
@@ -109,22 +108,16 @@ def run_mutations(
     kinds: Counter[str] = Counter()
     sections: Counter[str] = Counter()
     accepted: list[str] = []
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        shifts = [
-            MutationShift(seed, first, min(CHUNK, runs - first), *proofs)
-            for first in range(0, runs, CHUNK)
-        ]
-        waiting = [pool.submit(shift.run) for shift in shifts]
-        for future in as_completed(waiting):
-            if is_stopped():
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-            found = future.result()
-            reasons += found["reasons"]
-            kinds += found["kinds"]
-            sections += found["sections"]
-            accepted += found["accepted"]
-            report.advance(sum(found["kinds"].values()))
+    shifts = [
+        MutationShift(seed, first, min(CHUNK, runs - first), *proofs)
+        for first in range(0, runs, CHUNK)
+    ]
+    for _, found in in_parallel(shifts, processes, is_stopped):
+        reasons += found["reasons"]
+        kinds += found["kinds"]
+        sections += found["sections"]
+        accepted += found["accepted"]
+        report.advance(sum(found["kinds"].values()))
     done = kinds.total()
     return {
         "name": "mutate-proofs",

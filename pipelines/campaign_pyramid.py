@@ -13,9 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import Any
 
 from operators.proof_worker import process_backend
@@ -26,6 +24,7 @@ from pipelines.adversary.statement_implied import implied_claims
 from pipelines.adversary.statement_part import Claim, StatementPart
 from pipelines.progress import Progress
 from pipelines.sample_children import SampleChildren, sample_children
+from pipelines.shifts import in_parallel
 from proving.recursion.air import RecursionAir
 from proving.recursion.execution import Execution
 from proving.recursion.tape import Tape
@@ -175,18 +174,13 @@ def _try_all(
     report.phase("forgeries", sum(len(shift.numbers) for shift in shifts))
     failed: list[str] = []
     accepted = 0
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(shift.run): shift.kind for shift in shifts}
-        for future in as_completed(waiting):
-            if is_stopped():
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-            found = future.result()
-            for outcome, agrees in found:
-                accepted += not outcome.is_refused
-                if not kinds[waiting[future]].count(outcome, agrees):
-                    failed.append(f"{waiting[future]}: {described(outcome, agrees)}")
-            report.advance(len(found))
+    for number, found in in_parallel(shifts, processes, is_stopped):
+        kind = shifts[number].kind
+        for outcome, agrees in found:
+            accepted += not outcome.is_refused
+            if not kinds[kind].count(outcome, agrees):
+                failed.append(f"{kind}: {described(outcome, agrees)}")
+        report.advance(len(found))
     return failed, accepted
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from operators.admission import Admission
 from operators.admission_view import AdmissionView
 from operators.block_payload import LinkEntry, encode_payload
+from operators.final_headers import block_row
 from operators.stage import Input
 from pipelines.account_keys import KeyRing
 from pipelines.adversary.block_attacks import BlockAttack
@@ -32,7 +33,6 @@ from pipelines.adversary.crossing_world import (
     certificate_of,
     crossing_world,
     header_of,
-    row_of,
 )
 from pipelines.adversary.honest_traffic import ACCOUNTS, Base
 from pipelines.forge import Forge
@@ -218,27 +218,27 @@ def _by_a_stranger(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
     """A block that somebody else has signed."""
     payload = _paying(rng)
     header = _header(payload)
-    return row_of(header, payload, certificate_of(header, payload, STRANGER))
+    return block_row(header, payload, certificate_of(header, payload, STRANGER))
 
 
 def _of_another_block(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
     """The certificate of a true block on another."""
     payload = _paying(rng)
-    return row_of(_header(payload), payload, _notice(world.content.payload)["certificate"])
+    return block_row(_header(payload), payload, _notice(world.content.payload)["certificate"])
 
 
 def _of_another_shard(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
     """A certified block of a peer."""
     payload = _paying(rng)
     header = header_of(rng.choice(PEERS), 2, HONEST_SLOT, b"\5" * 32, payload)
-    return row_of(header, payload, certificate_of(header, payload))
+    return block_row(header, payload, certificate_of(header, payload))
 
 
 def _not_final(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
     """A block that is notarised and not final."""
     payload = world.content.payload
     header = _header(payload)
-    return row_of(header, payload, certificate_of(header, payload, phase=Phase.NOTARIZE))
+    return block_row(header, payload, certificate_of(header, payload, phase=Phase.NOTARIZE))
 
 
 NOTICES: tuple[NoticeForgery, ...] = (
@@ -262,7 +262,7 @@ def _header(payload: bytes) -> Any:
 
 def _notice(payload: bytes) -> dict[str, Any]:
     header = _header(payload)
-    return row_of(header, payload, certificate_of(header, payload))
+    return block_row(header, payload, certificate_of(header, payload))
 
 
 @cache

@@ -7,13 +7,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from operators.application import BlockContent, Check, CheckState
 from operators.block_payload import LinkEntry, decode_payload, encode_payload, sent_entries
 from operators.consensus_keys import CommitteeVerifier, ValidatorSigner
 from operators.consensus_messages import encode_certificate
 from operators.consensus_votes import Committee
+from operators.final_headers import block_row
 from operators.mempool import Mempool
 from operators.peer_links import PeerLink, peer_link
 from operators.proof_worker import process_backend
@@ -152,23 +152,6 @@ def header_of(shard: int, height: int, slot: int, parent: bytes, payload: bytes)
     )  # fmt: skip
 
 
-def row_of(header: BlockHeader, payload: bytes, certificate: bytes) -> dict[str, Any]:
-    """Returns the row of `blocks.<shard>` of a block."""
-    return {
-        "height": header.height,
-        "slot": header.slot,
-        "view": header.view,
-        "block_hash": header.block_hash(),
-        "header": header.to_bytes(),
-        "payload": payload,
-        "certificate": certificate,
-        "transactions": header.transaction_count,
-        "proposed_millis": 0,
-        "certified_millis": 0,
-        "post_state_root": header.post_state_root,
-    }
-
-
 def _words(rng: random.Random, peer: int, part: int) -> list[LinkEntry]:
     """Returns three words to accounts, of which the last is none in the first part."""
     users = range(FIRST_ACCOUNT, FIRST_ACCOUNT + ACCOUNTS)
@@ -201,7 +184,7 @@ def _send(link: PeerLink, slot: int, words: dict[int, list[LinkEntry]]) -> None:
     ]
     payload, headers = encode_payload([], [], sent), link.headers
     header = header_of(link.peer, headers.height + 1, slot, headers.tip, payload)
-    headers.take_row(row_of(header, payload, certificate_of(header, payload)), 0)
+    headers.take_row(block_row(header, payload, certificate_of(header, payload)), 0)
 
 
 def _validator(links: dict[int, PeerLink]) -> ShardApplication:

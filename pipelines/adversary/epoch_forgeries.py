@@ -13,11 +13,11 @@ from operators.proof_worker import process_backend
 from pipelines.adversary.key_forgeries import KeyedSlot, key_forgeries
 from pipelines.adversary.span_forgeries import LAST_WINDOW, boundary_cells, root_of
 from pipelines.adversary.statement_forgeries import (
-    STATEMENT,
     Attempt,
     Make,
     StatementInputs,
     blank_publics,
+    other_digests,
     refuse,
     word_claims,
 )
@@ -29,7 +29,6 @@ from proving.recursion.children import NO_KEY
 from proving.recursion.epoch import EPOCH_SLOTS, epoch_inputs
 from proving.recursion.epoch_links import ARRAYS
 from proving.recursion.global_proofs import EPOCH_KIND, EpochChildren, epoch_witness
-from proving.recursion.programs import STATEMENT_WORD
 from proving.recursion.shard_part import (
     LinkHeads,
     ShardPart,
@@ -194,13 +193,7 @@ def epoch_forgeries(part: StatementPart, hasher: Hasher) -> Iterator[Attempt]:
     case = EpochCase(hasher)
     active = shard_parts(EPOCH_SLOTS)
     honest = partial(case.given, EPOCH_SLOTS)
-    for k in range(WORD):
-        yield Attempt(
-            "the statement names another digest",
-            (Claim(STATEMENT, k),),
-            honest,
-            late_publics={(STATEMENT_WORD, k): 1},
-        )
+    yield from other_digests(honest)
     for number, shard in enumerate(case.places.shards):
         for k in range(WORD):
             yield Attempt(

@@ -13,6 +13,7 @@ from pipelines.adversary.statement_forgeries import (
     Attempt,
     StatementInputs,
     blank_publics,
+    other_digests,
     refuse,
 )
 from pipelines.adversary.statement_part import Claim, StatementPart
@@ -96,13 +97,7 @@ def day_forgeries(part: StatementPart, hasher: Hasher) -> Iterator[Attempt]:
     count = len(case.slots)
     runs = run_cells(count)
     honest = cache(partial(case.given, runs))
-    for k in range(WORD):
-        yield Attempt(
-            "the statement names another digest",
-            (Claim(STATEMENT, k),),
-            honest,
-            late_publics={(STATEMENT_WORD, k): 1},
-        )
+    yield from other_digests(honest)
     for number, slot in enumerate(case.slots):
         for k in range(WORD):
             yield Attempt(

@@ -10,11 +10,11 @@ import numpy as np
 
 from pipelines.adversary.key_forgeries import KeyedSlot, key_forgeries
 from pipelines.adversary.statement_forgeries import (
-    STATEMENT,
     Attempt,
     Native,
     StatementInputs,
     blank_publics,
+    other_digests,
     refuse,
 )
 from pipelines.adversary.statement_part import Claim, StatementPart
@@ -25,7 +25,7 @@ from proving.kinds import PROGRAMS, verifying_key
 from proving.recursion.children import NO_KEY
 from proving.recursion.join import slot_inputs
 from proving.recursion.lift import LARGE_LIFT_SLOTS, LIFT_SLOTS, PAYEE_PLACE
-from proving.recursion.programs import PAYEE_WORD, STATEMENT_WORD
+from proving.recursion.programs import PAYEE_WORD
 from proving.recursion.sections import ProofPositions
 from proving.recursion.span import empty_list_root, join_spans, read_span_bytes, span_problem
 from proving.recursion.span_circuit import (
@@ -248,13 +248,7 @@ def span_forgeries(kind: str, part: StatementPart, hasher: Hasher) -> Iterator[A
         yield from _link_forgeries(case, number)
         yield from _switch_forgeries(case, number)
     honest = cache(partial(case.given, steady_spans(count)))
-    for k in range(WORD):
-        yield Attempt(
-            "the statement names another digest",
-            (Claim(STATEMENT, k),),
-            honest,
-            late_publics={(STATEMENT_WORD, k): 1},
-        )
+    yield from other_digests(honest)
     if kind == JOIN_KIND:
         for number, slot in enumerate(case.slots):
             for k in range(WORD):

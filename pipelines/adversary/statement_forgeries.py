@@ -6,7 +6,7 @@ the circuit computes. So what is left broken is the check that the forgery is ab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,6 +75,17 @@ class Attempt:
     late: Late = field(default_factory=dict)
     late_publics: Mapping[tuple[int, int], int] = field(default_factory=dict)
     adapt: Callable[[StatementInputs, Values], None] | None = None
+
+
+def other_digests(honest: Make) -> Iterator[Attempt]:
+    """Yields public statements that are not the digest of what the program has read, an element each."""
+    for k in range(WORD):
+        yield Attempt(
+            "the statement names another digest",
+            (Claim(STATEMENT, k),),
+            honest,
+            late_publics={(STATEMENT_WORD, k): 1},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from operators.audit import EpochAudit, audit_export, check_files, check_places
@@ -16,7 +13,6 @@ from operators.audit_views import named_queries, query_epochs, write_database
 from operators.export import ExportSource, export_epochs
 from operators.export_files import (
     MANIFEST,
-    FileEntry,
     epoch_folder,
     exported_epochs,
     read_manifest,
@@ -32,6 +28,7 @@ from schemas.errors import ParameterError
 from schemas.job import ProofLevel, job_id_of
 from schemas.tables import TRANSACTIONS
 from tests.e2e.dictionary_executor import execute_log
+from tests.suites.forged_exports import Rows, mend_manifests, table_rows, write_rows
 from tests.suites.mini_chain import MiniChain
 from tests.suites.segments_again import (
     Proven,
@@ -41,7 +38,6 @@ from tests.suites.segments_again import (
 )
 
 HASHER = NumpyHasher()
-Rows = list[dict[str, Any]]
 
 
 def _audit(root: Path) -> list[EpochAudit]:
@@ -59,26 +55,10 @@ def _copy(day: MiniChain, to: Path) -> Path:
 def _rewrite(root: Path, name: str, change: Callable[[Rows], None]) -> None:
     """Changes a table of epoch 0 as a forger does who also mends the manifests."""
     folder = epoch_folder(root, 0, 0)
-    path = folder / f"{name}.parquet"
-    table = pq.read_table(path, partitioning=None)
-    rows = table.to_pylist()
+    rows = table_rows(folder, name)
     change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path, compression="zstd")
-    previous = None
-    for place in exported_epochs(root):
-        where = epoch_folder(root, *place)
-        manifest = read_manifest(where)
-        files = {
-            file: FileEntry(
-                rows=pq.read_metadata(where / file).num_rows,
-                bytes=(where / file).stat().st_size,
-                sha256=sha256_of(where / file),
-            )
-            for file in manifest.files
-        }
-        mended = manifest.model_copy(update={"files": files, "previous": previous})
-        (where / MANIFEST).write_text(mended.model_dump_json(indent=2) + "\n")
-        previous = sha256_of(where / MANIFEST)
+    write_rows(folder, name, rows)
+    mend_manifests(root, 0)
 
 
 def test_a_true_export_has_no_finding(proven_day: MiniChain) -> None:

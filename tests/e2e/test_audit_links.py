@@ -7,10 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from operators.audit import audit_export
@@ -18,12 +15,8 @@ from operators.audit_findings import Finding
 from operators.block_payload import LinkEntry, decode_payload, encode_payload
 from operators.export import ExportSource, export_epochs
 from operators.export_files import (
-    MANIFEST,
-    FileEntry,
     epoch_folder,
     exported_epochs,
-    read_manifest,
-    sha256_of,
 )
 from operators.topic_view import TopicView
 from pipelines.chain_setup import genesis_path
@@ -31,10 +24,10 @@ from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.block import header_from_bytes
 from schemas.tables import BLOCKS
 from tests.e2e.test_shards import FEE, ROLES, are_delivered, opening, send, two_shards
+from tests.suites.forged_exports import mend_manifests, table_rows, write_rows
 from tests.suites.mini_chain import MiniChain
 
 HASHER = NumpyHasher()
-Rows = list[dict[str, Any]]
 Words = tuple[LinkEntry, ...]
 
 
@@ -76,41 +69,11 @@ def findings(root: Path) -> dict[int, list[Finding]]:
     return found
 
 
-def rows_of(folder: Path, name: str) -> Rows:
-    rows: Rows = pq.read_table(folder / f"{name}.parquet", partitioning=None).to_pylist()
-    return rows
-
-
-def rewrite(folder: Path, name: str, rows: Rows) -> None:
-    path = folder / f"{name}.parquet"
-    schema = pq.read_table(path, partitioning=None).schema
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
-
-
-def mend(root: Path, shard: int) -> None:
-    """Makes a shard's manifests fit its changed tables."""
-    previous = None
-    for place in exported_epochs(root, shard):
-        folder = epoch_folder(root, *place)
-        manifest = read_manifest(folder)
-        files = {
-            name: FileEntry(
-                rows=pq.read_metadata(folder / name).num_rows,
-                bytes=(folder / name).stat().st_size,
-                sha256=sha256_of(folder / name),
-            )
-            for name in manifest.files
-        }
-        mended = manifest.model_copy(update={"files": files, "previous": previous})
-        (folder / MANIFEST).write_text(mended.model_dump_json(indent=2) + "\n")
-        previous = sha256_of(folder / MANIFEST)
-
-
 def delivery(root: Path) -> tuple[Path, int, int]:
     """Returns the epoch of shard 1 that takes the transfers: folder, number and height of the block."""
     for shard, epoch in exported_epochs(root, 1):
         folder = epoch_folder(root, shard, epoch)
-        for row in rows_of(folder, "links"):
+        for row in table_rows(folder, "links"):
             if row["direction"] == "received":
                 return folder, epoch, row["height"]
     pytest.fail("nothing was delivered")
@@ -119,7 +82,7 @@ def delivery(root: Path) -> tuple[Path, int, int]:
 def deliver(root: Path, change: Callable[[Words], Words]) -> int:
     """Rewrites the delivering block, the blocks above it, the table of links and the manifests; returns the epoch."""
     folder, epoch, height = delivery(root)
-    blocks, parent = rows_of(folder, "blocks"), b""
+    blocks, parent = table_rows(folder, "blocks"), b""
     for row in blocks:
         header = header_from_bytes(row["header"])
         if row["height"] == height:
@@ -137,7 +100,7 @@ def deliver(root: Path, change: Callable[[Words], Words]) -> int:
             "block_hash": parent,
             "transactions": header.transaction_count,
         }
-    links = rows_of(folder, "links")
+    links = table_rows(folder, "links")
     (first, *_) = [row for row in links if row["direction"] == "received"]
     others = [row for row in links if row["direction"] != "received"]
     words = [
@@ -145,9 +108,9 @@ def deliver(root: Path, change: Callable[[Words], Words]) -> int:
                  "amount": word.amount, "nonce": word.nonce}
         for place, word in enumerate(received)
     ]  # fmt: skip
-    rewrite(folder, "blocks", blocks)
-    rewrite(folder, "links", words + others)
-    mend(root, 1)
+    write_rows(folder, "blocks", blocks)
+    write_rows(folder, "links", words + others)
+    mend_manifests(root, 1)
     return epoch
 
 
@@ -193,11 +156,11 @@ def test_a_sender_whose_table_denies_a_transfer_is_named(exported: Path, tmp_pat
     root = copy_of(exported, tmp_path / "copy")
     for _, number in exported_epochs(root, 0):
         folder = epoch_folder(root, 0, number)
-        links = rows_of(folder, "links")
+        links = table_rows(folder, "links")
         kept = [row for row in links if (row["direction"], row["place"]) != ("sent", 1)]
         if kept != links:
-            rewrite(folder, "links", kept)
-    mend(root, 0)
+            write_rows(folder, "links", kept)
+    mend_manifests(root, 0)
     found = findings(root)
     assert {(one.check, one.detail) for one in found[0]} == {
         ("links", "are not what the blocks take and send")

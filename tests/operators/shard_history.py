@@ -11,6 +11,7 @@ from operators.block_payload import TransactionReference, encode_payload
 from operators.consensus_keys import CommitteeVerifier, ValidatorSigner
 from operators.consensus_messages import encode_certificate
 from operators.consensus_votes import Committee
+from operators.final_headers import block_row
 from operators.stage import Input
 from proving.arithmetic.poseidon2 import NumpyHasher
 from proving.ledger.rules import LedgerParameters
@@ -127,20 +128,7 @@ class History:
         return [TransactionReference(offset, row, t.digest()) for row, t in enumerate(transactions)]
 
     def _block_record(self, header: BlockHeader, payload: bytes, offset: int) -> Input:
-        certificate = certificate_of(header, payload)
-        row: dict[str, object] = {
-            "height": header.height,
-            "slot": header.slot,
-            "view": header.view,
-            "block_hash": header.block_hash(),
-            "header": header.to_bytes(),
-            "payload": payload,
-            "certificate": certificate,
-            "transactions": header.transaction_count,
-            "proposed_millis": 0,
-            "certified_millis": 0,
-            "post_state_root": header.post_state_root,
-        }
+        row = block_row(header, payload, certificate_of(header, payload))
         return record(f"blocks.{SHARD}", BLOCKS, [row], offset)
 
 

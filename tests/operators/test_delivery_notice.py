@@ -16,6 +16,7 @@ from operators.consensus_keys import ValidatorSigner
 from operators.consensus_messages import encode_certificate
 from operators.consensus_votes import Committee
 from operators.delivery_notice import notices_of
+from operators.final_headers import block_row
 from operators.shard_start import FIRST_EPOCH
 from operators.stage import Input, Output
 from pipelines.account_keys import issuer_pair, seed_key
@@ -81,24 +82,8 @@ def blocks(
             ballot = block_ballot(Block(header, content), Phase.FINALIZE)
             signature = ValidatorSigner(pair).sign(ballot.signed_bytes(COMMITTEE.validators))
             certificate = encode_certificate(Certificate(ballot, ((0, signature),)))
-        rows.append(row_of(header, content, certificate))
+        rows.append(block_row(header, content, certificate))
     return rows[::-1]
-
-
-def row_of(header: BlockHeader, content: bytes, certificate: bytes) -> dict[str, Any]:
-    return {
-        "height": header.height,
-        "slot": header.slot,
-        "view": header.view,
-        "block_hash": header.block_hash(),
-        "header": header.to_bytes(),
-        "payload": content,
-        "certificate": certificate,
-        "transactions": header.transaction_count,
-        "proposed_millis": 0,
-        "certified_millis": 0,
-        "post_state_root": header.post_state_root,
-    }
 
 
 DELIVERY = encode_payload([], [ENTRY])

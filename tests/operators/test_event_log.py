@@ -18,18 +18,7 @@ import pytest
 from operators.event_log import EventLog, LogCorrupt, LogFull, Record, open_log
 from operators.log_sqlite import SqliteLog
 from schemas.errors import ParameterError
-from tests.suites.log_contract import CONTRACT, Open
-
-COMMITTER = """
-import sys
-from operators.event_log import Append, Record, open_log
-log = open_log(sys.argv[1])
-reader = log.reader("r", ["in"])
-print("ready", flush=True)
-while records := reader.poll(1):
-    reader.commit([Append("out", [Record(record.value) for record in records])])
-"""
-"""Copies `in` to `out` one record per commit until it is killed."""
+from tests.suites.log_contract import COMMITTER, CONTRACT, Open
 
 HASTY = """
 import os, signal, sys

@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -20,6 +21,9 @@ from deploy.kafka_acl import Grant, grants
 from deploy.kafka_broker import Broker
 from operators.event_log import Append, LogError, LogUnreachable, Record, open_log
 from operators.kafka_address import PASSWORD_VARIABLE
+from operators.kafka_client import new_producer
+from operators.log_kafka import KafkaLog
+from schemas.errors import ParameterError
 from schemas.topics import all_topics
 from tests.suites.kafka_brokers import (
     add_user,
@@ -61,6 +65,15 @@ def _url(broker: Broker, user: str, namespace: str, trusted: Path | None = None)
     return f"kafka://{user}@127.0.0.1:{broker.secure_port}/{namespace}?ca={ca}"
 
 
+def forced(log: KafkaLog, topic: str) -> int | None:
+    """Sends a record past the port's own checks; returns the code of the brokers' refusal."""
+    refusals: list[KafkaError | None] = []
+    producer = new_producer(log._common)
+    producer.produce(topic, b"forged", partition=0, on_delivery=lambda e, _: refusals.append(e))
+    producer.flush(60)
+    return None if refusals[0] is None else refusals[0].code()
+
+
 def test_a_role_may_do_what_its_list_says_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -76,12 +89,14 @@ def test_a_role_may_do_what_its_list_says_and_nothing_else(
         assert [record.value for record in reader.poll(9)] == [b"a transaction"]
         reader.commit([Append("admitted.0", [Record(b"a verdict")])])
         assert reader.committed() == {("tx.0", 0): 1}
-        with pytest.raises(LogError):
+        with pytest.raises(ParameterError, match=r"no topic blocks\.0"):  # it is not even shown
             reader.commit([Append("blocks.0", [Record(b"a forged block")])])
-        with pytest.raises(LogError):
+        with pytest.raises(ParameterError, match=r"no topic votes\.0"):
             log.append("votes.0", [Record(b"a forged vote")])
         with pytest.raises(LogError):
             log.reader("observer-0", ["tx.0"])
+        assert isinstance(log, KafkaLog)
+        assert forced(log, f"{namespace}.votes.0") == KafkaError.TOPIC_AUTHORIZATION_FAILED
     with open_log(f"{broker.url}/{namespace}") as log:
         assert [record.value for record in log.read("admitted.0", 0, 9)] == [b"a verdict"]
         assert log.read("blocks.0", 0, 9) == []

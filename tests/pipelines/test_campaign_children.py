@@ -34,25 +34,12 @@ from proving.recursion.recursive_proofs import body_of
 from proving.recursion.sections import ProofPositions
 from proving.recursion.tape import NOTHING
 from proving.recursion.verifier_circuit import verify_child
-from proving.stark.parameters import ProofParameters
 from tests.suites.circuits import Exchange
-from tests.suites.proofs import honest_proof, proving_key
+from tests.suites.proofs import EVERYTHING, honest_proof, proving_key
 
 BACKEND = CpuBackend()
-SETTINGS = ProofParameters(
-    log_blowup=2,
-    num_queries=5,
-    log_arity=3,
-    log_cap=3,
-    log_final_length=1,
-    query_pow_bits=5,
-    lookup_pow_bits=2,
-    deep_pow_bits=3,
-    commit_pow_bits=2,
-    batching_pow_bits=1,
-)
 AIR = Exchange()
-KEY = proving_key(AIR, SETTINGS).verifying_key
+KEY = proving_key(AIR, EVERYTHING).verifying_key
 NO_PUBLICS = np.zeros((0, 8), dtype=np.uint32)
 SLOT_COUNT = 2
 
@@ -60,8 +47,8 @@ SLOT_COUNT = 2
 @cache
 def proofs() -> tuple[bytes, bytes]:
     publics, trace = AIR.witness(2)
-    other = prove_stark(proving_key(AIR, SETTINGS), publics, trace, BACKEND).data
-    return honest_proof(AIR, SETTINGS).data, other
+    other = prove_stark(proving_key(AIR, EVERYTHING), publics, trace, BACKEND).data
+    return honest_proof(AIR, EVERYTHING).data, other
 
 
 @cache

@@ -24,22 +24,8 @@ from proving.stark.key import VerifyingKey
 from proving.stark.parameters import ProofParameters
 from proving.stark.trace_check import TraceChecker
 from tests.suites.circuits import Exchange, Fibonacci
-from tests.suites.proofs import Circuit, honest_proof, proving_key
+from tests.suites.proofs import EVERYTHING, Circuit, honest_proof, proving_key
 from tests.suites.verdicts import SAME
-
-EVERYTHING = ProofParameters(
-    log_blowup=2,
-    num_queries=5,
-    log_arity=3,
-    log_cap=3,
-    log_final_length=1,
-    query_pow_bits=5,
-    lookup_pow_bits=2,
-    deep_pow_bits=3,
-    commit_pow_bits=2,
-    batching_pow_bits=1,
-)
-"""Every optional part of a proof is there, and the last fold is smaller than the others."""
 
 PLAIN = ProofParameters(log_blowup=3, num_queries=9, log_arity=2, log_cap=2, log_final_length=2)
 CASES: list[tuple[Circuit, ProofParameters]] = [

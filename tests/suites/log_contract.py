@@ -19,6 +19,17 @@ from schemas.errors import ParameterError
 
 Open = Callable[[], EventLog]
 
+COMMITTER = """
+import sys
+from operators.event_log import Append, Record, open_log
+log = open_log(sys.argv[1])
+reader = log.reader("r", ["in"])
+print("ready", flush=True)
+while records := reader.poll(1):
+    reader.commit([Append("out", [Record(record.value) for record in records])])
+"""
+"""Copies `in` to `out` one record per commit until it is killed."""
+
 
 def _records(*values: bytes) -> list[Record]:
     return [Record(value) for value in values]

@@ -37,6 +37,20 @@ GRINDING = replace(
 )
 """Work in every phase."""
 
+EVERYTHING = ProofParameters(
+    log_blowup=2,
+    num_queries=5,
+    log_arity=3,
+    log_cap=3,
+    log_final_length=1,
+    query_pow_bits=5,
+    lookup_pow_bits=2,
+    deep_pow_bits=3,
+    commit_pow_bits=2,
+    batching_pow_bits=1,
+)
+"""Every optional part of a proof is there, and the last fold is smaller than the others."""
+
 Circuit = Fibonacci | Exchange
 
 
