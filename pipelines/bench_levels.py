@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import Any
 from operators.proof_worker import process_backend
 from operators.pyramid_tree import Node, Segment, work_of
 from pipelines.adversary.day_judge import peak_bytes
-from pipelines.bench_verdicts import module_says
+from pipelines.bench_verdicts import module_says, run_module
 from pipelines.bench_work import BenchWork, Timings
 from pipelines.forge import usable_cores
 from pipelines.level_figures import LEVELS, level_figures
@@ -113,18 +112,9 @@ def measure_apart(kind: str, given: bytes, repeat: int, folder: Path) -> dict[st
     """
     source, out = folder / f"{kind}.work", folder / f"{kind}.proof"
     source.write_bytes(given)
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", __name__, kind, str(repeat), str(source), str(out)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no word"]
-        raise InvariantError(f"{kind} could not be proven: {last[0]}")
-    measured = json.loads(done.stdout)
+    arguments = [kind, str(repeat), str(source), str(out)]
+    failure = f"{kind} could not be proven"
+    measured = json.loads(run_module(__name__, arguments, TIMEOUT_SECONDS, failure))
     proof = out.read_bytes()
     bits = int(module_says(__name__, [proof], "verify", what=f"a proof of {kind}"))
     figures = level_figures(kind)

@@ -33,17 +33,33 @@ def module_says(
         files = [Path(folder) / f"{number}.proof" for number in range(len(proofs))]
         for file, data in zip(files, proofs, strict=True):
             file.write_bytes(data)
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", module, *arguments, *map(str, files)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=VERIFY_TIMEOUT_SECONDS,
-            check=False,
-        )
+        failure = f"{what} that was just made does not hold"
+        return run_module(module, [*arguments, *map(str, files)], VERIFY_TIMEOUT_SECONDS, failure)
+
+
+def run_module(module: str, arguments: Sequence[str], timeout_seconds: float, failure: str) -> str:
+    """Returns what one of our modules prints when it runs as a process of its own.
+
+    Args:
+        module: Its name.
+        arguments: Of its command line.
+        timeout_seconds: Longest wall time.
+        failure: Begins the error if it fails; its last words follow.
+
+    Raises:
+        InvariantError: It fails.
+    """
+    done = subprocess.run(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no word"]
-        raise InvariantError(f"{what} that was just made does not hold: {last[0]}")
+        raise InvariantError(f"{failure}: {last[0]}")
     return done.stdout
 
 
