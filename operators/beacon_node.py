@@ -130,7 +130,7 @@ class BeaconObserver:
         )
         validators, rules = identity.committee.validators, self.state.application.rules
         self._days = DayWriter(data, validators, rules)
-        self._days.write_start(genesis_boundaries(place))
+        self._days.write_start(genesis_boundaries(place.genesis, place.hasher))
         self._days.write(beacon_blocks(place.log))
         reader = self.node.reader
         at = min(reader.positions()[BEACON, 0], reader.committed()[BEACON, 0])

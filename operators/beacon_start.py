@@ -15,14 +15,14 @@ from operators.beacon_runs import RunRules, RunTip
 from operators.consensus_chain import FinalTip, genesis_tip
 from operators.event_log import EventLog, StoredRecord
 from operators.final_headers import FinalHeaders
-from operators.pyramid_planner import PyramidClock
+from operators.pyramid_planner import PyramidClock, PyramidPlanner
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.validator import identity_of
 from proving.backends.port import Hasher
 from proving.ledger.rules import LedgerParameters
 from proving.ledger.state import genesis_ledger
 from schemas.block import genesis_hash
-from schemas.config import Configuration
+from schemas.config import ClockConfig, Configuration
 from schemas.errors import WireError
 from schemas.genesis import Genesis
 from schemas.statement import Boundary, read_boundary
@@ -105,7 +105,7 @@ def open_beacon(place: BeaconPlace, snapshot: Path) -> BeaconState:
     saved = read_snapshot(snapshot, kind)
     if saved is not None:
         return _restore(place, kind, saved)
-    chain, boundaries = place.genesis.chain, genesis_boundaries(place)
+    chain, boundaries = place.genesis.chain, genesis_boundaries(place.genesis, place.hasher)
     tips = {
         shard: ShardTip(0, genesis_hash(chain, shard), -1, boundary)
         for shard, boundary in enumerate(boundaries)
@@ -114,21 +114,30 @@ def open_beacon(place: BeaconPlace, snapshot: Path) -> BeaconState:
     return _state(place, kind, tip=genesis_tip(chain, BEACON_SHARD), final=final, positions={})
 
 
-def genesis_boundaries(place: BeaconPlace) -> list[Boundary]:
+def genesis_boundaries(genesis: Genesis, hasher: Hasher) -> list[Boundary]:
     """Returns where every shard's ledger stands before its first block."""
-    genesis, fee = place.genesis, place.configuration.admission.min_fee_micros
     parameters = (
-        LedgerParameters(genesis.chain, shard, fee, genesis.shards)
+        LedgerParameters(genesis.chain, shard, shards=genesis.shards)
         for shard in range(genesis.shards)
     )
-    return [genesis_ledger(one, place.hasher, genesis.issuer_key).boundary() for one in parameters]
+    return [genesis_ledger(one, hasher, genesis.issuer_key).boundary() for one in parameters]
 
 
-def pyramid_clock(place: BeaconPlace) -> PyramidClock:
-    """Returns how many windows, epochs and hours the levels of the pyramid have on this chain."""
-    clock = place.configuration.clock
+def pyramid_clock(genesis: Genesis, clock: ClockConfig) -> PyramidClock:
+    """Returns how many windows, epochs and hours the levels of the pyramid have on a chain."""
     return PyramidClock(
-        place.genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
+        genesis.windows_per_epoch, clock.shard_epochs_per_hour, clock.epochs_per_day
+    )
+
+
+def open_planner(genesis: Genesis, clock: ClockConfig, hasher: Hasher) -> PyramidPlanner:
+    """Returns the planner of a chain's pyramid before its first window."""
+    return PyramidPlanner.start(
+        genesis.chain,
+        pyramid_clock(genesis, clock),
+        genesis_boundaries(genesis, hasher),
+        validators=validators_word(genesis.validator_keys),
+        hasher=hasher,
     )
 
 
@@ -138,7 +147,7 @@ def run_rules(place: BeaconPlace) -> RunRules:
     return RunRules(
         genesis.chain,
         genesis.shards,
-        pyramid_clock(place).windows_per_day,
+        pyramid_clock(genesis, place.configuration.clock).windows_per_day,
         validators_word(genesis.validator_keys),
         place.hasher,
     )

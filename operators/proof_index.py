@@ -1,7 +1,8 @@
 """One table over the proofs of every level: what each says, where it lies, and how it is checked again.
 
 Segments come from the exported epochs, where the beacon has accepted them; recursive proofs from the log, where
-anybody may write: only those that hold are taken. A row says nothing that its statement and its proof do not show.
+anybody may write: only those are taken that hold and say what follows from the accepted segments, since a proof of
+another history of the same chain holds as well. A row says nothing that its statement and its proof do not show.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import pyarrow.parquet as pq
 from operators.audit_findings import Finding
 from operators.event_log import EventLog
 from operators.export_files import epoch_folder, exported_epochs, read_table
+from operators.planned_statements import PlannedStatements, planned_statements
 from operators.proof_files import proof_path, write_proof
+from operators.pyramid_planner import PyramidPlanner
 from operators.topic_view import TopicView
 from proving.arithmetic.modulus import WORD
 from proving.backends.port import Hasher
@@ -51,7 +54,7 @@ def write_index(
     log: EventLog,
     root: Path,
     genesis: Genesis,
-    hasher: Hasher,
+    planner: PyramidPlanner,
     on_proof: Callable[[], None] = lambda: None,
 ) -> int:
     """Writes the table anew, and the recursive proofs' files that are not there; returns its rows.
@@ -62,14 +65,15 @@ def write_index(
         log: Where recursive proofs lie.
         root: Data directory or export.
         genesis: The chain.
-        hasher: Poseidon2.
+        planner: Of its pyramid, before its first window.
         on_proof: Told about each proof.
 
     Raises:
         EclipticaError: The disk refuses.
     """
     rows = []
-    for level, statement, proof in (*_segments(root), *_recursive(log, root, genesis, hasher)):
+    hasher, planned = planner.hasher, planned_statements(root, genesis, planner)
+    for level, statement, proof in (*_segments(root), *_recursive(log, root, planned, hasher)):
         rows.append(index_row(level, statement, proof, genesis, hasher))
         on_proof()
     order = list(ProofLevel)
@@ -115,20 +119,19 @@ def _accepted_rows(root: Path) -> Iterator[dict[str, Any]]:
 
 
 def _recursive(
-    log: EventLog, root: Path, genesis: Genesis, hasher: Hasher
+    log: EventLog, root: Path, planned: PlannedStatements, hasher: Hasher
 ) -> Iterator[tuple[ProofLevel, bytes, bytes]]:
-    """Yields the recursive proofs on the log that hold, the first of each statement and level."""
+    """Yields the recursive proofs on the log that hold and are planned, the first of each statement and level."""
     known = {(row["level"], row["statement_digest"], row["sha256"]) for row in _rows(root)}
     found: set[tuple[str, bytes]] = set()
-    levels = {level.value for level in ProofLevel} - {ProofLevel.SEGMENT.value}
     for row in TopicView(log).rows(PROOFS_TOPIC, PROOFS):
         place = (row["level"], row["statement_digest"])
-        if row["level"] not in levels or place in found:
+        if place not in planned or place in found:
             continue
         level, proof = ProofLevel(row["level"]), row["proof"]
         try:
             said = read_said(row["statement"])
-            if said.chain != genesis.chain or said_digest(said, hasher) != place[1]:
+            if said_digest(said, hasher) != place[1]:
                 continue
             if (*place, hashlib.sha256(proof).digest()) not in known:
                 verify_said(said, proof, hasher, is_wrapped=level is ProofLevel.DAY)
@@ -277,16 +280,16 @@ def _payee(kind: str, proof: bytes, hasher: Hasher) -> bytes:
 
 
 def check_index(
-    root: Path, genesis: Genesis, hasher: Hasher, minimum_bits: int
+    root: Path, genesis: Genesis, planner: PyramidPlanner, minimum_bits: int
 ) -> Iterator[Finding]:
-    """Yields rows of the table that are not what their statement and their file show.
+    """Yields rows of the table that are not what their statement and file show, or not about the accepted segments.
 
     Recursive proofs are verified; segments are by the audit of their epoch, and are compared with it by their hash.
 
     Args:
         root: Data directory or export.
         genesis: The chain.
-        hasher: Poseidon2.
+        planner: Of its pyramid, before its first window.
         minimum_bits: Proven bits that a proof needs.
     """
     try:
@@ -302,9 +305,13 @@ def check_index(
             where = f"window {row['window']} segment {row['segment']}"
             yield Finding("proof_index", where, "an accepted proof is not listed")
     accepted = {row["sha256"] for row in _accepted_rows(root)}
+    hasher, planned = planner.hasher, planned_statements(root, genesis, planner)
     for row in rows:
-        if row["level"] == ProofLevel.SEGMENT and row["sha256"] not in accepted:
+        is_segment = row["level"] == ProofLevel.SEGMENT
+        if is_segment and row["sha256"] not in accepted:
             yield Finding("proof_index", row["path"], "no epoch says that it is accepted")
+        if not is_segment and (row["level"], row["statement_digest"]) not in planned:
+            yield Finding("proof_index", row["path"], "does not follow from the accepted segments")
         where = f"{row['level']} windows {row['first_window']} to {row['end_window'] - 1}"
         for detail in _check_row(root, row, genesis, hasher, minimum_bits):
             yield Finding("proof_index", where, detail)

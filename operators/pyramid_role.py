@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from operators.beacon_start import BeaconPlace, genesis_boundaries, pyramid_clock
+from operators.beacon_start import BeaconPlace, open_planner
 from operators.consensus_chain import genesis_tip
 from operators.day_files import day_path
 from operators.event_log import EventLog, LogReader, StoredRecord
@@ -41,7 +41,6 @@ from schemas.job import PROOF_LOST, JobEnvelope, JobEvent, ProofLevel
 from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
 from schemas.topics import BEACON, BEACON_SHARD, shard_topic
 from schemas.topics import PROOFS as PROOFS_TOPIC
-from schemas.validators import validators_word
 
 LOGGER = logging.getLogger(__name__)
 
@@ -282,23 +281,12 @@ def open_pyramid(place: BeaconPlace, data: Path, end_window: int | None = None) 
         place.log,
         data,
         chain,
-        open_planner(place),
+        open_planner(place.genesis, place.configuration.clock, place.hasher),
         headers,
         place.genesis.window_of,
         place.hasher,
         minimum,
         end_window,
-    )
-
-
-def open_planner(place: BeaconPlace) -> PyramidPlanner:
-    """Returns the planner of a chain before its first window."""
-    return PyramidPlanner.start(
-        place.genesis.chain,
-        pyramid_clock(place),
-        genesis_boundaries(place),
-        validators=validators_word(place.genesis.validator_keys),
-        hasher=place.hasher,
     )
 
 

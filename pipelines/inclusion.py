@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.beacon_history import BeaconHistory, read_beacon
-from operators.beacon_start import BeaconPlace
+from operators.beacon_start import BeaconPlace, open_planner
 from operators.inclusion_path import find_in_window, inclusion_path
 from operators.pyramid_planner import links_of_row
-from operators.pyramid_role import open_planner
 from operators.pyramid_tree import Node, Segment
 from operators.topic_view import TopicView
 from pipelines.wallet import read_ledger, read_receipt
@@ -126,7 +125,7 @@ def planned_trees(
     Raises:
         LogIncomplete: An accepted segment was never planned.
     """
-    planner = open_planner(place)
+    planner = open_planner(place.genesis, place.configuration.clock, place.hasher)
     for shard in range(place.genesis.shards):
         for row in view.rows(shard_topic("windows", shard), WINDOWS):
             links = links_of_row(row, place.genesis.shards)

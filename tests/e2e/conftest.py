@@ -34,6 +34,6 @@ def proven_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniChain]:
     chain.run_until(lambda: chain.view().is_sealed and chain.view().is_proven, 60)
     source = ExportSource(chain.log(), genesis_path(chain.data), 1000, NumpyHasher())
     export_epochs(source, chain.data, [0])
-    write_index(chain.log(), chain.data, chain.genesis, NumpyHasher())
+    write_index(chain.log(), chain.data, chain.genesis, chain.planner())
     yield chain
     chain.close()

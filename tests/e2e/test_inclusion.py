@@ -218,7 +218,7 @@ def test_a_demos_day_is_attacked_with_its_own_files_and_a_path_from_its_log(
     writer = DayWriter(
         data, ValidatorSet(wallet.day.genesis.validator_keys), run_rules(wallet.place)
     )
-    writer.write_start(genesis_boundaries(wallet.place))
+    writer.write_start(genesis_boundaries(wallet.place.genesis, wallet.place.hasher))
     writer.write(beacon_blocks(wallet.log()))
     day_path(data, 0, "proof").write_bytes(noise())
     case = demo_case(data, wallet.place.configuration)

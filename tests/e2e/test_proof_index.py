@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -13,13 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from operators.audit_views import named_queries, query_epochs, view_names
+from operators.beacon_history import read_beacon
+from operators.beacon_start import BeaconPlace
+from operators.export_files import epoch_folder, exported_epochs
+from operators.planned_statements import planned_statements
 from operators.proof_files import proof_files
 from operators.proof_index import check_index, index_path, read_index, write_index
 from operators.proof_verdict import register_verifier
+from operators.topic_view import TopicView
 from pipelines.cli.main import main
+from pipelines.inclusion import planned_trees
 from proving.arithmetic.poseidon2 import NumpyHasher
+from proving.recursion.pyramid_work import said_bytes, said_digest
+from proving.recursion.span import lift_spans
 from schemas.exports import PROOF_INDEX
 from schemas.job import ProofLevel
+from schemas.statement import decode_statement
+from schemas.tables import CONSENSUS
 from tests.suites.mini_chain import MiniChain
 
 HASHER = NumpyHasher()
@@ -35,7 +46,7 @@ def root(proven_day: MiniChain, tmp_path: Path) -> Path:
 
 
 def found(root: Path, day: MiniChain) -> list[str]:
-    return [finding.detail for finding in check_index(root, day.genesis, HASHER, 100)]
+    return [finding.detail for finding in check_index(root, day.genesis, day.planner(), 100)]
 
 
 def test_every_accepted_proof_is_a_row_with_what_it_says(root: Path, proven_day: MiniChain) -> None:
@@ -129,8 +140,40 @@ def test_a_missing_row_and_a_damaged_table_are_found_and_an_export_mends(
     assert found(root, proven_day) == ["an accepted proof is not listed"]
     index_path(root).write_bytes(b"PAR1")
     assert len(found(root, proven_day)) == 1
-    write_index(proven_day.log(), root, proven_day.genesis, HASHER)
+    write_index(proven_day.log(), root, proven_day.genesis, proven_day.planner())
     assert index_path(root).read_bytes() == whole
+
+
+def test_statements_are_those_that_the_log_plans_again(root: Path, proven_day: MiniChain) -> None:
+    place = BeaconPlace(proven_day.log(), proven_day.genesis, proven_day.configuration, HASHER)
+    view = TopicView(place.log)
+    genesis = proven_day.genesis
+    history = read_beacon(view.rows("beacon", CONSENSUS), genesis)
+    trees = planned_trees(place, view, history, genesis.windows_per_epoch)
+    nodes = [node for tree in trees for node in tree.nodes()]
+    assert {node.level for node in nodes} == {ProofLevel.WINDOW, ProofLevel.EPOCH}
+    planned = planned_statements(root, genesis, proven_day.planner())
+    assert {(node.level.value, said_digest(node.said, HASHER)) for node in nodes} <= planned
+    shutil.rmtree(epoch_folder(root, *next(iter(exported_epochs(root)))))
+    assert planned_statements(root, genesis, proven_day.planner()) == frozenset()
+
+
+def test_a_proof_of_another_history_is_not_taken_for_one_of_this_chain(
+    root: Path, proven_day: MiniChain
+) -> None:
+    """Whether it holds makes no difference: it is not even looked at."""
+    segments = [row for row in read_index(root) if row["level"] == ProofLevel.SEGMENT]
+    said = lift_spans([decode_statement(segments[0]["statement"])], HASHER)
+    other = replace(said, after=replace(said.after, height=said.after.height + 1))
+    row = {
+        **segments[0],
+        "level": ProofLevel.WINDOW.value,
+        "statement": said_bytes(other),
+        "statement_digest": said_digest(other, HASHER),
+    }
+    table = pa.Table.from_pylist([*read_index(root), row], schema=PROOF_INDEX.schema)
+    pq.write_table(table, index_path(root))
+    assert "does not follow from the accepted segments" in found(root, proven_day)
 
 
 def test_an_export_without_the_table_has_no_rows_and_all_views(root: Path) -> None:

@@ -7,8 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from operators.beacon_start import open_planner
 from operators.event_log import EventLog
 from operators.log_memory import MemoryLog, MemoryStore
+from operators.pyramid_planner import PyramidPlanner
 from operators.topic_view import TopicView
 from pipelines import node_roles
 from pipelines.chain_setup import create_topics, prepare_chain
@@ -17,6 +19,7 @@ from pipelines.corpus import CorpusRow, read_corpus
 from pipelines.node import NodePlace, Role, Roles, build_role
 from pipelines.node_plan import VALIDATOR_ROLES
 from pipelines.traffic_generate import GenerateOptions, generate_traffic
+from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.config import Configuration, profile_configuration
 from schemas.genesis import Genesis
 from schemas.tables import BLOCKS, JOBS, TRANSACTIONS, WINDOWS, encode
@@ -79,6 +82,10 @@ class MiniChain:
         self.store.now_millis = lambda: self.now
         self.genesis = prepare_chain(self.data, self.configuration, SEED, lambda: self.now)
         create_topics(self.log(), self.genesis)
+
+    def planner(self) -> PyramidPlanner:
+        """Returns the planner of the chain's pyramid before the first window."""
+        return open_planner(self.genesis, self.configuration.clock, NumpyHasher())
 
     def log(self) -> EventLog:
         """Returns a new connection."""

@@ -15,6 +15,7 @@ from operators.audit_views import (
     query_epochs,
     write_database,
 )
+from operators.beacon_start import open_planner
 from operators.event_log import open_existing_log
 from operators.export import ExportedEpoch, ExportSource, export_epochs
 from operators.export_files import epoch_folder, exported_epochs, read_manifest
@@ -105,7 +106,8 @@ def export_epochs_action(
         if exported:
             call.report.phase("proofs", None)
             root = out or settings.data
-            write_index(log, root, genesis, hasher, lambda: call.report.advance(1))
+            planner = open_planner(genesis, settings.configuration.clock, hasher)
+            write_index(log, root, genesis, planner, lambda: call.report.advance(1))
     if exported and out is None:
         write_database(settings.data)
     return exported
@@ -145,7 +147,8 @@ def check_epochs(call: Call, *, epoch: int | None, shard: int | None) -> EpochCh
     shown = [audit for audit in audits if epoch in (None, audit.epoch)]
     strays = list(check_places(settings.data))
     genesis = load_genesis(genesis_path(settings.data))
-    proofs = list(check_index(settings.data, genesis, NumpyHasher(), MINIMUM_PROVEN_BITS))
+    planner = open_planner(genesis, settings.configuration.clock, NumpyHasher())
+    proofs = list(check_index(settings.data, genesis, planner, MINIMUM_PROVEN_BITS))
     is_ok = not strays and not proofs and not any(audit.findings for audit in audits)
     return EpochCheck(is_ok, shown, strays, proofs)
 
