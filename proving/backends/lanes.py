@@ -11,6 +11,7 @@ corrected by an unsigned minimum, since the wrong candidate wraps past 2^31.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -22,6 +23,9 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 RADIX = 2**32
 INVERSE = pow(P, -1, RADIX)
 SQUARED_RADIX = RADIX * RADIX % P
+SHORT_SHIFT = 8
+"""Remainders of at most so many bits, times 127 * 2^8, fit their upper 16 bits."""
+
 ALIGN = 4
 """Columns begin anywhere a 32-bit number may."""
 
@@ -76,27 +80,61 @@ class Lanes:
         odds = self._product(self._odd(self._halves(a)), self._odd(self._halves(b)))
         return self._joined(evens, odds)
 
-    def cube_of_sum(self, a: Any, residue: int) -> Any:
-        """Returns (a + c)^3, c the residue in Montgomery form: a + c - P lies between -P and P."""
-        total = self._halves(self.builder.add(a, self.splat(residue * RADIX % P - P)))
-        evens, odds = (
-            self._product(self._odd(self._product(half, half)), half)
-            for half in (total, self._odd(total))
+    def table(self, residues: Sequence[int]) -> Any:
+        """Returns a table of c - P, c the residues in Montgomery form, for `entry`."""
+        kind = ir.ArrayType(I32, len(residues))
+        module = self.builder.module
+        name = module.get_unique_name("constants")
+        table = ir.GlobalVariable(module, kind, name)
+        table.linkage, table.global_constant = "internal", True
+        table.initializer = ir.Constant(
+            kind, [(residue * RADIX % P - P) % RADIX for residue in residues]
         )
-        return self._joined(evens, odds)
+        return table
+
+    def entry(self, table: Any, index: Any) -> Any:
+        """Returns a number of a table in every lane."""
+        place = self.builder.gep(table, [ir.Constant(I64, 0), index])
+        return self.repeated(self.builder.load(place))
+
+    def cubes_of_sums(self, values: Sequence[Any], shifted: Sequence[Any]) -> list[Any]:
+        """Returns (a + c)^3 of c - P, entries of a table: a + c - P lies between -P and P.
+
+        A product waits for the one before it, so products of all values are emitted in turns.
+        """
+        totals = list(map(self._halves, map(self.builder.add, values, shifted)))
+        halves = [half for total in totals for half in (total, self._odd(total))]
+        squares = list(map(self._odd, self._products(halves, halves)))
+        cubes = self._products(squares, halves)
+        return list(map(self._joined, cubes[::2], cubes[1::2]))
 
     def halved(self, a: Any, times: int) -> Any:
-        """Divides lanes by 2^k, 0 < k <= 24, without a product.
+        """Divides lanes by 2^k, 0 < k <= 24, with at most a product of 16 bits.
 
         P = 1 + 127 * 2^24, so 2^-k = -127 * 2^(24 - k). With a = 2^k h + l and l < 2^k the quotient is
         h - 127 * 2^(24 - k) l, and both terms are residues: the second is below 127 * 2^24.
         """
         builder = self.builder
-        top = builder.shl(a, self.splat(32 - times))
-        low = builder.sub(
-            builder.lshr(top, self.splat(1)), builder.lshr(top, self.splat(8))
-        )  # 2^(31 - k) l - 2^(24 - k) l
+        if (
+            times <= SHORT_SHIFT
+        ):  # 2^(16 - k) l in the upper 16 bits, times 127 * 2^8, is the term's upper 16 bits
+            low = self._upper_product(builder.shl(a, self.splat(32 - times)), 127 << 8)
+        else:
+            rest = builder.and_(a, self.splat(2**times - 1))
+            low = builder.shl(
+                builder.sub(builder.shl(rest, self.splat(7)), rest), self.splat(24 - times)
+            )
         return self.sub(builder.lshr(a, self.splat(times)), low)
+
+    def _upper_product(self, lanes: Any, factor: int) -> Any:
+        """Returns the upper 16 bits of the product of every 16 bits with a factor: one instruction."""
+        short = ir.VectorType(ir.IntType(16), 2 * self.count)
+        wide = ir.VectorType(I32, 2 * self.count)
+        factors = ir.Constant(wide, [ir.Constant(I32, factor)] * (2 * self.count))
+        shift = ir.Constant(wide, [ir.Constant(I32, 16)] * (2 * self.count))
+        builder = self.builder
+        product = builder.mul(builder.zext(builder.bitcast(lanes, short), wide), factors)
+        return builder.bitcast(builder.trunc(builder.lshr(product, shift), short), self.kind)
 
     def enter(self, canonical: Any) -> Any:
         """Turns canonical residues into Montgomery form."""
@@ -133,10 +171,14 @@ class Lanes:
         return self._least(difference, self.builder.add(difference, self.splat(P)))
 
     def _product(self, a: Any, b: Any) -> Any:
-        """Multiplies the lower halves and clears the lower half of the product with a multiple of P."""
-        product = self._times(a, b)
-        factor = self._times(product, self._pair(INVERSE))
-        return self.builder.sub(product, self._times(factor, self._pair(P)))
+        return self._products([a], [b])[0]
+
+    def _products(self, a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+        """Multiplies lower halves and clears the lower half of each product with a multiple of P."""
+        products = list(map(self._times, a, b))
+        factors = [self._times(product, self._pair(INVERSE)) for product in products]
+        multiples = [self._times(factor, self._pair(P)) for factor in factors]
+        return list(map(self.builder.sub, products, multiples))
 
     def _times(self, a: Any, b: Any) -> Any:
         """Returns the 64-bit products of the lower halves, as signed numbers.

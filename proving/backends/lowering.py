@@ -5,6 +5,7 @@ A lane stands for its residue times 2^32 mod P, so that products of lanes are la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -19,6 +20,9 @@ from proving.backends.lanes import I32, I64, Lanes, Loop
 
 LARGEST_REPEATED = 4
 """Multiples up to this are sums."""
+
+CUBES_TOGETHER = 2
+"""Cubes of a round that are emitted in turns: more need more registers than there are."""
 
 VECTORS_TOGETHER = 16
 """Vectors of rows hashed together: 1 KiB of a column, and states of 16 KiB, a third of a first-level cache."""
@@ -54,25 +58,50 @@ def _permutation(module: Any, lanes: int) -> Any:
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vector = Lanes(builder, lanes)
-    places = [builder.gep(function.args[0], [ir.Constant(I64, j)]) for j in range(16)]
-    inputs = [builder.load(place) for place in places]
-    for place, value in zip(places, _permuted(vector, inputs), strict=True):
+    places = [
+        builder.gep(function.args[0], [ir.Constant(I64, j)]) for j in range(PERMUTATION_WIDTH)
+    ]
+    state = [builder.alloca(vector.kind) for _ in places]
+    _keep(vector, state, _external_layer(vector, list(map(builder.load, places))))
+    half = len(EXTERNAL_CONSTANTS) // 2
+    _external_rounds(vector, state, EXTERNAL_CONSTANTS[:half])
+    _internal_rounds(vector, state)
+    _external_rounds(vector, state, EXTERNAL_CONSTANTS[half:])
+    for place, value in zip(places, map(builder.load, state), strict=True):
         builder.store(value, place)
     builder.ret_void()
     return function
 
 
-def _permuted(vector: Lanes, state: list[Any]) -> list[Any]:
-    """Emits the permutation of sixteen vectors, `proving.arithmetic.poseidon2.permutation`."""
-    current = _external_layer(vector, state)
-    half = len(EXTERNAL_CONSTANTS) // 2
-    for index, constants in enumerate(EXTERNAL_CONSTANTS):
-        if index == half:
-            for constant in INTERNAL_CONSTANTS:
-                current[0] = vector.cube_of_sum(current[0], constant)
-                current = _internal_layer(vector, current)
-        current = _external_layer(vector, list(map(vector.cube_of_sum, current, constants)))
-    return current
+def _keep(vector: Lanes, state: list[Any], values: list[Any]) -> None:
+    for place, value in zip(state, values, strict=True):
+        vector.builder.store(value, place)
+
+
+def _external_rounds(vector: Lanes, state: list[Any], constants: Sequence[Sequence[int]]) -> None:
+    """Emits rounds as a loop: unrolled, the permutation is larger than a cache of instructions."""
+    builder = vector.builder
+    table = vector.table([value for row in constants for value in row])
+    end = ir.Constant(I64, PERMUTATION_WIDTH * len(constants))
+    with Loop(builder, ir.Constant(I64, 0), end, PERMUTATION_WIDTH) as first:
+        cubes: list[Any] = []
+        for start in range(0, PERMUTATION_WIDTH, CUBES_TOGETHER):
+            rows = range(start, start + CUBES_TOGETHER)
+            entries = [
+                vector.entry(table, builder.add(first, ir.Constant(I64, row))) for row in rows
+            ]
+            cubes += vector.cubes_of_sums([builder.load(state[row]) for row in rows], entries)
+        _keep(vector, state, _external_layer(vector, cubes))
+
+
+def _internal_rounds(vector: Lanes, state: list[Any]) -> None:
+    builder = vector.builder
+    table = vector.table(INTERNAL_CONSTANTS)
+    end = ir.Constant(I64, len(INTERNAL_CONSTANTS))
+    with Loop(builder, ir.Constant(I64, 0), end, 1) as index:
+        current = list(map(builder.load, state))
+        current[:1] = vector.cubes_of_sums(current[:1], [vector.entry(table, index)])
+        _keep(vector, state, _internal_layer(vector, current))
 
 
 def _external_layer(vector: Lanes, state: list[Any]) -> list[Any]:
