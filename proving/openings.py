@@ -14,8 +14,8 @@ from proving.arithmetic.ntt import geometric, root_of_unity
 from proving.arithmetic.residues import differences, sums
 from proving.backends.port import Backend, FieldArray
 from proving.commitments.domains import coset_points
-from proving.stark.challenge_field import Extension, Residues, lifted, rejoin, stack
-from proving.stark.coordinates import multiply
+from proving.stark.challenge_field import Extension, stack
+from proving.stark.extension_rows import inner_product, power_rows
 from proving.stark.key import VerifyingKey
 from proving.stark.lookup_columns import product_program
 from proving.stark.protocol import OpenedValues, batching_weights
@@ -37,7 +37,7 @@ def open_columns(
         point: Outside both domains.
     """
     height, split = 2**key.log_height, key.system.layout.main_next
-    weights = _power_columns(point, height)
+    weights = np.ascontiguousarray(power_rows(point, height).astype(np.uint32).T)
     step = geometric(1, root_of_unity(key.log_height), height).astype(np.uint64)
     next_weights = (weights.astype(np.uint64) * step % np.uint64(P)).astype(np.uint32)
     sections = {
@@ -93,14 +93,12 @@ class _Batch:
     def divide(
         self,
         combined: FieldArray,
-        weights: list[Extension],
+        weights: FieldArray,
         values: list[Extension],
         point: Extension,
     ) -> FieldArray:
         """Returns (combined(x) - combined(point)) / (x - point) on the evaluation coset."""
-        value = Extension.of(0)
-        for weight, opened in zip(weights, values, strict=True):
-            value = value + weight * opened
+        value = inner_product(weights, stack(values))
         log_size = self._key.log_size
         numerator = self._backend.evaluate_on_coset(combined, log_size, GENERATOR)
         shifted = _minus(numerator, value)
@@ -119,13 +117,12 @@ def _next_coefficients(key: VerifyingKey, committed: Committed) -> FieldArray:
     return np.concatenate([main, running])
 
 
-def _combine(backend: Backend, matrices: list[FieldArray], weights: list[Extension]) -> FieldArray:
+def _combine(backend: Backend, matrices: list[FieldArray], weights: FieldArray) -> FieldArray:
     """Sums weighted coefficient columns; on coefficients there are blow-up times fewer of them."""
-    rows = stack(weights)
     total = np.zeros((EXTENSION_DEGREE, matrices[0].shape[1]), dtype=np.uint64)
     start = 0
     for matrix in matrices:
-        total += backend.combine(matrix, rows[start : start + len(matrix)])
+        total += backend.combine(matrix, weights[start : start + len(matrix)])
         start += len(matrix)
     return (total % np.uint64(P)).astype(np.uint32)
 
@@ -133,14 +130,3 @@ def _combine(backend: Backend, matrices: list[FieldArray], weights: list[Extensi
 def _minus(columns: FieldArray, value: Extension) -> FieldArray:
     offsets = np.array(value.coordinates, dtype=np.uint32)[:, None]
     return differences(np.asarray(columns), offsets)
-
-
-def _power_columns(point: Extension, count: int) -> FieldArray:
-    """Returns point^i for i < count as (5, count); doubling keeps it vectorised."""
-    rows = stack([Extension.of(1)])
-    factor = point
-    while len(rows) < count:
-        known = [Residues.of(rows[:, k]) for k in range(EXTENSION_DEGREE)]
-        rows = np.concatenate([rows, rejoin(multiply(known, lifted(factor)))])
-        factor = factor * factor
-    return np.ascontiguousarray(rows[:count].T)

@@ -61,6 +61,9 @@ class Program:
     outputs: tuple[int, ...]
     fingerprint: str
 
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
     def evaluate(self, inputs: Sequence[R], constant: Callable[[int], R]) -> list[R]:
         """Runs the program on any ring.
 

@@ -16,10 +16,10 @@ from proving.arithmetic.poseidon2_inverse import unpermute_integers
 from proving.backends.port import FieldArray, Hasher
 from proving.errors import ProvingError
 from proving.recursion.arrays import Integers, TapeArrays, tape_arrays
-from proving.recursion.extension_rows import invert_rows, multiply_rows
 from proving.recursion.layout import CELLS, ROW_BITS, ROW_WORDS, SLOTS
 from proving.recursion.schedule import schedule
 from proving.recursion.tape import NOTHING, Source, Step, Tape, Unknown
+from proving.stark.extension_rows import invert_rows, multiply_rows
 from schemas.errors import ParameterError
 
 

@@ -29,6 +29,7 @@ from proving.stark.challenge_field import (
 )
 from proving.stark.coordinates import add, subtract
 from proving.stark.encoding import decode_proof
+from proving.stark.extension_rows import inner_product
 from proving.stark.key import VerifyingKey
 from proving.stark.logup import check_public_messages
 from proving.stark.protocol import (
@@ -283,15 +284,13 @@ def _batched_at(
 
 def _divided(
     rows: FieldArray,
-    weights: list[Extension],
+    weights: FieldArray,
     values: list[Extension],
     points: FieldArray,
     point: Extension,
 ) -> list[Residues]:
     """Returns sum_j weight_j (row_j - value_j) / (x - point) for each query."""
-    value = Extension.of(0)
-    for weight, opened in zip(weights, values, strict=True):
-        value = value + weight * opened
-    numerator = subtract(weighted_rows(rows, stack(weights)), lifted(value))
+    value = inner_product(weights, stack(values))
+    numerator = subtract(weighted_rows(rows, weights), lifted(value))
     x = [Residues.of(points), *(Residues.of(np.zeros_like(points)) for _ in range(4))]
     return product(numerator, inverses(subtract(x, lifted(point))))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -15,7 +14,9 @@ from proving.arithmetic.modulus import EXTENSION_DEGREE, GENERATOR, P
 from proving.arithmetic.ntt import root_of_unity
 from proving.backends.port import FieldArray, Hasher
 from proving.stark.air import PublicMessage
-from proving.stark.challenge_field import Extension, powers, unstack
+from proving.stark.challenge_field import Extension, powers, stack, unstack
+from proving.stark.extension_program import extension_program
+from proving.stark.extension_rows import inner_product, power_rows
 from proving.stark.key import VerifyingKey
 from proving.stark.system import ConstraintSystem, whole_words
 from proving.stark.transcript import Label, Transcript
@@ -122,23 +123,23 @@ class OpenedValues:
         return [*self.main_next, *self.lookup_next]
 
 
-def batching_weights(
-    key: VerifyingKey, challenge: Extension
-) -> tuple[list[Extension], list[Extension]]:
-    """Returns the power of the batching challenge of every value opened at the point, and at its successor.
+def batching_weights(key: VerifyingKey, challenge: Extension) -> tuple[FieldArray, FieldArray]:
+    """Returns the power of the batching challenge of every value opened at the point, and at its successor: (n, 5).
 
     Exponents count the cells of opened rows, each row filled up to whole words, so that a circuit sums a word
     with the same eight powers wherever it lies.
     """
     layout = key.system.layout
     here, following = list(key.widths.values()), [layout.main_next, layout.lookup_next]
-    supply = powers(challenge, sum(whole_words(width) for width in (*here, *following)))
-    weights: list[list[Extension]] = []
+    supply = power_rows(challenge, sum(map(whole_words, (*here, *following)))).astype(np.uint32)
+    weights: list[FieldArray] = []
+    place = 0
     for widths in (here, following):
-        taken: list[Extension] = []
+        taken: list[FieldArray] = []
         for width in widths:
-            taken += list(islice(supply, whole_words(width)))[:width]
-        weights.append(taken)
+            taken.append(supply[place : place + width])
+            place += whole_words(width)
+        weights.append(np.concatenate(taken))
     return weights[0], weights[1]
 
 
@@ -159,20 +160,20 @@ def combined_constraints(
     point: Extension,
 ) -> Extension:
     """Returns sum_i challenge^i * constraint_i at the point."""
-    inputs = [
-        *opened.fixed,
-        *opened.main,
-        *opened.main_next,
-        *opened.lookup,
-        *opened.lookup_next,
-        *(Extension.of(value) for value in publics),
-        *selectors_at(point, key.log_height),
-        *(Extension.of(value) for value in (lookup.inputs() if lookup else [])),
-    ]
-    total = Extension.of(0)
-    for value in reversed(key.system.program.evaluate(inputs, Extension.of)):
-        total = total * challenge + value
-    return total
+    inputs = stack(
+        [
+            *opened.fixed,
+            *opened.main,
+            *opened.main_next,
+            *opened.lookup,
+            *opened.lookup_next,
+            *(Extension.of(value) for value in publics),
+            *selectors_at(point, key.log_height),
+            *(Extension.of(value) for value in (lookup.inputs() if lookup else [])),
+        ]
+    )
+    values = extension_program(key.system.program).evaluate(inputs)
+    return inner_product(values, power_rows(challenge, len(values)))
 
 
 def quotient_side(key: VerifyingKey, opened: OpenedValues, point: Extension) -> Extension:

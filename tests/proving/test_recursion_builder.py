@@ -19,7 +19,6 @@ from proving.recursion.air import RecursionAir
 from proving.recursion.arrays import Integers
 from proving.recursion.builder import CircuitBuilder
 from proving.recursion.execution import Execution, Values
-from proving.recursion.extension_rows import invert_rows, multiply_rows
 from proving.recursion.layout import FIXED, MAIN, TOTAL_SLOT
 from proving.recursion.polynomials import affine, element_of, evaluate
 from proving.recursion.row_chains import evaluate_polynomial, reduce_inputs, reduce_words
@@ -29,6 +28,7 @@ from proving.recursion.trace import fill_trace
 from proving.recursion.wiring import Wiring, wire
 from proving.stark.air import FieldArray
 from proving.stark.challenge_field import Extension, powers
+from proving.stark.extension_rows import invert_rows, multiply_rows
 from proving.stark.system import compile_air
 from proving.stark.trace_check import TraceChecker, TraceReport
 from schemas.errors import InvariantError, ParameterError

@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, EXTENSION_TAIL, P
-from proving.recursion.arrays import Integers
-from proving.stark.challenge_field import columns_of, inverses, rejoin
+from proving.backends.port import FieldArray
+from proving.stark.challenge_field import Extension, columns_of, inverses, rejoin
+
+Integers = NDArray[np.int64]
 
 
 def multiply_rows(a: Integers, b: Integers) -> Integers:
@@ -24,6 +27,23 @@ def multiply_rows(a: Integers, b: Integers) -> Integers:
 def invert_rows(a: Integers) -> Integers:
     """Inverts (n, 5) nonzero elements."""
     return rejoin(inverses(columns_of(a.astype(np.uint32)))).astype(np.int64)
+
+
+def power_rows(base: Extension, count: int) -> Integers:
+    """Returns base^0, base^1, ..., base^(count - 1) as (count, 5), each round of products as long as all before."""
+    rows = np.array([Extension.of(1).coordinates], dtype=np.int64)
+    step = base
+    while len(rows) < count:
+        scaled = multiply_rows(rows, np.array([step.coordinates], dtype=np.int64))
+        rows = np.concatenate([rows, scaled])
+        step = step * step
+    return rows[:count]
+
+
+def inner_product(a: FieldArray | Integers, b: FieldArray | Integers) -> Extension:
+    """Returns the sum of the products of two (n, 5) arrays of elements, row by row."""
+    products = multiply_rows(np.asarray(a, dtype=np.int64), np.asarray(b, dtype=np.int64))
+    return Extension(tuple((products.sum(axis=0) % P).tolist()))
 
 
 @cache
