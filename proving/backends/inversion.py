@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from proving.arithmetic.modulus import EXTENSION_DEGREE, P
+from proving.arithmetic.modulus import EXTENSION_DEGREE
 from proving.arithmetic.program import Program, Symbol, trace_program
-from proving.stark.challenge_field import Extension
+from proving.stark.challenge_field import frobenius_images
 from proving.stark.coordinates import multiply, scale
 
 
@@ -67,16 +67,11 @@ def _conjugates(element: list[Symbol]) -> tuple[list[Symbol], Symbol]:
 def _frobenius(element: list[Symbol]) -> list[Symbol]:
     sums: list[Symbol] = []
     for k in range(EXTENSION_DEGREE):
-        terms = [x * image[k] for x, image in zip(element, _images(), strict=True) if image[k]]
+        terms = [
+            x * image[k] for x, image in zip(element, frobenius_images(), strict=True) if image[k]
+        ]
         total = terms[0]
         for term in terms[1:]:
             total = total + term
         sums.append(total)
     return sums
-
-
-@cache
-def _images() -> tuple[tuple[int, ...], ...]:
-    """Returns the coordinates of X^(k P) for k below the degree."""
-    variable = Extension((0, 1, 0, 0, 0))
-    return tuple(tuple(variable.power(k * P).coordinates) for k in range(EXTENSION_DEGREE))

@@ -19,7 +19,7 @@ from proving.arithmetic.ntt import geometric, root_of_unity
 from proving.arithmetic.program import Program, Symbol, trace_program
 from proving.arithmetic.residues import invert_residues
 from proving.backends.port import Backend, FieldArray, Hasher
-from proving.commitments.domains import coset_points, coset_shift
+from proving.commitments.domains import coset_points, coset_shift, points_at
 from proving.commitments.merkle import MerkleTree, climb, commit_rows, hash_opened_rows
 from proving.errors import ProofRejected, ProvingError, RejectionReason
 from proving.stark.challenge_field import Extension, Residues, columns_of, rejoin
@@ -190,7 +190,7 @@ def check_layers(
         _require(held == current, RejectionReason.FOLD_MISMATCH, where, current, held)
         current, place = _folded(leaves, leaf, beta, layer, schedule[0].log_size), leaf
     log_size = schedule[-1].log_leaves
-    points = _points(place, log_size, schedule[0].log_size)
+    points = points_at(place, log_size, schedule[0].log_size)
     expected = _evaluate(sections["final_polynomial"], points)
     _require(expected == current, RejectionReason.FINAL_POLYNOMIAL, "fri/final", expected, current)
 
@@ -251,16 +251,10 @@ def _final_coefficients(backend: Backend, values: FieldArray, log_full_size: int
     return np.ascontiguousarray(unshifted.T.astype(np.uint32))
 
 
-def _points(indices: FieldArray, log_size: int, log_full_size: int) -> FieldArray:
-    root, shift = root_of_unity(log_size), coset_shift(log_size, log_full_size)
-    values = [shift * pow(root, index, P) % P for index in indices.tolist()]
-    return np.array(values, dtype=np.uint32)
-
-
 def _folded(
     leaves: FieldArray, leaf: FieldArray, beta: Extension, layer: FoldingRound, log_full_size: int
 ) -> FieldArray:
-    points = invert_residues(_points(leaf, layer.log_size, log_full_size))
+    points = invert_residues(points_at(leaf, layer.log_size, log_full_size))
     inputs = [Residues.of(column) for column in leaves.reshape(len(leaves), -1).T]
     inputs += [Residues.of(coordinate) for coordinate in beta.coordinates]
     inputs.append(Residues.of(points))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,22 +167,11 @@ def lifted(element: Extension) -> list[Residues]:
     return [Residues.of(value) for value in element.coordinates]
 
 
-def inverses(elements: Sequence[Residues]) -> list[Residues]:
-    """Inverts coordinates of (n,) nonzero elements with one scalar inversion.
-
-    Raises:
-        ZeroDivisionError: One of them is zero.
-    """
-    rows = unstack(rejoin(elements))
-    prefix = [Extension.of(1)]
-    for row in rows:
-        prefix.append(prefix[-1] * row)
-    carry = prefix[-1].inverse()
-    results: list[Extension] = []
-    for row, before in zip(reversed(rows), reversed(prefix[:-1]), strict=True):
-        results.append(carry * before)
-        carry = carry * row
-    return columns_of(stack(reversed(results)))
+@cache
+def frobenius_images() -> tuple[tuple[int, ...], ...]:
+    """Returns the coordinates of X^(k P) for k below the degree: where x -> x^P takes the powers of X."""
+    variable = Extension((0, 1, 0, 0, 0))
+    return tuple(tuple(variable.power(k * P).coordinates) for k in range(EXTENSION_DEGREE))
 
 
 def rejoin(elements: Sequence[Residues]) -> FieldArray:

@@ -13,14 +13,14 @@ import numpy as np
 
 from proving.arithmetic.ntt import root_of_unity
 from proving.backends.port import FieldArray, Hasher
-from proving.commitments.domains import coset_points
+from proving.commitments.domains import points_at
 from proving.commitments.fri import check_layers, check_paths
 from proving.errors import ProofRejected, RejectionReason
 from proving.stark.air import PublicMessage
 from proving.stark.challenge_field import (
     Extension,
     Residues,
-    inverses,
+    columns_of,
     lifted,
     product,
     rejoin,
@@ -29,7 +29,7 @@ from proving.stark.challenge_field import (
 )
 from proving.stark.coordinates import add, subtract
 from proving.stark.encoding import decode_proof
-from proving.stark.extension_rows import inner_product
+from proving.stark.extension_rows import inner_product, invert_rows
 from proving.stark.key import VerifyingKey
 from proving.stark.logup import check_public_messages
 from proving.stark.protocol import (
@@ -269,7 +269,7 @@ def _batched_at(
     here, following = opened.at_point(), opened.at_next()
     weights, next_weights = batching_weights(key, challenge)
     rows = np.concatenate([sections[f"{name}_rows"] for name in key.widths], axis=1)
-    points = coset_points(key.log_size, key.log_size)[indices]
+    points = points_at(indices, key.log_size, key.log_size)
     result = _divided(rows, weights, here, points, point)
     if following:
         successor = point * root_of_unity(key.log_height)
@@ -293,4 +293,5 @@ def _divided(
     value = inner_product(weights, stack(values))
     numerator = subtract(weighted_rows(rows, weights), lifted(value))
     x = [Residues.of(points), *(Residues.of(np.zeros_like(points)) for _ in range(4))]
-    return product(numerator, inverses(subtract(x, lifted(point))))
+    bottoms = invert_rows(rejoin(subtract(x, lifted(point)))).astype(np.uint32)
+    return product(numerator, columns_of(bottoms))

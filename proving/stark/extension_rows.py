@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proving.arithmetic.modulus import EXTENSION_DEGREE, EXTENSION_TAIL, P
+from proving.arithmetic.residues import invert_residues
 from proving.backends.port import FieldArray
-from proving.stark.challenge_field import Extension, columns_of, inverses, rejoin
+from proving.stark.challenge_field import Extension, frobenius_images
 
 Integers = NDArray[np.int64]
 
@@ -24,9 +25,27 @@ def multiply_rows(a: Integers, b: Integers) -> Integers:
     return result
 
 
-def invert_rows(a: Integers) -> Integers:
-    """Inverts (n, 5) nonzero elements."""
-    return rejoin(inverses(columns_of(a.astype(np.uint32)))).astype(np.int64)
+def invert_rows(a: FieldArray | Integers) -> Integers:
+    """Inverts (n, 5) elements: the other conjugates' product over the norm, as `proving.backends.inversion` does.
+
+    Raises:
+        ZeroDivisionError: One of them is zero.
+    """
+    rows = np.asarray(a, dtype=np.int64)
+    once = _frobenius(rows)
+    half = multiply_rows(once, _frobenius(once))
+    conjugates = multiply_rows(half, _frobenius(_frobenius(half)))
+    norms = multiply_rows(rows, conjugates)[:, 0].astype(np.uint32)
+    if not norms.all():
+        raise ZeroDivisionError("zero has no inverse")
+    inverse: Integers = conjugates * invert_residues(norms).astype(np.int64)[:, None] % P
+    return inverse
+
+
+def _frobenius(a: Integers) -> Integers:
+    images = np.array(frobenius_images(), dtype=np.int64)
+    raised: Integers = (a[:, :, None] * images % P).sum(axis=1) % P
+    return raised
 
 
 def power_rows(base: Extension, count: int) -> Integers:
