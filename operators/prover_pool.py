@@ -23,8 +23,8 @@ Work = Callable[[bytes], bytes]
 THREADS_VARIABLE = "ECLIPTICA_PROVER_THREADS"
 """Tells the work of a worker how many threads it may use; one without it."""
 
-CALLS_AHEAD = 1
-"""Calls in flight per actor beside those that it works on: the next envelope travels while those are proven."""
+CALLS_PER_ACTOR = 2
+"""Calls in flight per actor: the next envelope travels while the present one is proven."""
 
 LOSSES_PER_CALL = 2
 """Times in a row that every call in flight may be lost before the cluster may be given up."""
@@ -64,7 +64,6 @@ class Crew:
         workers: How many processes, at least 1.
         threads: Of each on the processor, at least 1.
         levels: What they prove.
-        at_once: Proofs that one of them works on side by side, at least 1.
         prepare: What each does once when it is hired, before its first work; importable by name.
     """
 
@@ -72,7 +71,6 @@ class Crew:
     workers: int
     threads: int
     levels: frozenset[ProofLevel]
-    at_once: int = 1
     prepare: Callable[[], None] | None = None
 
 
@@ -135,7 +133,7 @@ class DirectPool:
 
 
 class RayPool:
-    """Named, restartable Ray actors with one call more in flight than they work on.
+    """Named, restartable Ray actors with two calls in flight each.
 
     A killed actor is restarted by Ray, and one whose device failed is killed; their calls come back as lost. A cluster that is gone, or that loses call
     after call, raises EnvironmentMissing from `collect`, and the caller opens a new pool.
@@ -147,11 +145,10 @@ class RayPool:
         Raises:
             EclipticaError: A private cluster does not start.
             EnvironmentMissing: There is no cluster at `address`.
-            ParameterError: A crew has no worker, no thread or no work at once, or two prove the same level.
+            ParameterError: A crew has no worker or no thread, or two prove the same level.
         """
         levels = [level for crew in crews for level in crew.levels]
-        least = (min(crew.workers, crew.threads, crew.at_once) for crew in crews)
-        if min(least, default=0) < 1:
+        if min((min(crew.workers, crew.threads) for crew in crews), default=0) < 1:
             raise ParameterError("a pool needs crews of at least one worker and one thread")
         if len(set(levels)) < len(levels):
             raise ParameterError("two crews of a pool prove the same level")
@@ -164,8 +161,7 @@ class RayPool:
             self._actors += [self._hire(work, crew, i) for i in range(crew.workers)]
             members = range(first, len(self._actors))
             self._members |= dict.fromkeys(crew.levels, members)
-        calls = [crew.at_once + CALLS_AHEAD for crew in crews for _ in range(crew.workers)]
-        self._calls, self._load = calls, [0] * len(calls)
+        self._load = [0] * len(self._actors)
         self._losses = 0
         self._lost_since = 0.0
         self._pending: dict[Any, tuple[bytes, int]] = {}
@@ -173,7 +169,7 @@ class RayPool:
     def free(self, level: ProofLevel) -> int:
         """See `ProverPool`."""
         members = self._members.get(level, range(0))
-        return sum(self._calls[index] - self._load[index] for index in members)
+        return CALLS_PER_ACTOR * len(members) - sum(self._load[index] for index in members)
 
     def submit(self, ticket: bytes, level: ProofLevel, envelope: bytes) -> None:
         """See `ProverPool`."""
@@ -213,8 +209,7 @@ class RayPool:
             _Worker
         )
         name = f"ecliptica-prover-{os.getpid()}-{crew.name}-{number}"
-        options = {"name": name, "max_concurrency": crew.at_once}
-        actor = remote.options(**options).remote(work, crew.threads)
+        actor = remote.options(name=name).remote(work, crew.threads)
         if (
             crew.prepare is not None
         ):  # what goes wrong here goes wrong again, and is told, with the first work
@@ -238,7 +233,7 @@ class RayPool:
             now = time.monotonic()
             self._lost_since = self._lost_since if self._losses else now
             self._losses += 1
-            is_out_of_calls = self._losses > LOSSES_PER_CALL * sum(self._calls)
+            is_out_of_calls = self._losses > LOSSES_PER_CALL * CALLS_PER_ACTOR * len(self._actors)
             if is_out_of_calls and now - self._lost_since > RESTART_SECONDS:
                 raise EnvironmentMissing(
                     f"Ray has lost {self._losses} calls in a row", "the prover starts a new cluster"

@@ -43,9 +43,6 @@ from schemas.job import ProofLevel
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
 
-RECURSIVE_AT_ONCE = 2
-"""Recursive proofs that a worker makes side by side, with one set of keys."""
-
 TURN_SECONDS = 0.25
 """Longest wait of a prover for its pool."""
 
@@ -216,8 +213,7 @@ def crews_of(proving: ProvingConfig, cores: int) -> list[Crew]:
     """Returns the workers of a machine.
 
     Segments come all the time and are proven side by side; a recursive proof is what the next level waits for, so it
-    has several threads, and few workers prepare the keys of its kinds. A quarter of its work has one thread alone, so
-    that a worker has a second proof in hand.
+    has several threads, and few workers prepare the keys of its kinds.
 
     Args:
         proving: How they are configured.
@@ -228,22 +224,13 @@ def crews_of(proving: ProvingConfig, cores: int) -> list[Crew]:
     segments = frozenset({ProofLevel.SEGMENT})
     threads = min(cores, proving.pyramid_threads)
     return [
-        Crew(
-            "segments",
-            proving.workers or cores,
-            1,
-            segments,
-            prepare=partial(prepare_keys, "segment_s"),
-        ),
+        Crew("segments", proving.workers or cores, 1, segments, partial(prepare_keys, "segment_s")),
         Crew(
             "pyramid",
             proving.pyramid_workers or cores // threads,
             threads,
             frozenset(ProofLevel) - segments,
-            at_once=RECURSIVE_AT_ONCE,
-            prepare=partial(prepare_keys, "lift_s", "epoch", "day", WRAP_KIND)
-            if proving.pyramid
-            else None,
+            partial(prepare_keys, "lift_s", "epoch", "day", WRAP_KIND) if proving.pyramid else None,
         ),
     ]
 

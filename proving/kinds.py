@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
-from threading import Lock
 
 import numpy as np
 
@@ -56,9 +55,6 @@ _verifying_keys: dict[str, VerifyingKey] = {}
 
 _proving_keys: dict[tuple[str, str], ProvingKey] = {}
 """By kind and name of the backend; one of `segment_s` takes about 12 MB."""
-
-_KEYS_IN_THE_MAKING = Lock()
-"""One key is made at a time: proofs of one kind that begin side by side wait for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +279,9 @@ def proving_key(name: str, backend: Backend) -> ProvingKey:
         InvariantError: The circuit does not have the pinned digest.
     """
     place = (name, backend.name)
-    with _KEYS_IN_THE_MAKING:
-        if place not in _proving_keys:
-            _proving_keys[place] = kind_named(name).proving_key(backend)
-        return _proving_keys[place]
+    if place not in _proving_keys:
+        _proving_keys[place] = kind_named(name).proving_key(backend)
+    return _proving_keys[place]
 
 
 def kind_named(name: str) -> ProofKind:

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from operators.prover_pool import (
-    CALLS_AHEAD,
+    CALLS_PER_ACTOR,
     THREADS_VARIABLE,
     Crew,
     DirectPool,
@@ -33,22 +31,9 @@ def double_or_fail(envelope: bytes) -> bytes:
         raise DeviceFailed("the GPU failed")
     if envelope == b"threads":
         return (os.environ[THREADS_VARIABLE] + os.environ.get("PREPARED", "")).encode()
-    if envelope.startswith(b"meet"):
-        return meet(Path(envelope.decode().split(" ", 1)[1]))
     if envelope == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
     return envelope * 2
-
-
-def meet(names: Path) -> bytes:
-    """Leaves a file of the first name and waits for the one of the second."""
-    own, other = (names.parent / name for name in names.name.split())
-    own.touch()
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        if other.exists():
-            return b"met"
-    return b"alone"
 
 
 def leave_a_mark() -> None:
@@ -86,14 +71,7 @@ def test_a_device_that_failed_loses_the_ticket_and_blames_nobody() -> None:
 def ray_pool() -> Iterator[RayPool]:
     crews = [
         Crew("segments", 1, 1, frozenset({SEGMENT})),
-        Crew(
-            "pyramid",
-            1,
-            2,
-            frozenset({ProofLevel.WINDOW, ProofLevel.EPOCH}),
-            at_once=2,
-            prepare=leave_a_mark,
-        ),
+        Crew("pyramid", 1, 2, frozenset({ProofLevel.WINDOW, ProofLevel.EPOCH}), leave_a_mark),
     ]
     pool = RayPool(double_or_fail, crews)
     yield pool
@@ -111,35 +89,18 @@ def test_ray_actors_prove_and_report_failures_by_name(ray_pool: RayPool) -> None
         b"1": Outcome(b"1", b"abab"),
         b"2": Outcome(b"2", None, "ParameterError: not provable"),
     }
-    assert ray_pool.free(SEGMENT) == 1 + CALLS_AHEAD
+    assert ray_pool.free(SEGMENT) == CALLS_PER_ACTOR
 
 
 @pytest.mark.ray
 def test_a_level_goes_to_its_crew_which_has_its_threads_and_is_prepared(ray_pool: RayPool) -> None:
-    ray_pool.submit(b"1", SEGMENT, b"threads")
-    assert drain(ray_pool, 1)[b"1"].result == b"1"
-    assert ray_pool.free(ProofLevel.DAY) == 0
-    for attempt in range(3000):  # it is prepared beside its first work
-        ticket = b"again-%d" % attempt
+    for ticket in (b"1", b"2"):
         ray_pool.submit(ticket, ProofLevel.WINDOW, b"threads")
-        if drain(ray_pool, 1)[ticket].result == b"21":
-            return
-    pytest.fail("never prepared")
-
-
-@pytest.mark.ray
-def test_a_worker_makes_proofs_side_by_side_and_one_call_is_on_its_way(
-    ray_pool: RayPool, tmp_path: Path
-) -> None:
-    """Each of two works ends when the other has begun."""
-    level = ProofLevel.WINDOW
-    first, second = (f"meet {tmp_path}/{name}".encode() for name in ("a b", "b a"))
-    ray_pool.submit(b"1", level, first)
-    ray_pool.submit(b"2", level, second)
-    ray_pool.submit(b"3", level, b"xy")
-    assert (ray_pool.free(ProofLevel.EPOCH), ray_pool.free(SEGMENT)) == (0, 1 + CALLS_AHEAD)
+    assert (ray_pool.free(ProofLevel.EPOCH), ray_pool.free(SEGMENT)) == (0, CALLS_PER_ACTOR)
+    ray_pool.submit(b"3", SEGMENT, b"threads")
     found = drain(ray_pool, 3)
-    assert [found[ticket].result for ticket in (b"1", b"2", b"3")] == [b"met", b"met", b"xyxy"]
+    assert [found[ticket].result for ticket in (b"1", b"2", b"3")] == [b"21", b"21", b"1"]
+    assert ray_pool.free(ProofLevel.DAY) == 0
 
 
 @pytest.mark.ray
@@ -170,7 +131,6 @@ def test_a_lost_worker_fails_its_ticket_and_is_started_again(
         [],
         [Crew("segments", 0, 1, frozenset({SEGMENT}))],
         [Crew("segments", 1, 0, frozenset({SEGMENT}))],
-        [Crew("segments", 1, 1, frozenset({SEGMENT}), at_once=0)],
         [Crew("a", 1, 1, frozenset({SEGMENT})), Crew("b", 1, 1, frozenset({SEGMENT}))],
     ],
 )
