@@ -7,6 +7,7 @@ What this chain's proofs say follows from the segments that the beacon has accep
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -39,26 +40,26 @@ def planned_statements(root: Path, genesis: Genesis, planner: PyramidPlanner) ->
         planner: Of the chain, before its first window.
     """
     found: set[tuple[str, bytes]] = set()
-
-    def take(trees: Iterator[Node]) -> None:
-        for tree in trees:
-            found.update(
-                (node.level.value, said_digest(node.said, planner.hasher)) for node in tree.nodes()
-            )
-
-    try:
-        for shard in range(genesis.shards):
-            take(_read_shard(root, genesis, planner, shard))
-        take(planner.plan())
-    except EclipticaError:
-        return frozenset(found)
+    with suppress(EclipticaError):
+        for tree in _trees(root, genesis, planner):
+            for node in tree.nodes():
+                found.add((node.level.value, said_digest(node.said, planner.hasher)))
     return frozenset(found)
+
+
+def _trees(root: Path, genesis: Genesis, planner: PyramidPlanner) -> Iterator[Node]:
+    for shard in range(genesis.shards):
+        yield from _read_shard(root, genesis, planner, shard)
+    yield from planner.plan()
 
 
 def _read_shard(
     root: Path, genesis: Genesis, planner: PyramidPlanner, shard: int
 ) -> Iterator[Node]:
-    """Tells a planner about a shard's accepted windows; yields the lift that may fill epochs without a block."""
+    """Tells a planner about a shard's accepted windows; yields the lift of its first segment.
+
+    That of one shard, which the beacon accepted first, fills epochs without a block; an export does not say of which.
+    """
     epochs = [epoch for _, epoch in exported_epochs(root, shard)]
     whole = takewhile(lambda place: place[0] == place[1], enumerate(epochs))
     is_first = True

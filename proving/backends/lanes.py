@@ -115,9 +115,8 @@ class Lanes:
         h - 127 * 2^(24 - k) l, and both terms are residues: the second is below 127 * 2^24.
         """
         builder = self.builder
-        if (
-            times <= SHORT_SHIFT
-        ):  # 2^(16 - k) l in the upper 16 bits, times 127 * 2^8, is the term's upper 16 bits
+        if times <= SHORT_SHIFT:
+            # 2^(16 - k) l in the upper 16 bits, times 127 * 2^8, has the term's upper 16 bits on top
             low = self._upper_product(builder.shl(a, self.splat(32 - times)), 127 << 8)
         else:
             rest = builder.and_(a, self.splat(2**times - 1))
