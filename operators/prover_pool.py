@@ -29,9 +29,9 @@ CALLS_PER_ACTOR = 2
 LOSSES_PER_CALL = 2
 """Times in a row that every call in flight may be lost before the cluster may be given up."""
 
-RESTART_SECONDS = 60.0
+RESTART_SECONDS = 20.0
 """How long nothing but losses may come back before it is: a worker that restarts on a busy machine loses every
-call until it is there again, more than 20 s at a load of twice the cores."""
+call until it is there again."""
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Ray's shared memory, bytes: two in-flight envelopes of 15 MiB for each of eight actors; what is more is spilled to
