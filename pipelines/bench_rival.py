@@ -29,7 +29,8 @@ from pipelines.bench_permutations import (
     proof_parameters,
     refuse_what_does_not_fit,
 )
-from pipelines.bench_work import ROOT, BenchWork, Timings
+from pipelines.bench_work import BenchWork, Timings
+from pipelines.checkout import PACKAGE_ROOT
 from pipelines.forge import usable_cores
 from proving.arithmetic.modulus import GENERATOR, P
 from proving.backends.machine_code import cache_folder
@@ -38,7 +39,7 @@ from proving.commitments.merkle import commit_rows
 from proving.permutation_air import LANE_COLUMNS
 from schemas.errors import EnvironmentMissing, InvariantError
 
-DRIVER = ROOT / "tests" / "bench" / "rival"
+DRIVER = PACKAGE_ROOT / "tests" / "bench" / "rival"
 """Source of the rival's driver; it says there what its commands answer."""
 
 RUST_FLAGS = "-C target-cpu=native"

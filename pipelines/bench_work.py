@@ -6,17 +6,16 @@ import os
 import platform
 import resource
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.checkout import PACKAGE_ROOT, checkout_commit
 from pipelines.forge import usable_cores
 from pipelines.progress import Progress
 
-ROOT = Path(__file__).resolve().parent.parent
 """The checkout that the code runs from, if it is one."""
 
 
@@ -130,7 +129,7 @@ def environment() -> dict[str, Any]:
             "system": platform.system(),
             "python": platform.python_version(),
         },
-        "commit": commit(),
+        "commit": checkout_commit(PACKAGE_ROOT),
     }
 
 
@@ -144,17 +143,6 @@ def available_memory_bytes() -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def commit() -> str | None:
-    """Returns the commit that the code runs from, or None outside a checkout."""
-    found = subprocess.run(  # noqa: S603 - constant arguments
-        ["git", "-C", str(ROOT), "rev-parse", "HEAD"],  # noqa: S607 - the user's own git
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    return found.stdout.strip() or None if found.returncode == 0 else None
 
 
 def _cpu_name() -> str:

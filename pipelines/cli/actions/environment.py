@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import subprocess
 import tomllib
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from pipelines.checkout import PACKAGE_ROOT, checkout_commit
 from pipelines.cli.contract import Call, Rows
 from pipelines.settings import setting_rows
-
-PACKAGE_ROOT = Path(__file__).resolve().parents[3]
-GIT_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +48,6 @@ def package_version(root: Path) -> str:
     return version("ecliptica")
 
 
-def checkout_commit(root: Path) -> str | None:
-    """Returns the commit of a git checkout, or None where there is none or no git."""
-    git = shutil.which("git")
-    if git is None or not (root / ".git").exists():
-        return None
-    commit = _git(git, root, "rev-parse", "HEAD")
-    changes = _git(git, root, "status", "--porcelain", "--untracked-files=no")
-    return None if commit is None else commit + ("+" if changes else "")
-
-
 def show_configuration(call: Call) -> Rows:
     """Returns every key with its value and origin."""
     rows = setting_rows(call.settings())
@@ -69,14 +55,3 @@ def show_configuration(call: Call) -> Rows:
         ("key", "value", "origin", "environment"),
         [(row.key, row.value, row.origin, row.environment) for row in rows],
     )
-
-
-def _git(git: str, root: Path, *arguments: str) -> str | None:
-    done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-        [git, "-C", str(root), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=GIT_SECONDS,
-        check=False,
-    )
-    return done.stdout.strip() if done.returncode == 0 else None
