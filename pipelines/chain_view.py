@@ -31,6 +31,8 @@ class ChainView:
         tip_window: Window of the last final block, or -1.
         tip: Its block hash; empty before the first.
         last_user_window: Window of the last block that held anything, or -1.
+        filled_window: The same without `end_window`.
+        closed_window: The last closed window without `end_window`, or -1.
         sent: Words put on the link to each other shard.
         received: Words taken from each other shard.
         window_segments: Number of segments of each closed window.
@@ -50,6 +52,8 @@ class ChainView:
     tip_window: int = -1
     tip: bytes = b""
     last_user_window: int = -1
+    filled_window: int = -1
+    closed_window: int = -1
     sent: Counter[int] = field(default_factory=Counter)
     received: Counter[int] = field(default_factory=Counter)
     window_segments: dict[int, int] = field(default_factory=dict)
@@ -76,12 +80,15 @@ class ChainView:
         self.tip_window = self.genesis.window_of(header.slot)
         self.sent.update(entry.peer for entry in content.sent)
         self.received.update(entry.peer for entry in content.received)
-        if header.transaction_count and not self.is_beyond(self.tip_window):
-            self.last_user_window = self.tip_window
+        if header.transaction_count:
+            self.filled_window = self.tip_window
+            if not self.is_beyond(self.tip_window):
+                self.last_user_window = self.tip_window
 
     def add_window(self, row: Mapping[str, Any]) -> None:
         """Takes a row of `windows.<shard>`."""
         self.accounts_root = row["accounts_root"] or ZERO_WORD
+        self.closed_window = row["window"]
         if self.is_beyond(row["window"]):
             return
         self.window_segments[row["window"]] = row["segments"]
@@ -138,6 +145,11 @@ class ChainView:
             return True
         epoch_of = self.genesis.epoch_of
         return epoch_of(self.tip_window) > epoch_of(self.last_user_window)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every window in which anything happened is closed, so that `accounts_root` is of all of it."""
+        return self.filled_window <= self.closed_window
 
     @property
     def is_proven(self) -> bool:
@@ -223,6 +235,11 @@ class ShardViews:
     def is_sealed(self) -> bool:
         """See `ChainView.is_sealed`."""
         return all(view.is_sealed for view in self.shards)
+
+    @property
+    def is_settled(self) -> bool:
+        """See `ChainView.is_settled`."""
+        return all(view.is_settled for view in self.shards)
 
     @property
     def is_delivered(self) -> bool:

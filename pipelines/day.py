@@ -233,11 +233,13 @@ class _Run:
         self.has_ended = True
 
     def _needs_blocks(self) -> bool:
-        """Whether a day is not over, a transaction not decided, or a transfer not delivered."""
+        """Whether a day is not over, a transaction not decided, or a transfer not delivered in a closed window."""
         windows = self.days * self.windows_per_day
         is_decided = all(tracker.is_complete for tracker in self.trackers)
         is_over = all(view.tip_window >= windows for view in self.chain.shards)
-        return not (is_decided and is_over and self.chain.is_sealed and self.chain.is_delivered)
+        chain = self.chain
+        is_quiet = chain.is_sealed and chain.is_delivered and chain.is_settled
+        return not (is_decided and is_over and is_quiet)
 
     def _tell_pyramid(self) -> None:
         """Says how far the pyramid is when a level has gained."""
@@ -259,7 +261,7 @@ class _Run:
 
     def _is_over(self) -> bool:
         chain = self.chain
-        return chain.is_delivered and chain.is_sealed and chain.is_proven
+        return chain.is_delivered and chain.is_sealed and chain.is_settled and chain.is_proven
 
     def _send(self) -> tuple[SendResult, ...]:
         """Sends the traffic, and looks after the processes meanwhile."""
