@@ -13,10 +13,9 @@ from operators.export import ExportSource, export_epochs
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
 from pipelines.chain_setup import (
-    check_history,
     check_log,
-    create_topics,
     genesis_path,
+    open_chain,
     prepare_chain,
 )
 from pipelines.chain_view import ShardViews, shard_views
@@ -95,7 +94,7 @@ class Service:
         started = time.monotonic()
         settings = self.settings
         plans = self.plan()
-        check_log(settings.log_url)
+        check_log(settings.log_url, settings.data)
         if "prover" in {plan.name for plan in plans}:
             check_backend(settings.configuration.proving.backend)
         genesis = prepare_chain(
@@ -108,8 +107,7 @@ class Service:
             try:
                 if plans:  # `export` alone must not change what the other processes run with
                     write_node_configuration(settings)
-                create_topics(log, genesis)
-                check_history(log, settings.data)
+                open_chain(log, settings.data, genesis)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)
                 while not is_stopped() and not self._is_done():
