@@ -25,6 +25,7 @@ from pipelines.bench_segment import DEFAULT_SEGMENT_TRANSACTIONS, segment
 from pipelines.bench_sizes import sizes
 from pipelines.bench_steps import steps
 from pipelines.bench_stream import FINALITY_RATE, SECONDS, finality, stream
+from pipelines.bench_validator import admission, execution
 from pipelines.bench_verdicts import verified_apart
 from pipelines.bench_work import BenchWork, environment
 from pipelines.forge import usable_cores
@@ -52,6 +53,8 @@ DEFAULT_TRANSACTIONS = {
     "reuse": 5000,
     "hop": DEFAULT_RECORDS,
     "segment": DEFAULT_SEGMENT_TRANSACTIONS,
+    "admission": 10_000,
+    "execution": 10_000,
     "finality": FINALITY_RATE * SECONDS,
     "stream": 40_000,
 }
@@ -81,6 +84,8 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "reuse": reuse,
         "sizes": sizes,
         "hop": hop,
+        "admission": admission,
+        "execution": execution,
         "finality": finality,
         "stream": stream,
         "plot": draw_records,

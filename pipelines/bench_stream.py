@@ -102,19 +102,8 @@ def _bench(work: BenchWork, first_rate: int, traffic: int) -> Iterator[_Bench]:
     """Signs the traffic, starts a chain, registers the accounts and warms up at the first rate."""
     warm_up = int(WARM_UP_SECONDS * first_rate)
     with tempfile.TemporaryDirectory(prefix="ecliptica-stream-") as folder:
-        configuration, corpus = _configuration(), Path(folder) / "corpus.parquet"
-        with resources.as_file(
-            resources.files("pipelines").joinpath("data", "workloads", WORKLOAD)
-        ) as path:
-            options = GenerateOptions(
-                load_workload(path),
-                corpus,
-                warm_up + traffic,
-                work.seed,
-                chain=configuration.chain.number,
-                expiry_slot=min(configuration.admission.max_expiry_slots, EXPIRY_SPAN - 1),
-            )
-        generate_traffic(options, work.report)
+        configuration = bench_configuration()
+        corpus = sign_traffic(Path(folder), warm_up + traffic, work)
         genesis = read_corpus_info(corpus).genesis_rows
         with live_chain(configuration, Path(folder) / "chain", work.log_url, work.seed) as chain:
             rows = read_corpus(corpus)
@@ -173,7 +162,7 @@ def _record(name: str, transactions: int, table: list[dict[str, Any]]) -> dict[s
 
 def _parameters(work: BenchWork) -> dict[str, Any]:
     values = {
-        "validators": _configuration().chain.validators,
+        "validators": bench_configuration().chain.validators,
         "shards": 1,
         "signatures": default_backend().name,
         "log": work.log_url.partition(":")[0] or "sqlite",
@@ -183,5 +172,23 @@ def _parameters(work: BenchWork) -> dict[str, Any]:
     return {"parameters": values}
 
 
-def _configuration() -> Configuration:
+def bench_configuration() -> Configuration:
+    """Returns the configuration that traffic of these benches is signed for."""
     return profile_configuration("local")
+
+
+def sign_traffic(folder: Path, count: int, work: BenchWork) -> Path:
+    """Writes a corpus of valid transfers between a hundred accounts and returns its path."""
+    configuration, corpus = bench_configuration(), folder / "corpus.parquet"
+    workloads = resources.files("pipelines").joinpath("data", "workloads")
+    with resources.as_file(workloads.joinpath(WORKLOAD)) as path:
+        options = GenerateOptions(
+            load_workload(path),
+            corpus,
+            count,
+            work.seed,
+            chain=configuration.chain.number,
+            expiry_slot=min(configuration.admission.max_expiry_slots, EXPIRY_SPAN - 1),
+        )
+    generate_traffic(options, work.report)
+    return corpus

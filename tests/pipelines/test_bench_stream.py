@@ -40,3 +40,14 @@ def test_a_log_that_is_in_use_is_refused(
     assert main(["bench", "finality", "--transactions", "10", "--repeat", "1"]) == 0
     assert main(["bench", "finality", "--transactions", "10", "--repeat", "1"]) == 2
     assert "is of a chain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["admission", "execution"])
+def test_a_validators_work_is_timed_over_valid_transfers(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    arguments = ["--transactions", "60", "--repeat", "1", "--accounts", "50", "--json"]
+    assert main(["bench", name, *arguments]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["transactions"] == 60
+    assert record["transactions_per_second"] > 0
