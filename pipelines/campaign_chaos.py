@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.kafka_broker import DEFAULT_HOME, Broker, BrokerMissing, free_port
+from operators.event_log import LogUnreachable
 from pipelines.progress import Progress
 from schemas.errors import EclipticaError, EnvironmentMissing
 
@@ -194,6 +195,8 @@ class _Player:
                 continue
             lines = output.read_text(encoding="utf-8").strip().splitlines()
             found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+            if found.get("error", {}).get("kind") == LogUnreachable.__name__ and self.broker:
+                continue  # it began while the broker was away
             return found
 
     def _start(self, data: Path, output: Path) -> subprocess.Popen[bytes]:
@@ -218,8 +221,10 @@ class _Player:
             self.broker.start()
             self.count.kills["broker"] += 1
             return True
-        below = descendants(demo)
-        victim = self.rng.choice(sorted(below)) if below and drawn >= DEMO_WEIGHT else demo
+        below = sorted(descendants(demo))
+        if drawn >= DEMO_WEIGHT and not below:
+            return False
+        victim = demo if drawn < DEMO_WEIGHT else self.rng.choice(below)
         name = kind_of(victim)
         try:
             os.kill(victim, signal.SIGKILL)
