@@ -15,6 +15,7 @@ from operators.beacon_runs import RunRules, RunTip
 from operators.consensus_chain import FinalTip, genesis_tip
 from operators.event_log import EventLog, StoredRecord
 from operators.final_headers import FinalHeaders
+from operators.metrics import NO_METRICS, Metrics
 from operators.pyramid_planner import PyramidClock, PyramidPlanner
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.validator import identity_of
@@ -46,12 +47,14 @@ class BeaconPlace:
         genesis: The chain.
         configuration: Limits and times.
         hasher: Poseidon2 permutation.
+        metrics: Where the node records.
     """
 
     log: EventLog
     genesis: Genesis
     configuration: Configuration
     hasher: Hasher
+    metrics: Metrics = NO_METRICS
 
     def fetch(self, offset: int) -> StoredRecord | None:
         """Reads a record of `proofs` from the log."""

@@ -21,6 +21,13 @@ from operators.shard_start import MESSAGE_REWIND, ShardFeeds, ShardPlace, ShardS
 from operators.validator import NodeParts, identity_of, observer_config, start_node
 from schemas.block import Block, Certificate, Proposal
 from schemas.errors import WireError
+from schemas.metrics import (
+    CERTIFICATE_SECONDS,
+    DEAD_LETTERS,
+    FINAL_BLOCKS,
+    FINAL_TRANSACTIONS,
+    SUBMISSION_SECONDS,
+)
 from schemas.receipt import ReceiptState
 from schemas.rejection import RejectionReason
 from schemas.tables import BLOCKS, RECEIPTS, REJECTED, TRANSACTIONS, Table, encode
@@ -70,6 +77,7 @@ class ShardObserver:
             ShardFeeds(application, shard).topics,
             self.state.positions,
             f"observer-{shard}",
+            place.metrics,
         )
         self.node = start_node(
             parts,
@@ -118,6 +126,10 @@ class ShardObserver:
         """See `ConsensusNode.next_tick`."""
         return self.node.next_tick()
 
+    def measure(self) -> None:
+        """Records where it stands."""
+        self.node.measure()
+
     def close(self) -> None:
         """Drains: writes a snapshot if anything is new."""
         if self._since_snapshot:
@@ -157,6 +169,7 @@ class ShardObserver:
             certified_millis=at_millis,
         )
         self._rows.append(row)
+        self._record(block, at_millis)
         self._outputs.append(_append(shard_topic("blocks", shard), BLOCKS, [row]))
         receipts = [
             {
@@ -175,6 +188,16 @@ class ShardObserver:
         if receipts:
             self._outputs.append(_append(RECEIPTS_TOPIC, RECEIPTS, receipts))
 
+    def _record(self, block: Block, at_millis: int) -> None:
+        metrics, shard = self._place.metrics, str(self._place.shard)
+        metrics.count(FINAL_BLOCKS, shard)
+        metrics.count(FINAL_TRANSACTIONS, shard, by=block.header.transaction_count)
+        proposed = self._proposed.get(block.hash)
+        if proposed is not None:
+            metrics.observe(CERTIFICATE_SECONDS, (at_millis - proposed) / 1000, shard)
+        for stored in self.state.application.final.rows:
+            metrics.observe(SUBMISSION_SECONDS, (at_millis - stored.submitted_millis) / 1000, shard)
+
     def _drop(
         self, dropped: Iterable[tuple[Candidate, RejectionReason]], now_millis: int
     ) -> list[Append]:
@@ -184,6 +207,7 @@ class ShardObserver:
         receipts: list[dict[str, Any]] = []
         for candidate, reason in dropped:
             stored = candidate.stored
+            self._place.metrics.count(DEAD_LETTERS, STAGE, reason.value)
             letters.append(
                 {
                     "stage": STAGE,

@@ -14,12 +14,14 @@ from typing import Any
 
 from operators.event_log import Append, EventLog, LogReader, Record, StoredRecord
 from operators.jobs import Job, JobBook, JobState, RetryPolicy
+from operators.metrics import NO_METRICS, Metrics
 from operators.proof_worker import ProofResult, verify_job_proof
 from operators.prover_pool import Outcome, ProverPool
 from proving.backends.port import Hasher
 from proving.errors import ProofError
 from schemas.errors import WireError
 from schemas.job import JobEnvelope, JobEvent
+from schemas.metrics import JOB_EVENTS, PROOF_TIME, QUEUE_JOBS, RUNNING_JOBS
 from schemas.tables import JOBS, PROOFS, SCHEMA_HEADER, SchemaRegistry, Table, encode
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.topics import PROOFS as PROOFS_TOPIC
@@ -28,6 +30,9 @@ LOGGER = logging.getLogger(__name__)
 
 POLL_RECORDS = 256
 """Records per poll; the log stops earlier at its own limit of bytes."""
+
+
+EVENTS = frozenset(event.value for event in JobEvent)
 
 
 @dataclass(slots=True)
@@ -41,6 +46,7 @@ class ProverRole:
         now_millis: Clock, UTC milliseconds.
         hasher: Checks proofs that others have put on the log.
         policy: Leases, back-off and attempts.
+        metrics: Where jobs and proofs are recorded.
     """
 
     log: EventLog
@@ -49,12 +55,14 @@ class ProverRole:
     now_millis: Callable[[], int]
     hasher: Hasher
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    metrics: Metrics = NO_METRICS
     book: JobBook = field(init=False)
     registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     _reader: LogReader = field(init=False)
     _running: dict[bytes, int] = field(default_factory=dict)
     _found: dict[bytes, list[int]] = field(default_factory=dict)
     _beat_millis: int = 0
+    _is_started: bool = False
 
     def __post_init__(self) -> None:
         """Opens the reader, which fences a prover of the same name, and folds the book from the start."""
@@ -63,6 +71,7 @@ class ProverRole:
         for topic in (JOBS_TOPIC, PROOFS_TOPIC):
             self._reader.seek(topic, 0, self.log.first_offset(topic))
         self._read()
+        self._is_started = True
 
     @property
     def running(self) -> int:
@@ -96,10 +105,24 @@ class ProverRole:
         while records := self._reader.poll(POLL_RECORDS):
             for record in records:
                 if record.topic == JOBS_TOPIC:
-                    self.book.apply(self._rows(JOBS, record))
+                    rows = self._rows(JOBS, record)
+                    self.book.apply(rows)
+                    self._record_events(rows)
                     continue
                 for row in self._rows(PROOFS, record):
                     self._found.setdefault(bytes(row["job_id"]), []).append(record.offset)
+
+    def measure(self) -> None:
+        """Records how many jobs stand where."""
+        for state, count in self.book.counts(self.now_millis()).items():
+            self.metrics.set(QUEUE_JOBS, count, state.value)
+        self.metrics.set(RUNNING_JOBS, self.running)
+
+    def _record_events(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows if self._is_started else ():
+            job = self.book.jobs.get(row["job_id"])
+            if job is not None and row["event"] in EVENTS:
+                self.metrics.count(JOB_EVENTS, job.level.value, row["event"])
 
     def _rows(self, table: Table, record: StoredRecord) -> list[dict[str, Any]]:
         fingerprint = record.header(SCHEMA_HEADER).decode("ascii", "replace")
@@ -193,7 +216,9 @@ class ProverRole:
             if job.state is JobState.DEAD:
                 LOGGER.error("job=%s is given up: %s", job.job_id.hex(), outcome.failure)
             return
-        row = self._proof_row(job, ProofResult.from_bytes(outcome.result))
+        result = ProofResult.from_bytes(outcome.result)
+        self.metrics.observe(PROOF_TIME, result.seconds, job.level.value)
+        row = self._proof_row(job, result)
         proved = self._event(job.job_id, JobEvent.PROVED, attempt)
         self._commit([record_of(PROOFS, [row]), record_of(JOBS, [proved])])
 

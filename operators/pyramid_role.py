@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from operators.day_files import day_path
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.final_headers import FinalHeaders
 from operators.final_history import CertifiedChain, blocks_in
+from operators.metrics import NO_METRICS, Metrics
 from operators.proof_files import write_once, write_proof
 from operators.proof_shelf import Place, ProofShelf
 from operators.prover_role import record_of
@@ -38,6 +39,7 @@ from proving.segment_proofs import verify_segment
 from schemas.beacon_payload import ProofReference, decode_acceptances
 from schemas.errors import InvariantError
 from schemas.job import PROOF_LOST, JobEnvelope, JobEvent, ProofLevel
+from schemas.metrics import KEPT_PROOFS, WAITING_PROOFS
 from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
 from schemas.topics import BEACON, BEACON_SHARD, shard_topic
 from schemas.topics import PROOFS as PROOFS_TOPIC
@@ -66,6 +68,7 @@ class PyramidRole:
         minimum_bits: Proven bits that a proof needs.
         end_window: What begins there or later is not planned; None to plan all.
         waiting: Planned nodes without a proof, by level and digest of what they say, children first.
+        metrics: Where proofs are recorded.
     """
 
     log: EventLog
@@ -78,6 +81,7 @@ class PyramidRole:
     minimum_bits: int
     end_window: int | None = None
     waiting: dict[Place, Node] = field(default_factory=dict)
+    metrics: Metrics = NO_METRICS
     _asked: set[Place] = field(default_factory=set)
     _has_news: bool = True
     _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
@@ -119,6 +123,13 @@ class PyramidRole:
     def next_tick(self) -> int | None:
         """News alone moves it."""
         return None
+
+    def measure(self) -> None:
+        """Records how many proofs are missing."""
+        waiting = Counter(node.level for node in self.waiting.values())
+        for level in ProofLevel:
+            if level is not ProofLevel.SEGMENT:
+                self.metrics.set(WAITING_PROOFS, waiting[level], level.value)
 
     def close(self) -> None:
         """Nothing is held back."""
@@ -205,6 +216,7 @@ class PyramidRole:
             return False
         self._publish(node, proof)
         del self.waiting[place]
+        self.metrics.count(KEPT_PROOFS, node.level.value)
         self._has_news = True
         return True
 
@@ -287,6 +299,7 @@ def open_pyramid(place: BeaconPlace, data: Path, end_window: int | None = None) 
         place.hasher,
         minimum,
         end_window,
+        metrics=place.metrics,
     )
 
 

@@ -14,6 +14,7 @@ from operators.consensus_keys import CommitteeVerifier
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, StoredRecord
 from operators.mempool import Mempool
+from operators.metrics import NO_METRICS, Metrics
 from operators.peer_links import (
     PeerLinks,
     first_needed,
@@ -59,6 +60,7 @@ class ShardPlace:
         configuration: Limits and times.
         hasher: Poseidon2 permutation.
         signatures: Signature backend; the default one if None.
+        metrics: Where the node records.
     """
 
     log: EventLog
@@ -67,6 +69,7 @@ class ShardPlace:
     configuration: Configuration
     hasher: Hasher
     signatures: SignatureBackend | None = None
+    metrics: Metrics = NO_METRICS
 
     def parameters(self) -> LedgerParameters:
         """Returns the constants of the shard's ledger."""

@@ -7,16 +7,19 @@ on which the stage breaks becomes a dead letter; the others go on.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from operators.event_log import Append, EventLog, LogReader, Place, Record, StoredRecord
+from operators.metrics import NO_METRICS, Metrics
 from operators.record_input import input_of
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.stage import Input, Output, Stage
 from schemas.errors import EclipticaError, InvariantError, WireError
+from schemas.metrics import DEAD_LETTERS, STAGE_ROWS, STAGE_STEP_SECONDS
 from schemas.tables import REJECTED, SCHEMA_ENTRIES, SchemaRegistry, encode
 from schemas.topics import REJECTED as REJECTED_TOPIC
 from schemas.topics import SCHEMAS
@@ -54,6 +57,7 @@ class StageDriver(Generic[S]):
         snapshot_path: Where its state is kept.
         kind: Names chain and stage in the snapshot.
         state: State after everything committed.
+        metrics: Where steps and what they put out are recorded.
     """
 
     stage: Stage[S]
@@ -62,6 +66,7 @@ class StageDriver(Generic[S]):
     snapshot_path: Path
     kind: str
     state: S
+    metrics: Metrics = NO_METRICS
     _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     _pending: list[StoredRecord] = field(default_factory=list)
     _commits: int = 0
@@ -79,6 +84,7 @@ class StageDriver(Generic[S]):
         self._pending = []
         if not records:
             return 0
+        begun = time.perf_counter()
         try:
             self.state, outputs = self.stage.step(
                 self.state, [self._input(record) for record in records], now_millis
@@ -88,7 +94,9 @@ class StageDriver(Generic[S]):
         except BREAKS as error:
             _logger.warning("%s broke on a batch: %s", self.stage.name, error)
             outputs = self._one_by_one(records, now_millis)
+        taken = time.perf_counter() - begun
         self.reader.commit(_appends(outputs))
+        self._record(taken, outputs)
         self._commits += 1
         if self._commits >= SNAPSHOT_COMMITS:
             self.save()
@@ -124,6 +132,15 @@ class StageDriver(Generic[S]):
             old = [r for r in records if r.offset < committed[r.topic, r.partition]]
             self._pending += [r for r in records if r.offset >= committed[r.topic, r.partition]]
             self._replay(old)
+
+    def _record(self, seconds: float, outputs: Sequence[Output]) -> None:
+        name, metrics = self.stage.name, self.metrics
+        metrics.observe(STAGE_STEP_SECONDS, seconds, name)
+        for output in outputs:
+            metrics.count(STAGE_ROWS, name, output.topic, by=len(output.rows))
+            if output.topic == REJECTED_TOPIC:
+                for row in output.rows:
+                    metrics.count(DEAD_LETTERS, row["stage"], row["reason"])
 
     def _replay(self, records: Sequence[StoredRecord]) -> None:
         inputs = [self._input(record) for record in records]
@@ -207,7 +224,13 @@ def learn_schema(registry: SchemaRegistry, row: Mapping[str, Any]) -> None:
         _logger.warning("schema %s of %s is not used: %s", row["fingerprint"], row["table"], error)
 
 
-def open_driver(stage: Stage[S], log: EventLog, directory: Path, chain: int) -> StageDriver[S]:
+def open_driver(
+    stage: Stage[S],
+    log: EventLog,
+    directory: Path,
+    chain: int,
+    metrics: Metrics = NO_METRICS,
+) -> StageDriver[S]:
     """Starts a stage where its last commit ends.
 
     Raises:
@@ -216,7 +239,7 @@ def open_driver(stage: Stage[S], log: EventLog, directory: Path, chain: int) -> 
     reader = log.reader(stage.name, stage.inputs)
     path = directory / f"{stage.name}.snapshot"
     kind = f"stage/{chain}/{stage.name}"
-    driver = StageDriver(stage, log, reader, path, kind, stage.initial())
+    driver = StageDriver(stage, log, reader, path, kind, stage.initial(), metrics)
     driver.restart()
     return driver
 

@@ -26,6 +26,7 @@ from operators.consensus_ports import ConsensusConfig
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, StoredRecord
 from operators.final_history import replay, shard_blocks
+from operators.metrics import NO_METRICS, Metrics
 from operators.shard_start import (
     FIRST_EPOCH,
     ShardFeeds,
@@ -39,6 +40,7 @@ from proving.signatures import KeyPair
 from schemas.block import Block, Certificate, ValidatorSet
 from schemas.config import Configuration
 from schemas.genesis import Genesis
+from schemas.metrics import MEMPOOL_TRANSACTIONS
 
 SNAPSHOT_BLOCKS = 32
 """Final blocks between two snapshots."""
@@ -87,6 +89,7 @@ class NodeParts:
         positions: Where to begin on each topic; message topics that are not named begin a little before
             their end, feeds at their first record.
         reader: Name of its reader.
+        metrics: Where it records.
     """
 
     log: EventLog
@@ -96,6 +99,7 @@ class NodeParts:
     feeds: Feeds
     positions: Mapping[str, int]
     reader: str
+    metrics: Metrics = NO_METRICS
 
 
 def start_node(
@@ -137,6 +141,7 @@ def start_node(
         slot_at,
         parts.feeds,
         on_final,
+        metrics=parts.metrics,
     )
 
 
@@ -156,6 +161,7 @@ class ShardValidator:
             InvariantError: A final block on the log does not execute.
         """
         shard = place.shard
+        self._shard = shard
         self._snapshot = directory / f"shard-{shard}.snapshot"
         self.state: ShardState = open_shard(place, self._snapshot)
         identity = identity_of(place.genesis, shard, index, pair)
@@ -177,6 +183,7 @@ class ShardValidator:
             ShardFeeds(application, shard).topics,
             self.state.positions,
             f"validator-{index}/shard-{shard}",
+            place.metrics,
         )
         self.node = start_node(
             parts,
@@ -208,6 +215,12 @@ class ShardValidator:
     def next_tick(self) -> int | None:
         """See `ConsensusNode.next_tick`."""
         return self.node.next_tick()
+
+    def measure(self) -> None:
+        """Records where it stands and what waits."""
+        self.node.measure()
+        waiting = len(self.state.application.mempool.candidates)
+        self.node.metrics.set(MEMPOOL_TRANSACTIONS, waiting, str(self._shard))
 
     def close(self) -> None:
         """Drains: writes a snapshot if anything is new, and gives the journal back."""

@@ -61,6 +61,9 @@ class StageRole:
         """See `Role`: news alone moves it."""
         return None
 
+    def measure(self) -> None:
+        """See `Role`: the driver records as it goes."""
+
     def close(self) -> None:
         """See `Role`."""
         self.driver.close()
@@ -74,7 +77,10 @@ def admission(place: NodePlace) -> Role:
     ]
     directory, chain = place.data / STAGES, place.genesis.chain
     return together(
-        [StageRole(open_driver(stage, place.log, directory, chain)) for stage in stages]
+        [
+            StageRole(open_driver(stage, place.log, directory, chain, place.metrics))
+            for stage in stages
+        ]
     )
 
 
@@ -114,6 +120,9 @@ class BoundedWindows:
         """See `Role`: news alone moves it."""
         return None
 
+    def measure(self) -> None:
+        """See `Role`: the driver records as it goes."""
+
     def close(self) -> None:
         """See `Role`."""
         self.driver.close()
@@ -148,7 +157,7 @@ def _windows(
         large_shape(),
     )
     return BoundedWindows(
-        open_driver(stage, place.log, directory, place.genesis.chain),
+        open_driver(stage, place.log, directory, place.genesis.chain, place.metrics),
         lambda: tips.final.tips[shard.shard].window,
         place.configuration.proving.max_unproven_windows,
     )
@@ -163,7 +172,7 @@ def beacon(place: NodePlace) -> Role:
 
 def beacon_place(place: NodePlace) -> BeaconPlace:
     """Returns the beacon that a process works on."""
-    return BeaconPlace(place.log, place.genesis, place.configuration, place.hasher())
+    return BeaconPlace(place.log, place.genesis, place.configuration, place.hasher(), place.metrics)
 
 
 @dataclass(slots=True)
@@ -183,6 +192,10 @@ class ProvingRole:
     def next_tick(self) -> int | None:
         """See `Role`: it waits inside `pump`."""
         return None
+
+    def measure(self) -> None:
+        """See `Role`."""
+        self.prover.measure()
 
     def close(self) -> None:
         """See `Role`; proofs in the making are left, and leased again at the next start."""
@@ -206,7 +219,9 @@ def prover(place: NodePlace) -> Role:
     else:
         pool = RayPool(prove_envelope, crews_of(proving, usable_cores()))
     name = f"prover-{place.index}"
-    return ProvingRole(ProverRole(place.log, pool, name, now_millis, place.hasher(), policy))
+    return ProvingRole(
+        ProverRole(place.log, pool, name, now_millis, place.hasher(), policy, place.metrics)
+    )
 
 
 def crews_of(proving: ProvingConfig, cores: int) -> list[Crew]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
+from operators.metrics import Metrics
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
 from pipelines.chain_setup import (
@@ -21,13 +22,22 @@ from pipelines.chain_setup import (
 )
 from pipelines.chain_view import ShardViews, shard_views
 from pipelines.flows import stages_of
-from pipelines.node_plan import SERVICE_ROLES, node_plans, write_node_configuration
+from pipelines.node_plan import (
+    SERVICE_ROLES,
+    addresses,
+    command_name,
+    metrics_ports,
+    node_plans,
+    write_node_configuration,
+)
+from pipelines.node_watch import MEASURE_SECONDS, watched
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.supervisor import ProcessPlan, Supervisor
 from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.errors import EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis
+from schemas.metrics import EXPORTED_EPOCHS, LOG_BYTES, SEALED_EPOCH
 from schemas.tables import BLOCKS, JOBS, Table
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.topics import shard_topic
@@ -75,6 +85,7 @@ class Service:
     _sealed: int | None = None
     _sealed_of: dict[int, int] = field(default_factory=dict)
     _has_news: bool = False
+    _sized_at: float = float("-inf")
 
     def plan(self) -> list[ProcessPlan]:
         """Returns the processes that a run starts.
@@ -104,7 +115,12 @@ class Service:
         exported = 0
         view, supervisor = shard_views(genesis), Supervisor(plans, settings.data / "run")
         supervisor.claim()
-        with closing(open_log(settings.log_url)) as log:
+        name, ports = command_name(self.pipeline), metrics_ports(settings.configuration)
+        with (
+            watched(name, settings.configuration.metrics, ports.get(name, 0)) as (watch, metrics),
+            closing(open_log(settings.log_url)) as log,
+        ):
+            supervisor.watch, supervisor.metrics = watch, metrics
             try:
                 if plans:  # `export` alone must not change what the other processes run with
                     write_node_configuration(settings)
@@ -112,12 +128,17 @@ class Service:
                 check_history(log, settings.data)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)
+                for line in addresses(settings, [name, *(plan.name for plan in plans)]):
+                    report.note(line)
                 while not is_stopped() and not self._is_done():
                     supervisor.poll(POLL_SECONDS)
                     self._follow(log, view, genesis)
                     if self._has_news and self.pipeline in (EXPORT, "all"):
-                        exported += self._export(log, genesis)
+                        written = self._export(log, genesis)
+                        exported += written
+                        metrics.count(EXPORTED_EPOCHS, by=written)
                         self._has_news = False
+                    self._measure(metrics, log)
                 restarts = supervisor.restarts
             finally:
                 supervisor.stop()
@@ -129,6 +150,14 @@ class Service:
             exported,
             restarts,
         )
+
+    def _measure(self, metrics: Metrics, log: EventLog) -> None:
+        if self._sealed is not None:
+            metrics.set(SEALED_EPOCH, self._sealed)
+        if time.monotonic() >= self._sized_at + MEASURE_SECONDS:
+            self._sized_at = time.monotonic()
+            with suppress(EnvironmentMissing):  # brokers do not tell, and the metric says so
+                metrics.set(LOG_BYTES, log.size_bytes())
 
     def _is_done(self) -> bool:
         return (

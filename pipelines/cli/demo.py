@@ -15,7 +15,17 @@ def register(app: typer.Typer) -> None:
         app,
         "demo",
         example="ecliptica demo --json",
-        settings=("profile", "tps", "shards", "validators", "days", "traffic", "log", "seed"),
+        settings=(
+            "profile",
+            "tps",
+            "shards",
+            "validators",
+            "days",
+            "traffic",
+            "log",
+            "seed",
+            "log_format",
+        ),
         drains=True,
     )
     def demo() -> Work:
