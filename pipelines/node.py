@@ -147,9 +147,13 @@ class StopSignal:
 
     def watch(self) -> None:
         """Begins to listen."""
+        self.take_signals()
+        threading.Thread(target=self._await_supervisor, daemon=True).start()
+
+    def take_signals(self) -> None:
+        """Handles the signals, also those that a library has taken since."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.event.set())
-        threading.Thread(target=self._await_supervisor, daemon=True).start()
 
     def _await_supervisor(self) -> None:
         while os.read(sys.stdin.fileno(), 4096):
@@ -236,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 given.data, configuration, genesis, log, given.index, given.end_window, metrics
             )
             role = build_role(given.role, place)
+            stop.take_signals()  # Ray has put handlers of its own, which end the process at once
             _logger.info("started")
             with suppress(
                 BrokenPipeError

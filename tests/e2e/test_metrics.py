@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
+import operators
+import schemas.metrics
 from operators.metered_log import MeteredLog
 from operators.metrics import PrometheusMetrics
 from operators.topic_view import TopicView
 from pipelines.corpus import ADMITTED
 from pipelines.node import NodePlace, build_role
+from schemas.metrics import Metric
 from schemas.tables import BLOCKS, REJECTED
 from schemas.workload import Invalidity, Workload
 from tests.operators.test_metrics import samples
@@ -68,3 +72,20 @@ def test_the_figures_of_a_run_are_those_of_its_log(tmp_path: Path) -> None:
         topic: view.end(topic) for topic in written if topic != "tx.0"
     }
     chain.close()
+
+
+def test_every_metric_is_recorded_by_some_driver() -> None:
+    root = Path(operators.__file__).parents[1]
+    names = {name for name, value in vars(schemas.metrics).items() if isinstance(value, Metric)}
+    sources = [
+        path.read_text(encoding="utf-8")
+        for folder in ("operators", "pipelines")
+        for path in (root / folder).glob("*.py")
+    ]
+    recorded = {
+        name
+        for name in names
+        for source in sources
+        if re.search(rf"\.(count|set|observe)\(\s*{name}\b", source)
+    }
+    assert names - recorded == set()
