@@ -217,7 +217,9 @@ def prover(place: NodePlace) -> Role:
     if proving.pool == "process":
         pool = DirectPool(prove_envelope)
     else:
-        pool = RayPool(prove_envelope, crews_of(proving, usable_cores()))
+        cores = proving.pyramid_threads if proving.ray_address else usable_cores()
+        crews = crews_of(proving, cores)
+        pool = RayPool(prove_envelope, crews, proving.ray_address or None)
     name = f"prover-{place.index}"
     return ProvingRole(
         ProverRole(place.log, pool, name, now_millis, place.hasher(), policy, place.metrics)

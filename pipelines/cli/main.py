@@ -15,6 +15,7 @@ from pipelines.cli import (
     campaign,
     dead_letter,
     demo,
+    deploy,
     environment,
     epoch,
     light,
@@ -40,6 +41,7 @@ GROUPS = (
     dead_letter,
     campaign,
     environment,
+    deploy,
     planned,
 )
 DISK_HINTS = {

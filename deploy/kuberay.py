@@ -1,0 +1,147 @@
+"""KubeRay: a RayCluster whose workers make the proofs; the prover itself is a container beside Ray's head.
+
+The prover joins the head through the session directory and the shared memory of its pod. It waits for a chain that
+another pipeline makes on the same volume, such as the Helm chart with `proving.enabled=false`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy.kubernetes import (
+    SETTINGS,
+    container,
+    data_volume,
+    pod_security,
+    settings_map,
+)
+from deploy.prometheus_scrape import as_yaml
+from deploy.site import Pipeline, ProverCrew, Site
+
+GCS_PORT = 6379
+"""Of Ray's head."""
+
+RAY_ADDRESS = f"127.0.0.1:{GCS_PORT}"
+"""Of the head, as the prover beside it sees it."""
+
+WORKER_GIBIBYTES = 4
+"""Memory of one worker: 3.5 GB of a recursive proof, 3.3 GiB of a segment of shape L."""
+
+SHARED_GIBIBYTES = 1
+"""Ray's object store on each pod: two envelopes of 15 MiB in flight for each worker, and Ray's own."""
+
+SESSION_MOUNTS = (
+    {"name": "session", "mountPath": "/tmp/ray"},  # noqa: S108 - where Ray keeps its sockets
+    {"name": "shared", "mountPath": "/dev/shm"},  # noqa: S108 - where Ray keeps its objects
+)
+
+
+def kuberay_files(site: Site, crew: ProverCrew, ray_version: str, claim: str) -> dict[str, str]:
+    """Returns the files by path.
+
+    Args:
+        site: With the pipeline `proving`.
+        crew: Workers of the cluster.
+        ray_version: Of the image.
+        claim: PersistentVolumeClaim of the data directory.
+    """
+    (prover,) = (one for one in site.pipelines if one.name == "proving")
+    name = f"ecliptica-{site.chain}-provers"
+    settings = f"{name}-{SETTINGS}"
+    groups = {
+        "headGroupSpec": _head(site, prover, settings, claim),
+        "workerGroupSpecs": _groups(site, crew),
+    }
+    cluster = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {"name": name},
+        "spec": {"rayVersion": ray_version, **groups},
+    }
+    documents = (settings_map(settings, site), cluster)
+    return {"raycluster.yaml": "---\n".join(map(as_yaml, documents))}
+
+
+def _head(site: Site, prover: Pipeline, settings: str, claim: str) -> dict[str, Any]:
+    beside = container(prover, site.image, settings, is_first=False)
+    beside["volumeMounts"] += list(SESSION_MOUNTS)
+    head = {
+        "name": "ray-head",
+        "image": site.image,
+        "ports": [{"name": "gcs", "containerPort": GCS_PORT}],
+        "resources": _resources(1, WORKER_GIBIBYTES),
+        "volumeMounts": list(SESSION_MOUNTS),
+        **_probes(),
+    }
+    volumes = [*_session_volumes(), data_volume(claim)]
+    return {
+        "rayStartParams": {"num-cpus": "0", "include-dashboard": "false"},
+        "template": _pod([head, beside], volumes, site.stop_seconds),
+    }
+
+
+def _groups(site: Site, crew: ProverCrew) -> list[dict[str, Any]]:
+    wanted = (("segments", crew.segments, 1), ("recursive", crew.recursive, crew.threads))
+    return [
+        {
+            "groupName": group,
+            "replicas": count,
+            "minReplicas": count,
+            "maxReplicas": count,
+            "rayStartParams": {"num-cpus": str(threads)},
+            "template": _pod(
+                [
+                    {
+                        "name": "ray-worker",
+                        "image": site.image,
+                        "resources": _resources(threads, WORKER_GIBIBYTES + SHARED_GIBIBYTES),
+                        "volumeMounts": [SESSION_MOUNTS[1]],
+                        **_probes(),
+                    }
+                ],
+                [_session_volumes()[1]],
+                site.stop_seconds,
+            ),
+        }
+        for group, count, threads in wanted
+        if count
+    ]
+
+
+def _pod(
+    containers: list[dict[str, Any]], volumes: list[dict[str, Any]], stop_seconds: int
+) -> dict[str, Any]:
+    return {
+        "spec": {
+            "terminationGracePeriodSeconds": stop_seconds,
+            "securityContext": pod_security(),
+            "containers": containers,
+            "volumes": volumes,
+        }
+    }
+
+
+def _session_volumes() -> list[dict[str, Any]]:
+    size = f"{SHARED_GIBIBYTES}Gi"
+    return [
+        {"name": "session", "emptyDir": {}},
+        {"name": "shared", "emptyDir": {"medium": "Memory", "sizeLimit": size}},
+    ]
+
+
+def _resources(cpus: int, gibibytes: int) -> dict[str, Any]:
+    stated = {"cpu": str(cpus), "memory": f"{gibibytes}Gi"}
+    return {"requests": stated, "limits": dict(stated)}
+
+
+def _probes() -> dict[str, Any]:
+    """Returns probes of Ray's own; those that KubeRay would put in ask the dashboard, which the image lacks."""
+    check = {
+        "exec": {"command": ["ray", "health-check"]},
+        "periodSeconds": 10,
+        "timeoutSeconds": 10,
+    }
+    return {
+        "livenessProbe": {**check, "initialDelaySeconds": 30, "failureThreshold": 12},
+        "readinessProbe": {**check, "failureThreshold": 6},
+    }
