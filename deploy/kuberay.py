@@ -24,6 +24,9 @@ GCS_PORT = 6379
 RAY_ADDRESS = f"127.0.0.1:{GCS_PORT}"
 """Of the head, as the prover beside it sees it."""
 
+TOKEN_KEY = "auth_token"  # noqa: S105 - where the token stands in its Secret
+"""Entry of the Secret, as KubeRay's own are called."""
+
 WORKER_GIBIBYTES = 4
 """Memory of one worker: 3.5 GB of a recursive proof, 3.3 GiB of a segment of shape L."""
 
@@ -46,11 +49,12 @@ def kuberay_files(site: Site, crew: ProverCrew, ray_version: str, claim: str) ->
         claim: PersistentVolumeClaim of the data directory.
     """
     (prover,) = (one for one in site.pipelines if one.name == "proving")
-    name = f"ecliptica-{site.chain}-provers"
+    name = _name(site.chain)
     settings = f"{name}-{SETTINGS}"
+    token = _token(secret_name(site.chain))
     groups = {
-        "headGroupSpec": _head(site, prover, settings, claim),
-        "workerGroupSpecs": _groups(site, crew),
+        "headGroupSpec": _head(site, prover, settings, claim, token),
+        "workerGroupSpecs": _groups(site, crew, token),
     }
     cluster = {
         "apiVersion": "ray.io/v1",
@@ -62,12 +66,34 @@ def kuberay_files(site: Site, crew: ProverCrew, ray_version: str, claim: str) ->
     return {"raycluster.yaml": "---\n".join(map(as_yaml, documents))}
 
 
-def _head(site: Site, prover: Pipeline, settings: str, claim: str) -> dict[str, Any]:
+def secret_name(chain: int) -> str:
+    """Returns the name of the Secret with the cluster's token, which a person makes."""
+    return f"{_name(chain)}-ray"
+
+
+def _name(chain: int) -> str:
+    return f"ecliptica-{chain}-provers"
+
+
+def _token(secret: str) -> list[dict[str, Any]]:
+    """Returns the variables by which all of a cluster know one another: nobody else is to run work on it."""
+    place = {"secretKeyRef": {"name": secret, "key": TOKEN_KEY}}
+    return [
+        {"name": "RAY_AUTH_MODE", "value": "token"},
+        {"name": "RAY_AUTH_TOKEN", "valueFrom": place},
+    ]
+
+
+def _head(
+    site: Site, prover: Pipeline, settings: str, claim: str, token: list[dict[str, Any]]
+) -> dict[str, Any]:
     beside = container(prover, site.image, settings, is_first=False)
+    beside["env"] = token
     beside["volumeMounts"] += list(SESSION_MOUNTS)
     head = {
         "name": "ray-head",
         "image": site.image,
+        "env": token,
         "ports": [{"name": "gcs", "containerPort": GCS_PORT}],
         "resources": _resources(1, WORKER_GIBIBYTES),
         "volumeMounts": list(SESSION_MOUNTS),
@@ -80,7 +106,7 @@ def _head(site: Site, prover: Pipeline, settings: str, claim: str) -> dict[str, 
     }
 
 
-def _groups(site: Site, crew: ProverCrew) -> list[dict[str, Any]]:
+def _groups(site: Site, crew: ProverCrew, token: list[dict[str, Any]]) -> list[dict[str, Any]]:
     wanted = (("segments", crew.segments, 1), ("recursive", crew.recursive, crew.threads))
     return [
         {
@@ -94,6 +120,7 @@ def _groups(site: Site, crew: ProverCrew) -> list[dict[str, Any]]:
                     {
                         "name": "ray-worker",
                         "image": site.image,
+                        "env": token,
                         "resources": _resources(threads, WORKER_GIBIBYTES + SHARED_GIBIBYTES),
                         "volumeMounts": [SESSION_MOUNTS[1]],
                         **_probes(),

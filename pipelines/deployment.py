@@ -9,7 +9,7 @@ from typing import Final
 
 from deploy.compose import compose_files
 from deploy.helm import chart_files
-from deploy.kuberay import RAY_ADDRESS, kuberay_files
+from deploy.kuberay import RAY_ADDRESS, TOKEN_KEY, kuberay_files, secret_name
 from deploy.prometheus_scrape import as_yaml, scrape_configuration
 from deploy.site import DATA, LISTEN, Pipeline, ProverCrew, Site
 from pipelines.node_plan import SERVICE_ROLES, command_name, metrics_ports, process_names
@@ -148,8 +148,10 @@ def _kuberay(settings: Settings) -> Rendered:
     joined = {**site.environment, environment_name("proving.ray_address"): RAY_ADDRESS}
     joint = Site(site.image, site.chain, site.log_url, joined, site.pipelines, site.stop_seconds)
     files = kuberay_files(joint, crew, version("ray"), "ecliptica-data")
-    then = "kubectl apply -f raycluster.yaml, beside a chain on the claim ecliptica-data: "
-    return Rendered(files, then + "helm install ecliptica ... --set proving.enabled=false")
+    secret = f"kubectl create secret generic {secret_name(site.chain)} --from-file={TOKEN_KEY}=FILE"
+    chain = "helm install ecliptica ... --set proving.enabled=false"
+    then = f"{chain}; {secret}; kubectl apply -f raycluster.yaml"
+    return Rendered(files, then)
 
 
 def _prometheus(settings: Settings) -> Rendered:

@@ -298,6 +298,7 @@ def test_the_ray_cluster_has_the_fields_of_its_definition_and_the_workers_of_the
 ):
     by_kind = {document["kind"]: document for _, document in documents("kuberay")}
     cluster = by_kind["RayCluster"]
+    then = render("kuberay", settings()).then
     assert cluster["apiVersion"] == "ray.io/v1"
     assert set(cluster["spec"]) == CLUSTER_FIELDS
     locked = re.search(r"^ray==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
@@ -321,11 +322,15 @@ def test_the_ray_cluster_has_the_fields_of_its_definition_and_the_workers_of_the
         pod = group["template"]["spec"]
         volumes = {volume["name"] for volume in pod["volumes"]}
         for one in pod["containers"]:
+            variables = {entry["name"]: entry for entry in one["env"]}
+            assert variables["RAY_AUTH_MODE"]["value"] == "token"
+            assert variables["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] in then
             assert {mount["name"] for mount in one.get("volumeMounts", [])} <= volumes
             assert "command" not in one or one["name"] == "proving"
-    assert int(
-        groups[0]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"][:-2]
-    ) > SHARED_GIBIBYTES
+    assert (
+        int(groups[0]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"][:-2])
+        > SHARED_GIBIBYTES
+    )
 
 
 def test_what_does_not_fit_is_refused_with_the_next_step() -> None:
