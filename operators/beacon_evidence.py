@@ -23,6 +23,7 @@ from schemas.errors import WireError
 from schemas.job import ProofLevel, job_id_of
 from schemas.statement import SegmentStatement, decode_statement
 from schemas.tables import PROOFS, SchemaRegistry
+from schemas.topics import PROOFS as PROOFS_TOPIC
 
 _logger = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ class ProofShelf:
             try:
                 claim = decode_statement(row["statement"])
             except WireError as error:
-                _logger.warning("proofs/%d passed over: %s", record.offset, error)
+                ids = {"topic": PROOFS_TOPIC, "offset": record.offset, "row": position}
+                _logger.warning("a row is passed over: %s", error, extra=ids)
                 continue
             segment = (claim.shard, claim.window, claim.segment)
             places = self.claims.setdefault(segment, [])
@@ -130,7 +132,8 @@ class ProofShelf:
         try:
             statement, verdict = verify_segment(row["proof"], self.hasher, self.minimum_bits)
         except ProofError as error:
-            _logger.warning("the proof at proofs/%d/%d does not hold: %s", *place, error)
+            ids = {"topic": PROOFS_TOPIC, "offset": place[0], "row": place[1]}
+            _logger.warning("a proof does not hold: %s", error, extra=ids)
             return None
         digest = hashlib.sha256(row["proof"]).digest()
         reference = ProofReference(*place, digest)

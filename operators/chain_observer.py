@@ -6,6 +6,7 @@ where to go on; messages from before are read again and change nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ STAGE = "assembly"
 """Stage named in dead letters of transactions that were admitted and can never be executed."""
 
 PROPOSALS_REMEMBERED = 1024
+
+_logger = logging.getLogger(__name__)
 
 
 class ShardObserver:
@@ -94,6 +97,7 @@ class ShardObserver:
         self._rows: list[dict[str, Any]] = []
         self._proposed: dict[bytes, int] = {}
         self._since_snapshot = 0
+        self._epoch: int | None = None
 
     def pump(self, now_millis: int) -> bool:
         """Takes in what the log has and writes what became final.
@@ -168,6 +172,11 @@ class ShardObserver:
             proposed_millis=self._proposed.get(block.hash, at_millis),
             certified_millis=at_millis,
         )
+        epoch = genesis.epoch_of(window)
+        if self._epoch is not None and epoch > self._epoch:
+            ids = {"shard": shard, "epoch": self._epoch, "height": header.height}
+            _logger.info("an epoch is sealed by the first block after it", extra=ids)
+        self._epoch = epoch
         self._rows.append(row)
         self._record(block, at_millis)
         self._outputs.append(_append(shard_topic("blocks", shard), BLOCKS, [row]))
@@ -180,7 +189,7 @@ class ShardObserver:
                 "submitted_millis": stored.submitted_millis,
                 "height": header.height,
                 "window": window,
-                "epoch": genesis.epoch_of(window),
+                "epoch": epoch,
                 "signers": list(certificate.signers),
             }
             for stored in self.state.application.final.rows

@@ -89,7 +89,8 @@ class FinalHeaders:
             try:
                 self.take_row(row, record.offset)
             except (WireError, CertificateRejected) as error:
-                _logger.warning("%s/%d passed over: %s", record.topic, record.offset, error)
+                ids = {"topic": record.topic, "offset": record.offset}
+                _logger.warning("a row is passed over: %s", error, extra=ids)
 
     def take_row(self, row: Mapping[str, Any], offset: int) -> None:
         """Takes a row of `blocks.<shard>`; one from before the tip changes nothing.

@@ -131,9 +131,8 @@ class ProverRole:
                 table, fingerprint, record.value
             ).to_pylist()
         except WireError as error:
-            LOGGER.warning(
-                "topic=%s offset=%d skipped: %s", record.topic, record.offset, str(error)
-            )
+            place = {"topic": record.topic, "offset": record.offset}
+            LOGGER.warning("a record is passed over: %s", error, extra=place)
             return []
         return rows
 
@@ -206,15 +205,15 @@ class ProverRole:
         attempt = self._running.pop(outcome.ticket, None)
         job = self.book.jobs.get(outcome.ticket)
         if attempt is None or job is None or not self._is_mine(job, attempt):
-            LOGGER.info("job=%s finished too late", outcome.ticket.hex())
+            LOGGER.info("finished too late", extra={"job": outcome.ticket.hex()})
             return
         if outcome.result is None:
-            LOGGER.warning("job=%s failed: %s", job.job_id.hex(), outcome.failure)
+            LOGGER.warning("a proof failed: %s", outcome.failure, extra=ids_of(job))
             event = JobEvent.LOST if outcome.is_lost else JobEvent.FAILED
             failed = self._event(job.job_id, event, attempt, outcome.failure)
             self._commit([record_of(JOBS, [failed])])
             if job.state is JobState.DEAD:
-                LOGGER.error("job=%s is given up: %s", job.job_id.hex(), outcome.failure)
+                LOGGER.error("a job is given up: %s", outcome.failure, extra=ids_of(job))
             return
         result = ProofResult.from_bytes(outcome.result)
         self.metrics.observe(PROOF_TIME, result.seconds, job.level.value)
@@ -262,6 +261,16 @@ class ProverRole:
             "phases": result.phases,
             "created_millis": self.now_millis(),
         }
+
+
+def ids_of(job: Job) -> dict[str, str | int]:
+    """Returns the ids of a job for a log line."""
+    return {
+        "job": job.job_id.hex(),
+        "proof_level": job.level.value,
+        "window": job.order[0],
+        "attempt": job.attempt,
+    }
 
 
 def record_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> Append:

@@ -212,7 +212,8 @@ class PyramidRole:
         try:
             self._shelf.keep(node, proof)
         except ProofError as error:
-            LOGGER.warning("a proof of level %s does not hold: %s", node.level, error)
+            ids = {"proof_level": node.level.value, "proof": digest.hex()}
+            LOGGER.warning("a proof does not hold: %s", error, extra=ids)
             return False
         self._publish(node, proof)
         del self.waiting[place]

@@ -92,7 +92,8 @@ class StageDriver(Generic[S]):
         except InvariantError:
             raise
         except BREAKS as error:
-            _logger.warning("%s broke on a batch: %s", self.stage.name, error)
+            ids = {"stage": self.stage.name, "topic": records[0].topic, "offset": records[0].offset}
+            _logger.warning("broke on a batch: %s", error, extra=ids)
             outputs = self._one_by_one(records, now_millis)
         taken = time.perf_counter() - begun
         self.reader.commit(_appends(outputs))

@@ -3,10 +3,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import pipelines
+from pipelines.log_lines import IDS as IDS_OF_LINES
 from pipelines.log_lines import LineFormat, configure_lines
 from schemas.errors import ParameterError
 
@@ -70,3 +74,21 @@ def test_an_unknown_level_or_format_is_refused() -> None:
         configure_lines("loud", "text")
     with pytest.raises(ParameterError, match="no log format 'xml'"):
         configure_lines("info", "xml")  # type: ignore[arg-type]
+
+
+def test_every_id_that_a_line_is_given_is_written() -> None:
+    root = Path(pipelines.__file__).parents[1]
+    sources = [
+        path.read_text(encoding="utf-8")
+        for folder in ("operators", "pipelines")
+        for path in (root / folder).rglob("*.py")
+    ]
+    given = [
+        name
+        for source in sources
+        for listed in re.findall(r"(?:extra=|ids = |place = )\{([^}]*)\}", source)
+        for name in re.findall(r'"(\w+)":', listed)
+        if "_logger." in source or "LOGGER." in source
+    ]
+    assert {"stage", "job", "shard", "epoch", "offset"} <= set(given) | {"job"}
+    assert set(given) <= set(IDS_OF_LINES)
