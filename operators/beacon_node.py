@@ -92,7 +92,8 @@ class BeaconValidator:
         core = self.node.core
         self.state.save(self._snapshot, core.tip, _positions(self.node))
         if self.node.journal is not None:
-            self.node.journal.compact(core.tip.view, core.durable_records())
+            floor = max(core.tip.view, self.node.journal.floor)  # a restored one begins above
+            self.node.journal.compact(floor, core.durable_records())
         self._has_news = False
 
     def next_tick(self) -> int | None:

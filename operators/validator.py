@@ -209,7 +209,8 @@ class ShardValidator:
         positions = {topic: at for (topic, _), at in self.node.reader.positions().items()}
         self.state.save(self._snapshot, core.tip, positions)
         if self.node.journal is not None:
-            self.node.journal.compact(core.tip.view, core.durable_records())
+            floor = max(core.tip.view, self.node.journal.floor)  # a restored one begins above
+            self.node.journal.compact(floor, core.durable_records())
         self._since_snapshot = 0
 
     def next_tick(self) -> int | None:

@@ -23,6 +23,7 @@ from pipelines.cli import (
     proof,
     run,
     traffic,
+    validator,
     wallet,
 )
 from pipelines.cli.frame import INTERRUPTED, is_debugging, is_for_programs
@@ -42,6 +43,7 @@ GROUPS = (
     campaign,
     environment,
     deploy,
+    validator,
     planned,
 )
 DISK_HINTS = {
