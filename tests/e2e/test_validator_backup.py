@@ -85,6 +85,28 @@ def test_a_restored_validator_votes_again_and_only_above_all_that_it_has_signed(
     chain.close()
 
 
+def test_a_validator_that_stops_below_its_floor_keeps_the_floor(tmp_path: Path) -> None:
+    chain = played(tmp_path)
+    name = f"validator-{LOST}"
+    chain.kill(name)
+    shutil.rmtree(validator_directory(chain.data, LOST))
+    later = chain.now + (QUIET_SECONDS + 1) * 1000
+    told = restore(chain.data, tmp_path / "early.backup", chain.log(), later)
+    floor = told["votes_above_view"]["shard-0"]
+    before, tall = len(votes(chain)), height(chain)
+    chain.start(name)
+    chain.send(
+        small_traffic(tmp_path, chain.genesis, Workload(accounts=4, funding=10**12), 80)[-20:]
+    )
+    chain.run_until(lambda: height(chain) > tall, 60)
+    chain.roles.pop(name).close()
+    chain.start(name)
+    node = chain.roles[name].node  # type: ignore[attr-defined]
+    assert node.core.tip.view < floor == node.core.floor
+    assert len(votes(chain)) == before
+    chain.close()
+
+
 def test_a_validator_that_may_still_run_is_not_restored(tmp_path: Path) -> None:
     chain = played(tmp_path)
     backup = tmp_path / "early.backup"
