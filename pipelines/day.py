@@ -18,7 +18,7 @@ from operators.day_files import day_path
 from operators.event_log import EventLog, open_log
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
-from pipelines.chain_setup import check_history, check_log, create_topics, prepare_chain
+from pipelines.chain_setup import check_log, open_chain, prepare_chain
 from pipelines.chain_view import ShardViews, shard_views
 from pipelines.dataflow import Dataflow
 from pipelines.demo_traffic import (
@@ -114,7 +114,7 @@ class Day:
         settings = self.settings
         configuration = settings.configuration
         seed = configuration.demo.seed
-        check_log(settings.log_url)
+        check_log(settings.log_url, settings.data)
         check_backend(configuration.proving.backend)
         timer = PhaseTimer()
         supervisor = Supervisor(self.processes(), settings.data / "run")
@@ -133,8 +133,7 @@ class Day:
             supervisor.watch, supervisor.metrics = watching
             for line in addresses(settings, [name, *(plan.name for plan in supervisor.plans)]):
                 report.note(line)
-            create_topics(log, genesis)
-            check_history(log, settings.data)
+            open_chain(log, settings.data, genesis)
             run = _Run(
                 log,
                 supervisor,

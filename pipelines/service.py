@@ -14,10 +14,9 @@ from operators.metrics import Metrics
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
 from pipelines.chain_setup import (
-    check_history,
     check_log,
-    create_topics,
     genesis_path,
+    open_chain,
     prepare_chain,
 )
 from pipelines.chain_view import ShardViews, shard_views
@@ -106,7 +105,7 @@ class Service:
         started = time.monotonic()
         settings = self.settings
         plans = self.plan()
-        check_log(settings.log_url)
+        check_log(settings.log_url, settings.data)
         if "prover" in {plan.name for plan in plans}:
             check_backend(settings.configuration.proving.backend)
         genesis = prepare_chain(
@@ -124,8 +123,7 @@ class Service:
             try:
                 if plans:  # `export` alone must not change what the other processes run with
                     write_node_configuration(settings)
-                create_topics(log, genesis)
-                check_history(log, settings.data)
+                open_chain(log, settings.data, genesis)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)
                 for line in addresses(settings, [name, *(plan.name for plan in plans)]):

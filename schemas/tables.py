@@ -228,6 +228,9 @@ SCHEMA_ENTRIES = Table(
 )
 """`schemas`: the Arrow IPC schema behind each fingerprint."""
 
+GENESIS = Table("genesis", pa.schema([_required("document", pa.binary())]))
+"""`genesis`: the JSON document of the chain that the log is of, its first record."""
+
 LOG_TABLES = (
     TRANSACTIONS,
     ADMITTED,
@@ -239,6 +242,7 @@ LOG_TABLES = (
     PROOFS,
     RECEIPTS,
     SCHEMA_ENTRIES,
+    GENESIS,
 )
 
 

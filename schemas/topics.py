@@ -14,8 +14,9 @@ FAULTS = "faults"
 RECEIPTS = "receipts"
 BEACON = "beacon"
 SCHEMAS = "schemas"
+GENESIS = "genesis"
 
-SHARED_TOPICS = (REJECTED, JOBS, PROOFS, FAULTS, RECEIPTS, BEACON, SCHEMAS)
+SHARED_TOPICS = (REJECTED, JOBS, PROOFS, FAULTS, RECEIPTS, BEACON, SCHEMAS, GENESIS)
 """Topics that exist once per log."""
 
 SHARD_STEMS = ("tx", "admitted", "proposals", "votes", "certificates", "blocks", "windows")

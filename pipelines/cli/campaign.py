@@ -43,6 +43,8 @@ BenchName = Literal[
     "plot",
     "segment",
     "hop",
+    "admission",
+    "execution",
 ]
 
 
