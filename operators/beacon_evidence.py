@@ -63,6 +63,7 @@ class ProofShelf:
         minimum_bits: Proven bits that a proof needs.
         end: Offset after the last record taken.
         claims: Places of the proofs of each segment, in log order.
+        registry: The schemas that can be read.
         runs: The proofs about all shards, which lie on the same topic.
     """
 
@@ -71,9 +72,9 @@ class ProofShelf:
     minimum_bits: int
     end: int = 0
     claims: dict[Segment, list[Place]] = field(default_factory=dict)
+    registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     runs: RunShelf = field(init=False)
     _verdicts: dict[Place, VerifiedProof | None] = field(default_factory=dict)
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
 
     def __post_init__(self) -> None:
         """Makes the shelf of the proofs about all shards, which reads rows as this one does."""
@@ -145,6 +146,6 @@ class ProofShelf:
         return rows[place[1]] if place[1] < len(rows) else None
 
     def _rows(self, record: StoredRecord) -> list[dict[str, Any]]:
-        batch = input_of(record, PROOFS, self._registry).batch
+        batch = input_of(record, PROOFS, self.registry).batch
         rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
         return rows

@@ -17,6 +17,7 @@ from operators.delivery_notice import notices_of
 from operators.event_log import Append, Record, StoredRecord
 from operators.final_headers import block_row
 from operators.final_history import replay, shard_blocks
+from operators.log_schemas import registry_of
 from operators.mempool import Candidate
 from operators.shard_start import MESSAGE_REWIND, ShardFeeds, ShardPlace, ShardState, open_shard
 from operators.validator import NodeParts, identity_of, observer_config, start_node
@@ -77,7 +78,7 @@ class ShardObserver:
             identity,
             topics,
             application,
-            ShardFeeds(application, shard).topics,
+            ShardFeeds(application, shard, registry_of(place.log)).topics,
             self.state.positions,
             f"observer-{shard}",
             place.metrics,

@@ -38,6 +38,7 @@ from operators.consensus_ports import (
 )
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, LogReader, Record, StoredRecord
+from operators.log_schemas import registry_of
 from operators.metrics import NO_METRICS, Metrics
 from operators.vote_journal import VoteJournal
 from schemas.block import Block, Certificate
@@ -169,13 +170,17 @@ class ConsensusNode:
     on_message: Callable[[StoredRecord, bytes], None] | None = None
     undecodable: int = 0
     metrics: Metrics = NO_METRICS
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    _registry: SchemaRegistry = field(init=False)
     _timer: int | None = 0
     _has_work: bool = False
     _waiting: dict[bytes, CheckBlock] = field(default_factory=dict)
     _unwritten: list[bytes] = field(default_factory=list)
     _outgoing: list[Broadcast] = field(default_factory=list)
     _log_millis: int = 0
+
+    def __post_init__(self) -> None:
+        """Looks for schemas of other versions on the log."""
+        self._registry = registry_of(self.log)
 
     def pump(self, now_millis: int) -> bool:
         """Takes in what the log has, acts on it, and says whether anything was there.

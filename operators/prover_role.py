@@ -14,6 +14,7 @@ from typing import Any
 
 from operators.event_log import Append, EventLog, LogReader, Record, StoredRecord
 from operators.jobs import Job, JobBook, JobState, RetryPolicy
+from operators.log_schemas import registry_of
 from operators.metrics import NO_METRICS, Metrics
 from operators.proof_worker import ProofResult, verify_job_proof
 from operators.prover_pool import Outcome, ProverPool
@@ -57,7 +58,7 @@ class ProverRole:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     metrics: Metrics = NO_METRICS
     book: JobBook = field(init=False)
-    registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    registry: SchemaRegistry = field(init=False)
     _reader: LogReader = field(init=False)
     _running: dict[bytes, int] = field(default_factory=dict)
     _found: dict[bytes, list[int]] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class ProverRole:
 
     def __post_init__(self) -> None:
         """Opens the reader, which fences a prover of the same name, and folds the book from the start."""
-        self.book = JobBook(self.policy)
+        self.book, self.registry = JobBook(self.policy), registry_of(self.log)
         self._reader = self.log.reader(f"prover.{self.worker}", (JOBS_TOPIC, PROOFS_TOPIC))
         for topic in (JOBS_TOPIC, PROOFS_TOPIC):
             self._reader.seek(topic, 0, self.log.first_offset(topic))

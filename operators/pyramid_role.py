@@ -21,6 +21,7 @@ from operators.day_files import day_path
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.final_headers import FinalHeaders
 from operators.final_history import CertifiedChain, blocks_in
+from operators.log_schemas import registry_of
 from operators.metrics import NO_METRICS, Metrics
 from operators.proof_files import write_once, write_proof
 from operators.proof_shelf import Place, ProofShelf
@@ -84,12 +85,13 @@ class PyramidRole:
     metrics: Metrics = NO_METRICS
     _asked: set[Place] = field(default_factory=set)
     _has_news: bool = True
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    _registry: SchemaRegistry = field(init=False)
     _reader: LogReader = field(init=False)
     _shelf: ProofShelf = field(init=False)
 
     def __post_init__(self) -> None:
         """Opens the reader, which fences one started before, and begins at the log's start."""
+        self._registry = registry_of(self.log)
         self._shelf = ProofShelf(self.log, self.data, self.hasher, self.minimum_bits)
         topics = [BEACON, PROOFS_TOPIC]
         shards = range(len(self.planner.shards))
@@ -289,7 +291,8 @@ def open_pyramid(place: BeaconPlace, data: Path, end_window: int | None = None) 
     headers = []
     for shard in range(place.genesis.shards):
         mine = identity_of(place.genesis, shard, None, None)
-        headers.append(FinalHeaders(mine.committee, mine.verifier))
+        registry = registry_of(place.log)
+        headers.append(FinalHeaders(mine.committee, mine.verifier, registry=registry))
     return PyramidRole(
         place.log,
         data,

@@ -17,10 +17,11 @@ from operators.consensus_node import MAX_MESSAGE_BYTES
 from operators.consensus_ports import Verifier
 from operators.consensus_votes import Committee, certificate_flaw, place_flaw
 from operators.event_log import EventLog
+from operators.log_schemas import registry_of
 from operators.record_input import input_of
 from schemas.block import Certificate, Phase, Proposal, Vote, block_ballot
 from schemas.errors import EclipticaError, WireError
-from schemas.tables import CONSENSUS, SchemaRegistry
+from schemas.tables import CONSENSUS
 
 MARGIN_VIEWS = 64
 """Views above the bound: a log that has lost its last records in a power cut may lack some; at the fastest pace of 20
@@ -109,7 +110,7 @@ def safe_floor(signed: SignedViews, own_index: int, quorum: int, margin: int = M
 
 
 def _claims(log: EventLog, topic: str, start: int, committee: Committee) -> Iterator[Signed]:
-    registry = SchemaRegistry()
+    registry = registry_of(log)
     at, end = start, log.end_offset(topic)
     while at < end and (records := log.read(topic, at, READ_RECORDS)):
         for record in records:

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from operators.event_log import Append, EventLog, LogReader, Place, Record, StoredRecord
+from operators.log_schemas import registry_of
 from operators.metrics import NO_METRICS, Metrics
 from operators.record_input import input_of
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.stage import Input, Output, Stage
 from schemas.errors import EclipticaError, InvariantError, WireError
 from schemas.metrics import DEAD_LETTERS, STAGE_ROWS, STAGE_STEP_SECONDS
-from schemas.tables import REJECTED, SCHEMA_ENTRIES, SchemaRegistry, encode
+from schemas.tables import REJECTED, SchemaRegistry, encode
 from schemas.topics import REJECTED as REJECTED_TOPIC
-from schemas.topics import SCHEMAS
 from schemas.wire import Reader, Writer
 
 S = TypeVar("S")
@@ -33,9 +33,6 @@ SNAPSHOT_COMMITS = 64
 
 OUTPUT_BYTES = 4 * 2**20
 """Bytes of rows after which an output goes on in a further record."""
-
-MAX_UNKNOWN = 4096
-"""Foreign fingerprints remembered, so that each is looked up once."""
 
 POISON = "poison"
 """Reason of dead letters that a stage broke on."""
@@ -67,10 +64,13 @@ class StageDriver(Generic[S]):
     kind: str
     state: S
     metrics: Metrics = NO_METRICS
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    _registry: SchemaRegistry = field(init=False)
     _pending: list[StoredRecord] = field(default_factory=list)
     _commits: int = 0
-    _unknown: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Looks for schemas of other versions on the log."""
+        self._registry = registry_of(self.log)
 
     def run_once(self, timeout_seconds: float, now_millis: int) -> int:
         """Takes in what is there and commits what follows from it; returns the number of records.
@@ -198,31 +198,7 @@ class StageDriver(Generic[S]):
         return positions, state
 
     def _input(self, record: StoredRecord) -> Input:
-        entry = input_of(record, self.stage.inputs[record.topic], self._registry)
-        if entry.batch is None and entry.fingerprint not in self._registry.known:
-            if entry.fingerprint not in self._unknown:
-                self._learn()
-                entry = input_of(record, self.stage.inputs[record.topic], self._registry)
-            if len(self._unknown) < MAX_UNKNOWN:
-                self._unknown.add(entry.fingerprint)
-        return entry
-
-    def _learn(self) -> None:
-        """Reads the schemas that writers of other versions have announced."""
-        for record in self.log.read(SCHEMAS, 0, 10_000):
-            entry = input_of(record, SCHEMA_ENTRIES, self._registry)
-            for row in [] if entry.batch is None else entry.batch.to_pylist():
-                learn_schema(self._registry, row)
-
-
-def learn_schema(registry: SchemaRegistry, row: Mapping[str, Any]) -> None:
-    """Takes in a row of topic `schemas`; one that is no evolution of our own schema is passed over."""
-    import pyarrow as pa  # noqa: PLC0415 - only when a foreign schema shows up
-
-    try:
-        registry.learn(row["table"], pa.ipc.read_schema(pa.py_buffer(row["schema"])))
-    except (EclipticaError, pa.ArrowException, OSError) as error:
-        _logger.warning("schema %s of %s is not used: %s", row["fingerprint"], row["table"], error)
+        return input_of(record, self.stage.inputs[record.topic], self._registry)
 
 
 def open_driver(

@@ -26,6 +26,7 @@ from operators.consensus_ports import ConsensusConfig
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, StoredRecord
 from operators.final_history import replay, shard_blocks
+from operators.log_schemas import registry_of
 from operators.metrics import NO_METRICS, Metrics
 from operators.shard_start import (
     FIRST_EPOCH,
@@ -180,7 +181,7 @@ class ShardValidator:
             identity,
             message_topics(shard),
             application,
-            ShardFeeds(application, shard).topics,
+            ShardFeeds(application, shard, registry_of(place.log)).topics,
             self.state.positions,
             f"validator-{index}/shard-{shard}",
             place.metrics,

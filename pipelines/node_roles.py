@@ -16,6 +16,7 @@ from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
 from operators.chain_observer import ShardObserver
 from operators.jobs import RetryPolicy
+from operators.log_schemas import registry_of
 from operators.proof_worker import (
     BACKEND_VARIABLE,
     GPU_MEMORY_VARIABLE,
@@ -72,7 +73,12 @@ class StageRole:
 def admission(place: NodePlace) -> Role:
     """Returns the admission stages of all shards."""
     stages = [
-        Admission(place.genesis, shard, place.configuration.admission)
+        Admission(
+            place.genesis,
+            shard,
+            place.configuration.admission,
+            registry=registry_of(place.log),
+        )
         for shard in range(place.genesis.shards)
     ]
     directory, chain = place.data / STAGES, place.genesis.chain
