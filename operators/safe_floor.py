@@ -117,12 +117,12 @@ def _claims(log: EventLog, topic: str, start: int, committee: Committee) -> Iter
             batch = input_of(record, CONSENSUS, registry).batch
             messages: list[bytes] = [] if batch is None else batch.column("message").to_pylist()
             for message in messages:
-                for signer, view, said, signature in _signatures(message, committee):
+                for signer, view, said, signature in signatures_in(message, committee):
                     yield Signed(signer, view, said, signature, record.append_millis)
         at = records[-1].offset + 1
 
 
-def _signatures(data: bytes, committee: Committee) -> Iterator[tuple[int, int, bytes, bytes]]:
+def signatures_in(data: bytes, committee: Committee) -> Iterator[tuple[int, int, bytes, bytes]]:
     """Yields signer, view, signed bytes and signature of whatever a message of this committee holds."""
     if len(data) > MAX_MESSAGE_BYTES:
         return

@@ -10,9 +10,11 @@ from typing import Any
 
 from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
+from operators.message_retention import remove_messages
 from operators.metrics import Metrics
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
+from operators.validator import identity_of
 from pipelines.chain_setup import (
     check_log,
     genesis_path,
@@ -189,6 +191,10 @@ class Service:
         fee = self.settings.configuration.admission.min_fee_micros
         source = ExportSource(log, genesis_path(self.settings.data), fee, NumpyHasher())
         done = export_epochs(source, self.settings.data, range(genesis.shards))
+        if self.settings.configuration.retention.messages:
+            for shard in range(genesis.shards):
+                identity = identity_of(genesis, shard, None, None)
+                remove_messages(log, self.settings.data, identity)
         return sum(epoch.written for epoch in done)
 
 

@@ -185,6 +185,14 @@ class StorageConfig(Section):
     """Event log: sqlite:///PATH or kafka://HOST:PORT/NAME; empty for DATA/log.sqlite."""
 
 
+class RetentionConfig(Section):
+    """What is removed from the log."""
+
+    messages: bool = False
+    """Whether `run export` and `run all` remove proposals, votes and certificates once their epoch is exported with all its
+    proofs. The export is then the only place that has an epoch's votes: keep a copy."""
+
+
 class MetricsConfig(Section):
     """What a process shows to those who watch it, over HTTP: `/metrics`, `/health` and `/ready`."""
 
@@ -240,6 +248,7 @@ class Configuration(BaseModel):
     consensus: ConsensusConfig = ConsensusConfig()
     proving: ProvingConfig = ProvingConfig()
     storage: StorageConfig = StorageConfig()
+    retention: RetentionConfig = RetentionConfig()
     metrics: MetricsConfig = MetricsConfig()
     logs: LogsConfig = LogsConfig()
     demo: DemoConfig = DemoConfig()
