@@ -27,8 +27,14 @@ RAY_ADDRESS = f"127.0.0.1:{GCS_PORT}"
 TOKEN_KEY = "auth_token"  # noqa: S105 - where the token stands in its Secret
 """Entry of the Secret, as KubeRay's own are called."""
 
-WORKER_GIBIBYTES = 4
-"""Memory of one worker: 3.5 GB of a recursive proof, 3.3 GiB of a segment of shape L."""
+HEAD_GIBIBYTES = 2
+"""Memory of Ray's head, which proves nothing."""
+
+RECURSIVE_GIBIBYTES = 4
+"""Memory of a worker for recursive proofs: it holds 3.5 GB once it has made all kinds."""
+
+SEGMENT_GIBIBYTES = 1
+"""Memory of a worker for segments: 0.3 GB of shape S. Shape L takes 3.3 GiB: raise it where windows need that."""
 
 SHARED_GIBIBYTES = 1
 """Ray's object store on each pod: two envelopes of 15 MiB in flight for each worker, and Ray's own."""
@@ -95,7 +101,7 @@ def _head(
         "image": site.image,
         "env": token,
         "ports": [{"name": "gcs", "containerPort": GCS_PORT}],
-        "resources": _resources(1, WORKER_GIBIBYTES),
+        "resources": _resources(1, HEAD_GIBIBYTES),
         "volumeMounts": list(SESSION_MOUNTS),
         **_probes(),
     }
@@ -107,31 +113,25 @@ def _head(
 
 
 def _groups(site: Site, crew: ProverCrew, token: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    wanted = (("segments", crew.segments, 1), ("recursive", crew.recursive, crew.threads))
+    """Returns one group of equal pods: workers for segments and for recursive proofs take turns on the same processors."""
+    gibibytes = RECURSIVE_GIBIBYTES + crew.threads * SEGMENT_GIBIBYTES + SHARED_GIBIBYTES
+    worker = {
+        "name": "ray-worker",
+        "image": site.image,
+        "env": token,
+        "resources": _resources(crew.threads, gibibytes),
+        "volumeMounts": [SESSION_MOUNTS[1]],
+        **_probes(),
+    }
     return [
         {
-            "groupName": group,
-            "replicas": count,
-            "minReplicas": count,
-            "maxReplicas": count,
-            "rayStartParams": {"num-cpus": str(threads)},
-            "template": _pod(
-                [
-                    {
-                        "name": "ray-worker",
-                        "image": site.image,
-                        "env": token,
-                        "resources": _resources(threads, WORKER_GIBIBYTES + SHARED_GIBIBYTES),
-                        "volumeMounts": [SESSION_MOUNTS[1]],
-                        **_probes(),
-                    }
-                ],
-                [_session_volumes()[1]],
-                site.stop_seconds,
-            ),
+            "groupName": "workers",
+            "replicas": crew.pods,
+            "minReplicas": crew.pods,
+            "maxReplicas": crew.pods,
+            "rayStartParams": {"num-cpus": str(crew.threads)},
+            "template": _pod([worker], [_session_volumes()[1]], site.stop_seconds),
         }
-        for group, count, threads in wanted
-        if count
     ]
 
 

@@ -43,6 +43,11 @@ class ProverCrew:
     recursive: int
     threads: int
 
+    @property
+    def pods(self) -> int:
+        """Pods of `threads` processors that hold them all: one recursive worker each, or `threads` for segments."""
+        return max(self.recursive, -(-self.segments // self.threads))
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

@@ -27,7 +27,7 @@ PIPELINES = ("consensus", "admission", "proving", "export")
 DRAIN_MARGIN_SECONDS = 10
 """What a command needs beyond its children's time to drain."""
 
-SET_BY_SITE = frozenset({"storage.data", "metrics.host", "proving.ray_address"})
+SET_BY_SITE = frozenset({"storage.data", "metrics.host"})
 """Settings that the manifest itself decides; `demo.*` is left out but for the seed, which gives the issuer's key."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from operators.proof_worker import (
 from operators.prover_pool import Crew, DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole
 from operators.pyramid_role import open_pyramid
+from operators.ray_cluster import NodeSize, join_cluster
 from operators.shard_start import ShardPlace
 from operators.stage_driver import StageDriver, open_driver
 from operators.validator import ShardValidator, identity_of
@@ -43,6 +44,9 @@ from schemas.job import ProofLevel
 
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
+
+PYRAMID_MEMORY_BYTES = 3_500_000_000
+"""What a worker that has made recursive proofs of all kinds holds."""
 
 TURN_SECONDS = 0.25
 """Longest wait of a prover for its pool."""
@@ -217,43 +221,56 @@ def prover(place: NodePlace) -> Role:
         max_attempts=proving.max_attempts,
     )
     check_backend(proving.backend)
-    os.environ[BACKEND_VARIABLE] = proving.backend  # workers inherit it
-    os.environ[GPU_MEMORY_VARIABLE] = str(proving.gpu_memory_percent)
+    environment = {
+        BACKEND_VARIABLE: proving.backend,
+        GPU_MEMORY_VARIABLE: str(proving.gpu_memory_percent),
+    }
     pool: ProverPool
     if proving.pool == "process":
+        os.environ.update(environment)
         pool = DirectPool(prove_envelope)
+    elif proving.ray_address:
+        cluster = join_cluster(proving.ray_address)
+        pool = RayPool(prove_envelope, crews_of(proving, cluster.nodes), cluster, environment)
     else:
-        cores = proving.pyramid_threads if proving.ray_address else usable_cores()
-        crews = crews_of(proving, cores)
-        pool = RayPool(prove_envelope, crews, proving.ray_address or None)
+        crews = crews_of(proving, [NodeSize(usable_cores())])
+        pool = RayPool(prove_envelope, crews, environment=environment)
     name = f"prover-{place.index}"
     return ProvingRole(
         ProverRole(place.log, pool, name, now_millis, place.hasher(), policy, place.metrics)
     )
 
 
-def crews_of(proving: ProvingConfig, cores: int) -> list[Crew]:
-    """Returns the workers of a machine.
+def crews_of(proving: ProvingConfig, nodes: Sequence[NodeSize]) -> list[Crew]:
+    """Returns the workers of a machine, or of a cluster of them.
 
     Segments come all the time and are proven side by side; a recursive proof is what the next level waits for, so it
     has several threads, and few workers prepare the keys of its kinds.
 
     Args:
         proving: How they are configured.
-        cores: Usable cores, at least 1.
+        nodes: What each machine offers; at least one.
     """
     if proving.backend == "cuda":
-        return [Crew("gpu", proving.workers or 1, 1, frozenset(ProofLevel))]
+        count = proving.workers or max(1, sum(node.gpus for node in nodes))
+        return [Crew("gpu", count, 1, frozenset(ProofLevel), gpus=1)]
     segments = frozenset({ProofLevel.SEGMENT})
-    threads = min(cores, proving.pyramid_threads)
+    threads = min(proving.pyramid_threads, *(node.cores for node in nodes))
     return [
-        Crew("segments", proving.workers or cores, 1, segments, partial(prepare_keys, "segment_s")),
+        Crew(
+            "segments",
+            proving.workers or sum(node.cores for node in nodes),
+            1,
+            segments,
+            partial(prepare_keys, "segment_s"),
+        ),
         Crew(
             "pyramid",
-            proving.pyramid_workers or cores // threads,
+            proving.pyramid_workers or sum(node.cores // threads for node in nodes),
             threads,
             frozenset(ProofLevel) - segments,
             partial(prepare_keys, "lift_s", "epoch", "day", WRAP_KIND) if proving.pyramid else None,
+            memory_bytes=PYRAMID_MEMORY_BYTES,
         ),
     ]
 

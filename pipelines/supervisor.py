@@ -32,7 +32,7 @@ CALM_SECONDS = 20.0
 """A child that ran so long has its back-off forgotten."""
 
 HOPELESS_CODES = frozenset({2, 5})
-"""Usage errors and missing parts do not go away by starting again."""
+"""Usage errors and missing parts do not go away by starting again; what was there once may come back."""
 
 MAX_QUICK_DEATHS = 12
 """Deaths in a row, each before `CALM_SECONDS`, after which a child is given up."""
@@ -251,7 +251,8 @@ class Supervisor:
         child.process = None
         is_quick = now - child.started_at < CALM_SECONDS
         child.quick_deaths = child.quick_deaths + 1 if is_quick else 0
-        if code in HOPELESS_CODES or child.quick_deaths > MAX_QUICK_DEATHS:
+        is_hopeless = code in HOPELESS_CODES and not child.was_ready
+        if is_hopeless or child.quick_deaths > MAX_QUICK_DEATHS:
             raise EclipticaError(
                 f"{child.plan.name} ended with code {code}: {_tail(child.log_path)}",
                 f"its log is {child.log_path}",

@@ -132,7 +132,7 @@ class ProvingConfig(Section):
     """Where proofs run: Ray actors, or the calling process."""
 
     ray_address: str = ""
-    """Ray cluster to join, HOST:PORT of its head; empty for one of its own on this machine."""
+    """Ray cluster to join: HOST:PORT of its head, or auto; empty for a cluster of the prover's own on this machine."""
 
     workers: int = Field(default=0, ge=0, le=4_096)
     """Workers for segments, one thread each; 0 for one per usable core. On a GPU they prove everything, 0 for one."""

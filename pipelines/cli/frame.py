@@ -92,6 +92,13 @@ SETTING_FLAGS: Mapping[str, SettingFlag] = {
         str,
         "Log lines of this command and its processes: text or json.",
     ),
+    "ray_address": SettingFlag(
+        "proving.ray_address",
+        "ECLIPTICA_PROVING_RAY_ADDRESS",
+        "a cluster of its own",
+        str,
+        "Ray cluster that proves: HOST:PORT of its head, or auto.",
+    ),
     "minimum_bits": SettingFlag(
         "proving.minimum_proven_bits",
         "ECLIPTICA_PROVING_MINIMUM_PROVEN_BITS",

@@ -313,10 +313,7 @@ def test_the_ray_cluster_has_the_fields_of_its_definition_and_the_workers_of_the
     assert all(set(group) == GROUP_FIELDS for group in groups)
     assert {
         group["groupName"]: (group["replicas"], group["rayStartParams"]) for group in groups
-    } == {
-        "segments": (6, {"num-cpus": "1"}),
-        "recursive": (2, {"num-cpus": "3"}),
-    }
+    } == {"workers": (2, {"num-cpus": "3"})}
     for group in (head, *groups):
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         pod = group["template"]["spec"]
