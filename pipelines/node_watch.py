@@ -60,6 +60,7 @@ class NodeWatch:
     _turned_at: float | None = None
     _measured_at: float | None = None
     _waits_for: str = ""
+    _does: str = ""
 
     def turned(self) -> bool:
         """Notes a turn of the loop; says whether it is time to measure."""
@@ -73,10 +74,20 @@ class NodeWatch:
         """Says what it cannot work without, or with an empty string that it can."""
         self._waits_for = what
 
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Says that the loop stands for good reason while the block runs; nothing tells whether that ends."""
+        self._does = what
+        try:
+            yield
+        finally:
+            self._does = ""
+            self.turned()
+
     def health(self) -> Verdict:
-        """Says whether the loop turns; a process that is still starting is alive."""
+        """Says whether the loop turns; a process that is still starting, or busy, is alive."""
         age = self._age()
-        if age is None or age <= self.config.stalled_seconds:
+        if age is None or age <= self.config.stalled_seconds or self._does:
             return Verdict(is_good=True)
         return Verdict(is_good=False, reason=f"the loop has not turned for {age:.0f} s")
 
@@ -101,6 +112,7 @@ class NodeWatch:
             "process": self.process,
             "ok": verdict.is_good,
             "reason": verdict.reason,
+            "busy_with": self._does,
             "loop_age_seconds": None if age is None else round(age, 3),
             "lag_records": self.lag.records,
             "lag_millis": self.lag.millis,

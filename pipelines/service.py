@@ -134,7 +134,8 @@ class Service:
                     supervisor.poll(POLL_SECONDS)
                     self._follow(log, view, genesis)
                     if self._has_news and self.pipeline in (EXPORT, "all"):
-                        written = self._export(log, genesis)
+                        with watch.busy("export"):
+                            written = self._export(log, genesis)
                         exported += written
                         metrics.count(EXPORTED_EPOCHS, by=written)
                         self._has_news = False

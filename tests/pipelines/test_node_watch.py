@@ -63,6 +63,7 @@ def test_a_starting_process_is_alive_and_not_ready(endpoint: Endpoint) -> None:
         "process": "admission",
         "ok": False,
         "reason": "starting: snapshot and replay are not done",
+        "busy_with": "",
         "loop_age_seconds": None,
         "lag_records": 0,
         "lag_millis": 0,
@@ -82,6 +83,19 @@ def test_a_loop_that_stands_still_is_found(
         assert json.loads(body)["reason"] == "the loop has not turned for 6 s"
     watch.turned()
     assert get(endpoint, "/health")[0] == 200
+
+
+def test_a_loop_that_stands_for_long_work_is_alive_while_it_lasts(
+    endpoint: Endpoint, watch: NodeWatch, clock: ManualClock
+) -> None:
+    watch.turned()
+    with watch.busy("export"):
+        clock.now += 600
+        status, body = get(endpoint, "/health")
+        assert (status, json.loads(body)["busy_with"]) == (200, "export")
+    assert get(endpoint, "/health")[0] == 200
+    clock.now += 6
+    assert get(endpoint, "/health")[0] == 503
 
 
 def test_a_process_that_is_behind_or_incomplete_is_alive_and_not_ready(
