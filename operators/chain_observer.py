@@ -112,11 +112,10 @@ class ShardObserver:
         if dropped:
             self._outputs += self._drop(dropped, now_millis)
         if self._outputs:
-            outputs, self._outputs = self._outputs, []
-            rows, self._rows = self._rows, []
             topic = shard_topic("tx", self._place.shard)
-            outputs += [_append(topic, BLOCKS, run) for run in notices_of(rows)]
-            self.node.reader.commit(outputs)
+            notices = [_append(topic, BLOCKS, run) for run in notices_of(self._rows)]
+            self.node.reader.commit([*self._outputs, *notices])
+            self._outputs, self._rows = [], []
         if self._since_snapshot >= SNAPSHOT_BLOCKS:
             self.save()
         return is_busy
@@ -136,8 +135,8 @@ class ShardObserver:
         self.node.measure()
 
     def close(self) -> None:
-        """Drains: writes a snapshot if anything is new."""
-        if self._since_snapshot:
+        """Drains: writes a snapshot if anything is new and the log holds all that follows from it."""
+        if self._since_snapshot and not self._outputs:
             self.save()
         self.node.close()
 

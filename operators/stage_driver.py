@@ -53,7 +53,7 @@ class StageDriver(Generic[S]):
         reader: Fenced reader under the stage's name.
         snapshot_path: Where its state is kept.
         kind: Names chain and stage in the snapshot.
-        state: State after everything committed.
+        state: State after everything committed; after a commit that failed, beyond it.
         metrics: Where steps and what they put out are recorded.
     """
 
@@ -67,6 +67,7 @@ class StageDriver(Generic[S]):
     _registry: SchemaRegistry = field(init=False)
     _pending: list[StoredRecord] = field(default_factory=list)
     _commits: int = 0
+    _is_ahead: bool = False
 
     def __post_init__(self) -> None:
         """Looks for schemas of other versions on the log."""
@@ -85,6 +86,7 @@ class StageDriver(Generic[S]):
         if not records:
             return 0
         begun = time.perf_counter()
+        self._is_ahead = True
         try:
             self.state, outputs = self.stage.step(
                 self.state, [self._input(record) for record in records], now_millis
@@ -97,6 +99,7 @@ class StageDriver(Generic[S]):
             outputs = self._one_by_one(records, now_millis)
         taken = time.perf_counter() - begun
         self.reader.commit(_appends(outputs))
+        self._is_ahead = False
         self._record(taken, outputs)
         self._commits += 1
         if self._commits >= SNAPSHOT_COMMITS:
@@ -115,14 +118,17 @@ class StageDriver(Generic[S]):
         self._commits = 0
 
     def close(self) -> None:
-        """Drains: writes a snapshot if anything is new."""
-        if self._commits:
+        """Drains: writes a snapshot if anything is new and the log holds all that follows from it."""
+        if self._commits and not self._is_ahead:
             self.save()
 
     def restart(self) -> None:
         """Brings the state back to what is committed: snapshot, then replay without outputs."""
         committed = self.reader.committed()
         positions, self.state = self._restore()
+        if any(at > committed.get(place, 0) for place, at in positions.items()):
+            _logger.warning("%s is ahead of the log: starting from the log", self.snapshot_path)
+            positions, self.state = {}, self.stage.initial()
         for topic, partition in committed:
             self.reader.seek(topic, partition, positions.get((topic, partition), 0))
         self._pending = []
