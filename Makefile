@@ -66,6 +66,8 @@ types: $(STAMP)
 
 docs: $(STAMP) ## Write the generated parts of the documents
 	@$(BIN)/python -m deploy.kafka_acl --write
+	@$(BIN)/python -m deploy.grafana_dashboard --write
+	@$(BIN)/ecliptica deploy render prometheus --config deploy/ecliptica.sample.toml --out deploy/prometheus > /dev/null
 	@$(BIN)/python -m tests.checks.docs --write
 
 docs-check: $(STAMP)

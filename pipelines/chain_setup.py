@@ -13,6 +13,7 @@ from pathlib import Path
 
 from operators.event_log import EventLog, is_absent, open_log
 from operators.log_genesis import claim_log, read_genesis
+from operators.log_schemas import announce
 from pipelines.account_keys import issuer_pair
 from pipelines.key_store import create_key, key_path, load_key
 from proving.signatures import KeyPair
@@ -99,6 +100,8 @@ def check_log(url: str, data: Path) -> None:
 def open_chain(log: EventLog, data: Path, genesis: Genesis) -> None:
     """Makes the topics of a data directory's chain; a log with neither becomes the chain's own.
 
+    It also announces the schemas of this version, so that older processes can read what newer ones write.
+
     Raises:
         ParameterError: The log is of another chain.
         EclipticaError: It has lost what the chain's validators have voted on.
@@ -113,6 +116,7 @@ def open_chain(log: EventLog, data: Path, genesis: Genesis) -> None:
             f"the log {log.url} is of another chain than {data}",
             "give the --data of that chain, or choose another --log",
         )
+    announce(log)
 
 
 def create_topics(log: EventLog, genesis: Genesis) -> None:

@@ -30,7 +30,14 @@ from pipelines.demo_traffic import (
 )
 from pipelines.flows import dataflow
 from pipelines.latency import SystemClock
-from pipelines.node_plan import node_plans, write_node_configuration
+from pipelines.node_plan import (
+    addresses,
+    command_name,
+    metrics_ports,
+    node_plans,
+    write_node_configuration,
+)
+from pipelines.node_watch import watched
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.supervisor import ProcessPlan, Supervisor
@@ -118,7 +125,14 @@ class Day:
             write_node_configuration(settings)
         days = configuration.demo.days if configuration.proving.pyramid else 0
         windows_per_day = configuration.clock.windows_per_day
-        with closing(open_log(settings.log_url)) as log:
+        name, ports = command_name("demo"), metrics_ports(configuration)
+        with (
+            watched(name, configuration.metrics, ports.get(name, 0)) as watching,
+            closing(open_log(settings.log_url)) as log,
+        ):
+            supervisor.watch, supervisor.metrics = watching
+            for line in addresses(settings, [name, *(plan.name for plan in supervisor.plans)]):
+                report.note(line)
             open_chain(log, settings.data, genesis)
             run = _Run(
                 log,

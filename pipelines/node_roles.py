@@ -16,6 +16,7 @@ from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
 from operators.chain_observer import ShardObserver
 from operators.jobs import RetryPolicy
+from operators.log_schemas import registry_of
 from operators.proof_worker import (
     BACKEND_VARIABLE,
     GPU_MEMORY_VARIABLE,
@@ -65,6 +66,9 @@ class StageRole:
         """See `Role`: news alone moves it."""
         return None
 
+    def measure(self) -> None:
+        """See `Role`: the driver records as it goes."""
+
     def close(self) -> None:
         """See `Role`."""
         self.driver.close()
@@ -73,12 +77,20 @@ class StageRole:
 def admission(place: NodePlace) -> Role:
     """Returns the admission stages of all shards."""
     stages = [
-        Admission(place.genesis, shard, place.configuration.admission)
+        Admission(
+            place.genesis,
+            shard,
+            place.configuration.admission,
+            registry=registry_of(place.log),
+        )
         for shard in range(place.genesis.shards)
     ]
     directory, chain = place.data / STAGES, place.genesis.chain
     return together(
-        [StageRole(open_driver(stage, place.log, directory, chain)) for stage in stages]
+        [
+            StageRole(open_driver(stage, place.log, directory, chain, place.metrics))
+            for stage in stages
+        ]
     )
 
 
@@ -118,6 +130,9 @@ class BoundedWindows:
         """See `Role`: news alone moves it."""
         return None
 
+    def measure(self) -> None:
+        """See `Role`: the driver records as it goes."""
+
     def close(self) -> None:
         """See `Role`."""
         self.driver.close()
@@ -152,7 +167,7 @@ def _windows(
         large_shape(),
     )
     return BoundedWindows(
-        open_driver(stage, place.log, directory, place.genesis.chain),
+        open_driver(stage, place.log, directory, place.genesis.chain, place.metrics),
         lambda: tips.final.tips[shard.shard].window,
         place.configuration.proving.max_unproven_windows,
     )
@@ -167,7 +182,7 @@ def beacon(place: NodePlace) -> Role:
 
 def beacon_place(place: NodePlace) -> BeaconPlace:
     """Returns the beacon that a process works on."""
-    return BeaconPlace(place.log, place.genesis, place.configuration, place.hasher())
+    return BeaconPlace(place.log, place.genesis, place.configuration, place.hasher(), place.metrics)
 
 
 @dataclass(slots=True)
@@ -187,6 +202,10 @@ class ProvingRole:
     def next_tick(self) -> int | None:
         """See `Role`: it waits inside `pump`."""
         return None
+
+    def measure(self) -> None:
+        """See `Role`."""
+        self.prover.measure()
 
     def close(self) -> None:
         """See `Role`; proofs in the making are left, and leased again at the next start."""
@@ -217,7 +236,9 @@ def prover(place: NodePlace) -> Role:
         crews = crews_of(proving, [NodeSize(usable_cores())])
         pool = RayPool(prove_envelope, crews, environment=environment)
     name = f"prover-{place.index}"
-    return ProvingRole(ProverRole(place.log, pool, name, now_millis, place.hasher(), policy))
+    return ProvingRole(
+        ProverRole(place.log, pool, name, now_millis, place.hasher(), policy, place.metrics)
+    )
 
 
 def crews_of(proving: ProvingConfig, nodes: Sequence[NodeSize]) -> list[Crew]:

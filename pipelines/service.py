@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
+from operators.message_retention import remove_messages
+from operators.metrics import Metrics
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
+from operators.validator import identity_of
 from pipelines.chain_setup import (
     check_log,
     genesis_path,
@@ -20,13 +23,22 @@ from pipelines.chain_setup import (
 )
 from pipelines.chain_view import ShardViews, shard_views
 from pipelines.flows import stages_of
-from pipelines.node_plan import SERVICE_ROLES, node_plans, write_node_configuration
+from pipelines.node_plan import (
+    SERVICE_ROLES,
+    addresses,
+    command_name,
+    metrics_ports,
+    node_plans,
+    write_node_configuration,
+)
+from pipelines.node_watch import MEASURE_SECONDS, watched
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.supervisor import ProcessPlan, Supervisor
 from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.errors import EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis
+from schemas.metrics import EXPORTED_EPOCHS, LOG_BYTES, SEALED_EPOCH
 from schemas.tables import BLOCKS, JOBS, Table
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.topics import shard_topic
@@ -74,6 +86,7 @@ class Service:
     _sealed: int | None = None
     _sealed_of: dict[int, int] = field(default_factory=dict)
     _has_news: bool = False
+    _sized_at: float = float("-inf")
 
     def plan(self) -> list[ProcessPlan]:
         """Returns the processes that a run starts.
@@ -103,19 +116,30 @@ class Service:
         exported = 0
         view, supervisor = shard_views(genesis), Supervisor(plans, settings.data / "run")
         supervisor.claim()
-        with closing(open_log(settings.log_url)) as log:
+        name, ports = command_name(self.pipeline), metrics_ports(settings.configuration)
+        with (
+            watched(name, settings.configuration.metrics, ports.get(name, 0)) as (watch, metrics),
+            closing(open_log(settings.log_url)) as log,
+        ):
+            supervisor.watch, supervisor.metrics = watch, metrics
             try:
                 if plans:  # `export` alone must not change what the other processes run with
                     write_node_configuration(settings)
                 open_chain(log, settings.data, genesis)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)
+                for line in addresses(settings, [name, *(plan.name for plan in plans)]):
+                    report.note(line)
                 while not is_stopped() and not self._is_done():
                     supervisor.poll(POLL_SECONDS)
                     self._follow(log, view, genesis)
                     if self._has_news and self.pipeline in (EXPORT, "all"):
-                        exported += self._export(log, genesis)
+                        with watch.busy("export"):
+                            written = self._export(log, genesis)
+                        exported += written
+                        metrics.count(EXPORTED_EPOCHS, by=written)
                         self._has_news = False
+                    self._measure(metrics, log)
                 restarts = supervisor.restarts
             finally:
                 supervisor.stop()
@@ -127,6 +151,14 @@ class Service:
             exported,
             restarts,
         )
+
+    def _measure(self, metrics: Metrics, log: EventLog) -> None:
+        if self._sealed is not None:
+            metrics.set(SEALED_EPOCH, self._sealed)
+        if time.monotonic() >= self._sized_at + MEASURE_SECONDS:
+            self._sized_at = time.monotonic()
+            with suppress(EnvironmentMissing):  # brokers do not tell, and the metric says so
+                metrics.set(LOG_BYTES, log.size_bytes())
 
     def _is_done(self) -> bool:
         return (
@@ -160,6 +192,10 @@ class Service:
         fee = self.settings.configuration.admission.min_fee_micros
         source = ExportSource(log, genesis_path(self.settings.data), fee, NumpyHasher())
         done = export_epochs(source, self.settings.data, range(genesis.shards))
+        if self.settings.configuration.retention.messages:
+            for shard in range(genesis.shards):
+                identity = identity_of(genesis, shard, None, None)
+                remove_messages(log, self.settings.data, identity)
         return sum(epoch.written for epoch in done)
 
 

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
             "log",
             "ray_address",
             "seed",
+            "log_format",
         ),
         drains=True,
     )
