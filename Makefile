@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 GPU_STAMP = $(VENV)/.installed-gpu
 SOURCES = pipelines operators schemas proving deploy tests
-DEFAULT_TIER = not slow and not gpu and not kafka
+DEFAULT_TIER = not slow and not gpu
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-gpu demo kafka kafka-stop test test-slow test-kafka check lint types docs docs-check keys bench campaigns lock clean
@@ -46,7 +46,7 @@ test: $(GPU_STAMP) ## Run the default tier of the tests
 	@$(BIN)/python -m pytest -q -m "$(DEFAULT_TIER)" --durations=15 $(TESTS)
 
 test-slow: $(GPU_STAMP) ## Run the tests that take minutes
-	@$(BIN)/python -m pytest -q -m "slow and not gpu and not kafka" --durations=15 $(TESTS)
+	@$(BIN)/python -m pytest -q -m "slow and not gpu" --durations=15 $(TESTS)
 
 test-kafka: $(GPU_STAMP) ## Run the tests that need a real Kafka broker (Java 17, Maven)
 	@$(BIN)/python -m pytest -q -m "kafka" --durations=15 $(TESTS)

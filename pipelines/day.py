@@ -6,6 +6,7 @@ same data directory continues where the log ends; nothing is sent, decided or pr
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -56,6 +57,9 @@ POLL_SECONDS = 0.1
 
 PATIENCE_SECONDS = 120.0
 """How long nothing may move before a phase is given up with what it waits for."""
+
+VERDICT_SECONDS = 600.0
+"""How long no transaction may get a verdict while blocks go on: then one is lost."""
 
 Stopped = Callable[[], bool]
 
@@ -213,6 +217,7 @@ class _Run:
                 self._follow(
                     lambda: all(tracker.is_complete for tracker in self.trackers),
                     lambda: sum(tracker.done for tracker in self.trackers),
+                    VERDICT_SECONDS,
                 )
             with self.timer.phase("proofs"):
                 self.report.phase("windows proven", None)
@@ -312,21 +317,35 @@ class _Run:
             self.report.advance(ready - done)
             done = ready
 
-    def _follow(self, is_done: Callable[[], bool], progress: Callable[[], int]) -> None:
+    def _follow(
+        self,
+        is_done: Callable[[], bool],
+        progress: Callable[[], int],
+        progress_seconds: float = math.inf,
+    ) -> None:
         """Reads the log until a condition holds; gives up when nothing moves.
 
         Raises:
-            EclipticaError: Nothing was appended for `PATIENCE_SECONDS`.
+            EclipticaError: Nothing was appended for `PATIENCE_SECONDS`, or there was no progress for
+                `progress_seconds`.
         """
         shown = 0
         deadline = time.monotonic() + PATIENCE_SECONDS
+        progress_deadline = time.monotonic() + progress_seconds
         while not (self.is_stopped() or is_done()):
             if self._read_log():
                 deadline = time.monotonic() + PATIENCE_SECONDS
                 self._end_days()
                 self._tell_pyramid()
-            self.report.advance(max(0, progress() - shown))
-            shown = max(shown, progress())
+            if (reached := progress()) > shown:
+                self.report.advance(reached - shown)
+                shown = reached
+                progress_deadline = time.monotonic() + progress_seconds
+            if time.monotonic() > progress_deadline:
+                raise EclipticaError(
+                    f"{shown} reached, and no further one for {progress_seconds:g} s",
+                    "the logs of the processes are in DATA/run",
+                )
             if time.monotonic() > deadline:
                 raise EclipticaError(
                     f"nothing moved for {PATIENCE_SECONDS:g} s at block {self.chain.height}, "
