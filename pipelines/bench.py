@@ -27,6 +27,7 @@ from pipelines.bench_steps import steps
 from pipelines.bench_stream import FINALITY_RATE, SECONDS, finality, stream
 from pipelines.bench_validator import admission, execution
 from pipelines.bench_verdicts import verified_apart
+from pipelines.bench_wan import wan
 from pipelines.bench_work import BenchWork, environment
 from pipelines.forge import usable_cores
 from pipelines.sample_window import sample_window
@@ -57,6 +58,7 @@ DEFAULT_TRANSACTIONS = {
     "execution": 10_000,
     "finality": FINALITY_RATE * SECONDS,
     "stream": 40_000,
+    "wan": 50,
 }
 KERNEL_STATES = 1 << 14
 
@@ -86,6 +88,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "hop": hop,
         "admission": admission,
         "execution": execution,
+        "wan": wan,
         "finality": finality,
         "stream": stream,
         "plot": draw_records,

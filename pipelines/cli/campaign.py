@@ -45,6 +45,7 @@ BenchName = Literal[
     "hop",
     "admission",
     "execution",
+    "wan",
 ]
 
 

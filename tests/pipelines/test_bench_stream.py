@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.bench_plot import OVER_LOAD, points_of
 from pipelines.bench_stream import FIRST_RATE, SECONDS, rates_within
+from pipelines.bench_wan import EXECUTION_MILLIS
 from pipelines.cli.main import main
 
 
@@ -51,3 +52,14 @@ def test_a_validators_work_is_timed_over_valid_transfers(
     record = json.loads(capsys.readouterr().out)
     assert record["transactions"] == 60
     assert record["transactions_per_second"] > 0
+
+
+def test_committees_over_the_world_finish_no_faster_than_their_ways(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["bench", "wan", "--transactions", "3", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [row["validators"] for row in record["table"]] == [4, 4, 13, 13, 49, 49] * 2
+    least = {"continent": 3 * 8 + EXECUTION_MILLIS, "world": 3 * 35 + EXECUTION_MILLIS}
+    assert all(row["p50_ms"] > least[row["spread"]] for row in record["table"])
+    assert record["parameters"]["is_simulated"]
