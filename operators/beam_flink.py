@@ -1,0 +1,126 @@
+"""The counting of windows as a long-lived job on Flink, handed to a job server.
+
+The job's Python runs in this process (Beam's loopback environment), so data directory and embedded log need not be shared with
+other machines.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.worker import statesampler
+
+from operators.beam_analytics import build_counting
+from operators.beam_source import ShardSource
+from schemas.errors import EclipticaError, EnvironmentMissing
+
+CHECKPOINT_MILLIS = 500
+"""Between two checkpoints of a job, milliseconds; offsets are committed after each."""
+
+BUNDLE_MILLIS = 20
+"""Longest a record waits in Flink for others of its bundle, milliseconds."""
+
+SAMPLING_MILLIS = 5
+"""Period of the Python worker's state sampler, milliseconds: the end of each bundle waits for it, and its own default is 200."""
+
+CONNECT_SECONDS = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+class FlinkOptions(PipelineOptions):
+    """Options of Flink's runner that Beam's Python does not declare, and so would not hand on."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: ArgumentParser) -> None:
+        for name in ("checkpointing_interval", "max_bundle_time_mills", "auto_watermark_interval"):
+            parser.add_argument(f"--{name}", type=int)
+
+
+def flink_options(job_server: str, shards: int) -> PipelineOptions:
+    """Returns how a job is submitted.
+
+    Args:
+        job_server: HOST:PORT.
+        shards: Their number is the parallelism.
+    """
+    return PipelineOptions(
+        [
+            "--streaming",
+            f"--job_endpoint={job_server}",
+            "--environment_type=LOOPBACK",
+            f"--parallelism={shards}",
+            f"--checkpointing_interval={CHECKPOINT_MILLIS}",
+            f"--max_bundle_time_mills={BUNDLE_MILLIS}",
+            f"--auto_watermark_interval={BUNDLE_MILLIS}",
+        ]
+    )
+
+
+@dataclass(slots=True)
+class FlinkJob:
+    """A submitted job."""
+
+    _result: Any
+
+    def check(self) -> None:
+        """Looks whether it still runs.
+
+        Raises:
+            EclipticaError: It does not.
+        """
+        if PipelineState.is_terminal(self._result.state):
+            raise EclipticaError(
+                f"the job on Flink ended: {self._result.state}",
+                "see the job server's log; start again, written windows stay",
+            )
+
+    def cancel(self) -> None:
+        """Ends it; windows that are not closed are counted again by the next job."""
+        self._result.cancel()
+
+
+def submit_counting(sources: Sequence[ShardSource], root: Path, job_server: str) -> FlinkJob:
+    """Submits the counting of some shards of one log.
+
+    Args:
+        sources: Without an end.
+        root: Data directory.
+        job_server: HOST:PORT of a Beam job server for Flink.
+
+    Raises:
+        EnvironmentMissing: Nobody answers there.
+    """
+    check_job_server(job_server)
+    statesampler.DEFAULT_SAMPLING_PERIOD_MS = SAMPLING_MILLIS
+    pipeline = beam.Pipeline(
+        runner=PortableRunner(), options=flink_options(job_server, len(sources))
+    )
+    build_counting(pipeline, sources, root)
+    return FlinkJob(pipeline.run())
+
+
+def check_job_server(job_server: str) -> None:
+    """Checks that somebody listens at an address HOST:PORT.
+
+    Raises:
+        EnvironmentMissing: Nobody does, or the address is none.
+    """
+    host, _, port = job_server.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise EnvironmentMissing(
+            f"no Flink job server answers at {job_server}: {error}",
+            "`make flink` starts one; ECLIPTICA_STREAMING_JOB_SERVER names another",
+        ) from error

@@ -1,0 +1,261 @@
+"""The event log as a Beam source: a splittable DoFn with one element per shard and a vector of offsets as its restriction.
+
+It checkpoints itself every `BUNDLE_SECONDS` and when nothing is there. The watermark is the first slot of the first open window, so
+that runners close windows when the chain does. Offsets are committed under the reader `analytics.<shard>` once the runner has kept
+what came before them; they show how far a job is and are never resumed from, since a window's sums live in the runner until it is
+written. Bounded and unbounded runs differ only in `until`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Duration, Timestamp
+
+from operators.analytics_feed import (
+    READER,
+    FeedItem,
+    FeedPosition,
+    FeedReader,
+    feed_topics,
+    open_feed,
+)
+from operators.event_log import EventLog, LogError, LogReader, open_existing_log
+from schemas.genesis import Genesis
+
+BUNDLE_SECONDS = 0.5
+"""Longest work between two checkpoints of the source."""
+
+IDLE_SECONDS = 0.05
+"""Wait before the log is looked at again after nothing was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSource:
+    """What is read.
+
+    Attributes:
+        log_url: Address of the log.
+        genesis: The chain.
+        shard: Shard.
+        start: Where reading begins.
+        until: Ends once this window is closed; None to go on for ever.
+    """
+
+    log_url: str
+    genesis: Genesis
+    shard: int
+    start: FeedPosition
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRange:
+    """A restriction: what is still to be read of a shard.
+
+    Attributes:
+        position: Where reading goes on.
+        until: See `ShardSource`.
+        is_done: Whether nothing is left.
+    """
+
+    position: FeedPosition
+    until: int | None
+    is_done: bool = False
+
+
+class FeedTracker(RestrictionTracker):
+    """Claims positions; splits only where it stands."""
+
+    def __init__(self, restriction: FeedRange) -> None:
+        """Begins at the restriction's position."""
+        self._range = restriction
+
+    def current_restriction(self) -> FeedRange:
+        """See `RestrictionTracker`."""
+        return self._range
+
+    def current_progress(self) -> RestrictionProgress:
+        """See `RestrictionTracker`; what is left of a log is not known."""
+        return RestrictionProgress(fraction=1.0 if self._range.is_done else 0.0)
+
+    def check_done(self) -> bool:
+        """See `RestrictionTracker`."""
+        if not self._range.is_done:
+            raise ValueError(f"nothing was read beyond {self._range.position.place}")
+        return True
+
+    def try_claim(self, position: FeedPosition) -> bool:
+        """Claims everything before a position; a window that ends the range is claimed with it."""
+        if self._range.is_done:
+            return False
+        until = self._range.until
+        is_done = until is not None and position.open_window > until
+        self._range = replace(self._range, position=position, is_done=is_done)
+        return True
+
+    def try_split(self, fraction_of_remainder: float) -> tuple[FeedRange, FeedRange] | None:
+        """Gives away all that is not claimed; a log cannot be split elsewhere."""
+        if self._range.is_done:
+            return None
+        rest, self._range = self._range, replace(self._range, is_done=True)
+        return self._range, rest
+
+    def is_bounded(self) -> bool:
+        """See `RestrictionTracker`."""
+        return self._range.until is not None
+
+
+class FeedRanges(beam.transforms.core.RestrictionProvider):
+    """Makes and tracks the restrictions of a `ShardSource`."""
+
+    def initial_restriction(self, element: ShardSource) -> FeedRange:
+        """See `RestrictionProvider`."""
+        return FeedRange(element.start, element.until)
+
+    def create_tracker(self, restriction: FeedRange) -> FeedTracker:
+        """See `RestrictionProvider`."""
+        return FeedTracker(restriction)
+
+    def restriction_size(self, element: ShardSource, restriction: FeedRange) -> float:
+        """See `RestrictionProvider`."""
+        return 0.0 if restriction.is_done else 1.0
+
+    def split(self, element: ShardSource, restriction: FeedRange) -> Iterator[FeedRange]:
+        """Leaves a shard in one piece."""
+        yield restriction
+
+    def truncate(self, element: ShardSource, restriction: FeedRange) -> FeedRange | None:
+        """Ends an unbounded range when the job is drained: half a window is not written anyway."""
+        return None if restriction.until is None else restriction
+
+
+class Watermarks(beam.transforms.core.WatermarkEstimatorProvider):
+    """The first slot of the first open window, as Beam's time."""
+
+    def initial_estimator_state(self, element: ShardSource, restriction: FeedRange) -> Timestamp:
+        """See `WatermarkEstimatorProvider`."""
+        return slot_time(restriction.position.open_window * element.genesis.slots_per_window)
+
+    def create_watermark_estimator(self, estimator_state: Timestamp) -> ManualWatermarkEstimator:
+        """See `WatermarkEstimatorProvider`."""
+        return ManualWatermarkEstimator(estimator_state)
+
+
+def slot_time(slot: int) -> Timestamp:
+    """Returns a slot as Beam's event time: one second a slot, exact on every runner."""
+    return Timestamp(seconds=slot)
+
+
+class ReadFeed(beam.DoFn):
+    """Reads shards: `ShardSource` to timestamped `FeedItem`."""
+
+    def __init__(self) -> None:
+        """Has no settings: all is in the elements."""
+
+    @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
+    def process(
+        self,
+        element: ShardSource,
+        finalizer: Any = beam.DoFn.BundleFinalizerParam,
+        tracker: Any = beam.DoFn.RestrictionParam(FeedRanges()),  # noqa: B008 - Beam's way of naming a parameter
+        watermarks: Any = beam.DoFn.WatermarkEstimatorParam(Watermarks()),  # noqa: B008
+    ) -> Iterator[TimestampedValue[FeedItem]]:
+        """Polls until the range ends, nothing is there, or the bundle has lasted long enough."""
+        restriction: FeedRange = tracker.current_restriction()
+        if restriction.is_done:
+            return
+        reader = _held_feed(element, restriction.position)
+        slots = element.genesis.slots_per_window
+        ends = time.monotonic() + BUNDLE_SECONDS
+        while True:
+            items, count = reader.advance(time.time_ns() // 1_000_000)
+            if not tracker.try_claim(reader.feed.position):
+                _drop_feed(element)
+                return
+            for item in items if element.until is None else _up_to(element.until, items):
+                yield TimestampedValue(item, slot_time(item.slot))
+            open_window = reader.feed.position.open_window
+            watermarks.set_watermark(slot_time(open_window * slots))
+            if element.until is not None:
+                if open_window > element.until:
+                    break
+                if not count:
+                    time.sleep(IDLE_SECONDS)
+            elif not count or time.monotonic() > ends:
+                tracker.defer_remainder(Duration(seconds=0 if count else IDLE_SECONDS))
+                break
+        position = reader.feed.position
+        finalizer.register(lambda: _commit(element, position))
+
+
+def _up_to(until: int, items: list[FeedItem]) -> list[FeedItem]:
+    return [item for item in items if item.window <= until]
+
+
+def _commit(source: ShardSource, position: FeedPosition) -> None:
+    """Stores how far a shard is; all of a process go through one thread, so that none fences another."""
+    _committer().submit(_store_offsets, source, position).result()
+
+
+@cache
+def _committer() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "analytics-offsets")
+
+
+def _store_offsets(source: ShardSource, position: FeedPosition) -> None:
+    key = (source.log_url, source.shard)
+    reader = _held.readers.get(key)
+    if reader is None:
+        log = held_log(source.log_url)
+        reader = log.reader(f"{READER}.{source.shard}", feed_topics(source.shard))
+        _held.readers[key] = reader
+    for topic, offset in position.place.offsets:
+        reader.seek(topic, 0, offset)
+    try:
+        reader.commit()
+    except LogError:
+        del _held.readers[key]
+        raise
+
+
+class _Held(threading.local):
+    """What a worker's thread keeps open between bundles: logs belong to threads."""
+
+    def __init__(self) -> None:
+        self.logs: dict[str, EventLog] = {}
+        self.feeds: dict[tuple[str, int], FeedReader] = {}
+        self.readers: dict[tuple[str, int], LogReader] = {}
+
+
+_held = _Held()
+
+
+def held_log(url: str) -> EventLog:
+    """Returns this thread's connection to a log; it stays open for later bundles."""
+    if url not in _held.logs:
+        _held.logs[url] = open_existing_log(url)
+    return _held.logs[url]
+
+
+def _held_feed(source: ShardSource, position: FeedPosition) -> FeedReader:
+    key = (source.log_url, source.shard)
+    held = _held.feeds.get(key)
+    if held is None or held.feed.position != position or held.feed.genesis != source.genesis:
+        held = open_feed(held_log(source.log_url), source.genesis, source.shard, position)
+        _held.feeds[key] = held
+    return held
+
+
+def _drop_feed(source: ShardSource) -> None:
+    _held.feeds.pop((source.log_url, source.shard), None)
