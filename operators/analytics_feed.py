@@ -356,13 +356,22 @@ class FeedReader:
         return [item for record in records for item in self.feed.take(record)], len(records)
 
 
-def open_feed(log: EventLog, genesis: Genesis, shard: int, position: FeedPosition) -> FeedReader:
+def open_feed(
+    log: EventLog, genesis: Genesis, shard: int, position: FeedPosition, purpose: str = "feed"
+) -> FeedReader:
     """Opens a feed at a position.
+
+    Args:
+        log: The log.
+        genesis: The chain.
+        shard: Shard.
+        position: Where it begins.
+        purpose: Ends the reader's name, so that several may read at once.
 
     Raises:
         ParameterError: The log lacks one of its topics.
     """
-    reader = log.reader(f"{READER}.{shard}.feed", feed_topics(shard))
+    reader = log.reader(f"{READER}.{shard}.{purpose}", feed_topics(shard))
     for topic, offset in position.place.offsets:
         reader.seek(topic, 0, offset)
     return FeedReader(reader, ShardFeed(genesis, shard, position))

@@ -77,6 +77,11 @@ def counted_windows(root: Path, shard: int) -> list[int]:
     return sorted(found)
 
 
+def has_window(root: Path, genesis: Genesis, shard: int, window: int) -> bool:
+    """Whether a window is there."""
+    return (window_folder(root, genesis, shard, window) / NEXT).exists()
+
+
 def resume_position(root: Path, genesis: Genesis, shard: int) -> FeedPosition:
     """Returns where counting goes on: after the newest window that is there, else at the first record.
 

@@ -12,7 +12,7 @@ from operators.block_payload import TransactionReference, decode_payload
 from operators.consensus_messages import decode_message
 from operators.event_log import EventLog
 from operators.record_input import input_of
-from schemas.block import Vote
+from schemas.block import Vote, header_from_bytes
 from schemas.errors import InvariantError, WireError
 from schemas.tables import TRANSACTIONS, SchemaRegistry
 from schemas.topics import shard_topic
@@ -62,6 +62,7 @@ class BlockPart:
         view: Its view.
         block_hash: Its hash.
         is_rival: Whether it is not in the chain that was followed; then it adds to nothing else.
+        entries: What it executes: its own transactions and words from other shards.
         payload_bytes: Size of its payload.
         finality_millis: From its proposal to its certificate.
         sent: Words to other shards and their amount.
@@ -74,6 +75,7 @@ class BlockPart:
     view: int
     block_hash: bytes
     is_rival: bool
+    entries: int = 0
     payload_bytes: int = 0
     finality_millis: int = 0
     sent: tuple[int, int] = (0, 0)
@@ -171,7 +173,8 @@ def _votes(item: FeedBatch) -> VotePart:
 
 def _block(item: FeedBatch, fetch: Fetch) -> BlockPart:
     (row,) = item.batch.to_pylist()
-    place = (row["height"], row["view"], row["block_hash"])
+    header = header_from_bytes(row["header"])  # the columns beside it are nobody's word
+    place = (header.height, header.view, header.block_hash())
     if item.source is Source.RIVALS:
         return BlockPart(*place, is_rival=True)
     payload = decode_payload(row["payload"])
@@ -192,6 +195,7 @@ def _block(item: FeedBatch, fetch: Fetch) -> BlockPart:
     return BlockPart(
         *place,
         is_rival=False,
+        entries=header.transaction_count,
         payload_bytes=len(row["payload"]),
         finality_millis=row["certified_millis"] - row["proposed_millis"],
         sent=(len(payload.sent), sum(entry.amount for entry in payload.sent)),

@@ -147,14 +147,14 @@ def _kind_row(window: int, kind: TransactionKind, blocks: Sequence[BlockPart]) -
 
 
 def _totals(window: int, blocks: Sequence[BlockPart]) -> dict[str, Any]:
-    finality = value_counts(block.finality_millis for block in blocks if block.marks)
+    finality = value_counts(block.finality_millis for block in blocks if block.entries)
     issued = sum(
         one.amount for block in blocks for one in block.kinds if one.kind is TransactionKind.ISSUE
     )
     return {
         "window": window,
         "blocks": len(blocks),
-        "empty_blocks": sum(not block.marks for block in blocks),
+        "empty_blocks": sum(not block.entries for block in blocks),
         "payload_bytes": sum(block.payload_bytes for block in blocks),
         "issued": issued,
         "sent_words": sum(block.sent[0] for block in blocks),

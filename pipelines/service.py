@@ -12,6 +12,7 @@ from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
+from pipelines.analytics import CountingPlace, WindowCounting, open_counting
 from pipelines.chain_setup import (
     check_history,
     check_log,
@@ -34,7 +35,15 @@ from schemas.topics import shard_topic
 
 POLL_SECONDS = 0.25
 EXPORT = "export"
-RUNNERS_BUILT = ("loop",)
+RUNNERS: Mapping[str, str] = {
+    "direct": "runs the pipeline export alone",
+    "flink": "runs the pipeline export alone",
+    "prism": "is not there: its server is a program of its own, made for tests of pipelines",
+}
+"""Runners beside `loop`, which runs everything, and what they are for."""
+
+COUNTING = ("direct", "flink")
+"""Runners that count closed windows beside the export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class ServiceOutcome:
         sealed_epoch: Last sealed epoch with blocks, of the shard that is least far, or None.
         exported: Epochs written.
         restarts: How often each process was started again.
+        windows: Windows counted, by the runners direct and flink.
     """
 
     pipeline: str
@@ -56,6 +66,7 @@ class ServiceOutcome:
     sealed_epoch: int | None
     exported: int
     restarts: dict[str, int]
+    windows: int = 0
 
 
 @dataclass(slots=True)
@@ -66,11 +77,13 @@ class Service:
         settings: Merged configuration.
         pipeline: Name in `flows.SERVICES`, or `all`.
         until_epoch: Stop when this epoch is sealed and, if proving, proven; None to go on.
+        runner: `loop`, or a runner that counts closed windows beside the export.
     """
 
     settings: Settings
     pipeline: str
     until_epoch: int | None = None
+    runner: str = "loop"
     _read: dict[str, int] = field(default_factory=dict)
     _sealed: int | None = None
     _sealed_of: dict[int, int] = field(default_factory=dict)
@@ -101,7 +114,7 @@ class Service:
         genesis = prepare_chain(
             settings.data, settings.configuration, settings.configuration.demo.seed, _now_millis
         )
-        exported = 0
+        exported, counting = 0, None
         view, supervisor = shard_views(genesis), Supervisor(plans, settings.data / "run")
         supervisor.claim()
         with closing(open_log(settings.log_url)) as log:
@@ -110,10 +123,12 @@ class Service:
                     write_node_configuration(settings)
                 create_topics(log, genesis)
                 check_history(log, settings.data)
+                counting = self._counting(log, genesis)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)
-                while not is_stopped() and not self._is_done():
-                    supervisor.poll(POLL_SECONDS)
+                while not is_stopped() and not self._is_done(counting, genesis):
+                    is_busy = counting is not None and counting.turn(_now_millis()) > 0
+                    supervisor.poll(0.0 if is_busy else POLL_SECONDS)
                     self._follow(log, view, genesis)
                     if self._has_news and self.pipeline in (EXPORT, "all"):
                         exported += self._export(log, genesis)
@@ -121,6 +136,8 @@ class Service:
                 restarts = supervisor.restarts
             finally:
                 supervisor.stop()
+                if counting is not None:
+                    counting.close()
         return ServiceOutcome(
             self.pipeline,
             round(time.monotonic() - started, 1),
@@ -128,14 +145,23 @@ class Service:
             self._sealed,
             exported,
             restarts,
+            0 if counting is None else counting.counted,
         )
 
-    def _is_done(self) -> bool:
-        return (
-            self.until_epoch is not None
-            and self._sealed is not None
-            and self._sealed >= self.until_epoch
+    def _counting(self, log: EventLog, genesis: Genesis) -> WindowCounting | None:
+        if self.runner not in COUNTING:
+            return None
+        settings = self.settings
+        place = CountingPlace(
+            log, settings.log_url, genesis, range(genesis.shards), settings.data.absolute()
         )
+        return open_counting(self.runner, place, settings.configuration.streaming.job_server)
+
+    def _is_done(self, counting: WindowCounting | None, genesis: Genesis) -> bool:
+        if self.until_epoch is None or self._sealed is None or self._sealed < self.until_epoch:
+            return False
+        end_window = (self.until_epoch + 1) * genesis.windows_per_epoch
+        return counting is None or counting.has_counted(end_window)
 
     def _follow(self, log: EventLog, view: ShardViews, genesis: Genesis) -> None:
         """Reads blocks and ended jobs; notes when an epoch was sealed or proven further."""
@@ -165,16 +191,17 @@ class Service:
         return sum(epoch.written for epoch in done)
 
 
-def check_runner(runner: str, shard: int | None, settings: Settings) -> None:
-    """Checks that a runner is built and the shard exists.
+def check_runner(runner: str, pipeline: str, shard: int | None, settings: Settings) -> None:
+    """Checks that a runner is built for a pipeline and the shard exists.
 
     Raises:
-        EnvironmentMissing: Another runner than `loop`.
+        EnvironmentMissing: It is not.
         ParameterError: No such shard.
     """
-    if runner not in RUNNERS_BUILT:
+    if runner in RUNNERS and not (runner in COUNTING and pipeline == EXPORT):
         raise EnvironmentMissing(
-            f"not built yet: runner {runner}", f"runners: {', '.join(RUNNERS_BUILT)}"
+            f"not built: the runner {runner} {RUNNERS[runner]}",
+            "`--runner loop` runs every pipeline, `run export --runner direct` counts windows with Beam",
         )
     shards = settings.configuration.chain.shards
     if shard is not None and not 0 <= shard < shards:

@@ -50,8 +50,8 @@ WINDOW_TOTALS = _table(
         ("finality_max", pa.int64()),
     ],
 )
-"""One row. `issued` entered the shard's supply, `sent` left for other shards, `received` came from them. `finality` is from a
-proposal to its certificate, over blocks with transactions. `votes` are decodable ones, counted once each."""
+"""One row. `transactions` are the shard's own; an empty block executes nothing. `issued` entered the shard's supply, `sent` left for other shards, `received` came from them. `finality` is from a
+proposal to its certificate, over blocks that are not empty. `votes` are decodable ones, counted once each."""
 
 WINDOW_KINDS = _table(
     "window_kinds",

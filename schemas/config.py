@@ -182,6 +182,13 @@ class StorageConfig(Section):
     """Event log: sqlite:///PATH or kafka://HOST:PORT/NAME; empty for DATA/log.sqlite."""
 
 
+class StreamingConfig(Section):
+    """Where Beam pipelines run."""
+
+    job_server: str = Field(default="127.0.0.1:8099", pattern=r"^[^:\s]+:[0-9]{1,5}$")
+    """Beam job server for Flink, HOST:PORT; `make flink` starts one."""
+
+
 class DemoConfig(Section):
     """What `ecliptica demo` plays."""
 
@@ -210,6 +217,7 @@ class Configuration(BaseModel):
     consensus: ConsensusConfig = ConsensusConfig()
     proving: ProvingConfig = ProvingConfig()
     storage: StorageConfig = StorageConfig()
+    streaming: StreamingConfig = StreamingConfig()
     demo: DemoConfig = DemoConfig()
 
 

@@ -135,6 +135,7 @@ ACCESS: Mapping[str, Access] = {
     ),
     "prover": Access((JOBS, PROOFS), (JOBS, PROOFS), readers=("prover.",)),
     "pyramid": Access(("blocks", "windows", BEACON, JOBS, PROOFS), (JOBS,), readers=("pyramid",)),
+    "analytics": Access(("tx", "votes", "blocks", RECEIPTS, REJECTED), (), readers=("analytics.",)),
     "auditor": Access((*SHARD_STEMS, *SHARED_TOPICS), ()),
 }
 """Roles of `ecliptica run` and of those beside it; who starts a chain makes its topics and is no role."""
