@@ -24,7 +24,7 @@ from operators.final_headers import FinalHeaders
 from operators.record_input import input_of
 from operators.validator import identity_of
 from schemas.block import BlockHeader, Phase, header_from_bytes
-from schemas.errors import WireError
+from schemas.errors import ParameterError, WireError
 from schemas.genesis import Genesis
 from schemas.receipt import ReceiptState
 from schemas.tables import BLOCKS, CONSENSUS, RECEIPTS, REJECTED, SchemaRegistry, Table
@@ -87,6 +87,36 @@ class FeedPosition:
     open_window: int = 0
     pending: tuple[tuple[int, int], ...] = ()
     openings: tuple[tuple[int, FeedPlace], ...] = ()
+
+
+def position_fields(position: FeedPosition) -> dict[str, Any]:
+    """Returns a position at which a window begins as plain data.
+
+    Raises:
+        ParameterError: Windows are open on both sides of it.
+    """
+    if position.pending or position.openings:
+        raise ParameterError("only a place where a window begins can be gone on from")
+    place = position.place
+    return {
+        "window": position.open_window,
+        "height": place.height,
+        "tip": place.tip.hex(),
+        "offsets": [list(entry) for entry in place.offsets],
+    }
+
+
+def position_from(fields: Mapping[str, Any], shard: int) -> FeedPosition:
+    """Inverse of `position_fields`.
+
+    Raises:
+        ValueError, KeyError, TypeError: They are no position of the shard.
+    """
+    offsets = tuple((str(topic), int(offset)) for topic, offset in fields["offsets"])
+    if [topic for topic, _ in offsets] != list(feed_topics(shard)):
+        raise ValueError(f"not the topics of shard {shard}")
+    place = FeedPlace(offsets, int(fields["height"]), bytes.fromhex(fields["tip"]))
+    return FeedPosition(place, int(fields["window"]))
 
 
 @dataclass(frozen=True, slots=True)

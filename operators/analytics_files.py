@@ -21,7 +21,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.analytics_feed import FeedPlace, FeedPosition, feed_topics, first_position
+from operators.analytics_feed import (
+    FeedPosition,
+    first_position,
+    position_fields,
+    position_from,
+)
 from operators.export_files import replace_folder, sync_path
 from schemas.analytics import ANALYTICS
 from schemas.errors import EclipticaError, ParameterError
@@ -94,21 +99,13 @@ def resume_position(root: Path, genesis: Genesis, shard: int) -> FeedPosition:
     path = window_folder(root, genesis, shard, windows[-1]) / NEXT
     try:
         found = json.loads(path.read_bytes())
-        position = FeedPosition(
-            FeedPlace(
-                tuple((str(topic), int(offset)) for topic, offset in found["offsets"]),
-                int(found["height"]),
-                bytes.fromhex(found["tip"]),
-            ),
-            int(found["window"]),
-        )
+        position = position_from(found, shard)
         chain, version = found["genesis_sha256"], found["schema_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParameterError(
             f"{path}: {error!r}", f"remove {analytics_folder(root)}: it is counted again"
         ) from error
-    topics = [topic for topic, _ in position.place.offsets]
-    if (chain, version, topics) != (_identity(genesis), NEXT_VERSION, list(feed_topics(shard))):
+    if (chain, version) != (_identity(genesis), NEXT_VERSION):
         raise ParameterError(
             f"{path} is of another chain or version",
             f"remove {analytics_folder(root)}: it is counted again",
@@ -169,10 +166,7 @@ def _next(genesis: Genesis, position: FeedPosition) -> bytes:
     fields = {
         "schema_version": NEXT_VERSION,
         "genesis_sha256": _identity(genesis),
-        "window": position.open_window,
-        "height": position.place.height,
-        "tip": position.place.tip.hex(),
-        "offsets": [list(entry) for entry in position.place.offsets],
+        **position_fields(position),
     }
     return (json.dumps(fields, indent=2) + "\n").encode()
 

@@ -88,15 +88,15 @@ class WriteWindows(beam.DoFn):
         yield write_window(self._root, self._genesis, (shard, window), rows, closing.next)
 
 
-class CountWindows(beam.PTransform[PCollection[ShardSource], PCollection[WrittenWindow]]):
-    """`ShardSource` to written windows."""
+class CountWindows(beam.PTransform[PCollection[bytes], PCollection[WrittenWindow]]):
+    """Bytes of `ShardSource` to written windows."""
 
     def __init__(self, log_url: str, genesis: Genesis, root: Path) -> None:
         """Takes what is read and where to write."""
         super().__init__()
         self._log_url, self._genesis, self._root = log_url, genesis, root
 
-    def expand(self, sources: PCollection[ShardSource]) -> PCollection[WrittenWindow]:
+    def expand(self, sources: PCollection[bytes]) -> PCollection[WrittenWindow]:
         """Returns a collection of `WrittenWindow`."""
         written: PCollection[WrittenWindow] = (
             sources
@@ -114,7 +114,7 @@ def build_counting(pipeline: beam.Pipeline, sources: Sequence[ShardSource], root
     log_url, genesis = sources[0].log_url, sources[0].genesis
     _ = (
         pipeline
-        | "shards" >> beam.Create(list(sources), reshuffle=False)
+        | "shards" >> beam.Create([source.to_bytes() for source in sources], reshuffle=False)
         | "count" >> CountWindows(log_url, genesis, root)
     )
 

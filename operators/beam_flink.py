@@ -33,9 +33,24 @@ BUNDLE_MILLIS = 20
 SAMPLING_MILLIS = 5
 """Period of the Python worker's state sampler, milliseconds: the end of each bundle waits for it, and its own default is 200."""
 
+RESTARTS = 10
+"""Times that Flink starts a broken job again, from its last checkpoint, before it ends it."""
+
+RESTART_MILLIS = 1000
+"""Wait before each, milliseconds."""
+
 CONNECT_SECONDS = 5.0
 
 _logger = logging.getLogger(__name__)
+
+
+DECLARED = (
+    "checkpointing_interval",
+    "max_bundle_time_mills",
+    "auto_watermark_interval",
+    "number_of_execution_retries",
+    "execution_retry_delay",
+)
 
 
 class FlinkOptions(PipelineOptions):
@@ -43,7 +58,7 @@ class FlinkOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: ArgumentParser) -> None:
-        for name in ("checkpointing_interval", "max_bundle_time_mills", "auto_watermark_interval"):
+        for name in DECLARED:
             parser.add_argument(f"--{name}", type=int)
 
 
@@ -63,6 +78,8 @@ def flink_options(job_server: str, shards: int) -> PipelineOptions:
             f"--checkpointing_interval={CHECKPOINT_MILLIS}",
             f"--max_bundle_time_mills={BUNDLE_MILLIS}",
             f"--auto_watermark_interval={BUNDLE_MILLIS}",
+            f"--number_of_execution_retries={RESTARTS}",
+            f"--execution_retry_delay={RESTART_MILLIS}",
         ]
     )
 

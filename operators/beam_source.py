@@ -8,12 +8,13 @@ written. Bounded and unbounded runs differ only in `until`.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import apache_beam as beam
@@ -29,6 +30,8 @@ from operators.analytics_feed import (
     FeedReader,
     feed_topics,
     open_feed,
+    position_fields,
+    position_from,
 )
 from operators.event_log import EventLog, LogError, LogReader, open_existing_log
 from schemas.genesis import Genesis
@@ -57,6 +60,26 @@ class ShardSource:
     shard: int
     start: FeedPosition
     until: int | None = None
+
+    def to_bytes(self) -> bytes:
+        """Returns canonical bytes: runners that key a source by its element compare them."""
+        fields = {
+            "log_url": self.log_url,
+            "genesis": self.genesis.model_dump(mode="json"),
+            "shard": self.shard,
+            "start": position_fields(self.start),
+            "until": self.until,
+        }
+        return json.dumps(fields, sort_keys=True).encode()
+
+
+@lru_cache(maxsize=64)
+def source_from_bytes(data: bytes) -> ShardSource:
+    """Inverse of `ShardSource.to_bytes`."""
+    fields = json.loads(data)
+    genesis = Genesis.model_validate(fields["genesis"])
+    start = position_from(fields["start"], fields["shard"])
+    return ShardSource(fields["log_url"], genesis, fields["shard"], start, fields["until"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +142,24 @@ class FeedTracker(RestrictionTracker):
 class FeedRanges(beam.transforms.core.RestrictionProvider):
     """Makes and tracks the restrictions of a `ShardSource`."""
 
-    def initial_restriction(self, element: ShardSource) -> FeedRange:
+    def initial_restriction(self, element: bytes) -> FeedRange:
         """See `RestrictionProvider`."""
-        return FeedRange(element.start, element.until)
+        source = source_from_bytes(element)
+        return FeedRange(source.start, source.until)
 
     def create_tracker(self, restriction: FeedRange) -> FeedTracker:
         """See `RestrictionProvider`."""
         return FeedTracker(restriction)
 
-    def restriction_size(self, element: ShardSource, restriction: FeedRange) -> float:
+    def restriction_size(self, element: bytes, restriction: FeedRange) -> float:
         """See `RestrictionProvider`."""
         return 0.0 if restriction.is_done else 1.0
 
-    def split(self, element: ShardSource, restriction: FeedRange) -> Iterator[FeedRange]:
+    def split(self, element: bytes, restriction: FeedRange) -> Iterator[FeedRange]:
         """Leaves a shard in one piece."""
         yield restriction
 
-    def truncate(self, element: ShardSource, restriction: FeedRange) -> FeedRange | None:
+    def truncate(self, element: bytes, restriction: FeedRange) -> FeedRange | None:
         """Ends an unbounded range when the job is drained: half a window is not written anyway."""
         return None if restriction.until is None else restriction
 
@@ -143,13 +167,17 @@ class FeedRanges(beam.transforms.core.RestrictionProvider):
 class Watermarks(beam.transforms.core.WatermarkEstimatorProvider):
     """The first slot of the first open window, as Beam's time."""
 
-    def initial_estimator_state(self, element: ShardSource, restriction: FeedRange) -> Timestamp:
+    def initial_estimator_state(self, element: bytes, restriction: FeedRange) -> Timestamp:
         """See `WatermarkEstimatorProvider`."""
-        return slot_time(restriction.position.open_window * element.genesis.slots_per_window)
+        return slot_time(restriction.position.open_window * _slots(element))
 
     def create_watermark_estimator(self, estimator_state: Timestamp) -> ManualWatermarkEstimator:
         """See `WatermarkEstimatorProvider`."""
         return ManualWatermarkEstimator(estimator_state)
+
+
+def _slots(element: bytes) -> int:
+    return source_from_bytes(element).genesis.slots_per_window
 
 
 def slot_time(slot: int) -> Timestamp:
@@ -158,7 +186,7 @@ def slot_time(slot: int) -> Timestamp:
 
 
 class ReadFeed(beam.DoFn):
-    """Reads shards: `ShardSource` to timestamped `FeedItem`."""
+    """Reads shards: bytes of a `ShardSource` to timestamped `FeedItem`."""
 
     def __init__(self) -> None:
         """Has no settings: all is in the elements."""
@@ -166,7 +194,7 @@ class ReadFeed(beam.DoFn):
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
-        element: ShardSource,
+        element: bytes,
         finalizer: Any = beam.DoFn.BundleFinalizerParam,
         tracker: Any = beam.DoFn.RestrictionParam(FeedRanges()),  # noqa: B008 - Beam's way of naming a parameter
         watermarks: Any = beam.DoFn.WatermarkEstimatorParam(Watermarks()),  # noqa: B008
@@ -175,20 +203,21 @@ class ReadFeed(beam.DoFn):
         restriction: FeedRange = tracker.current_restriction()
         if restriction.is_done:
             return
-        reader = _held_feed(element, restriction.position)
-        slots = element.genesis.slots_per_window
+        source = source_from_bytes(element)
+        reader = _held_feed(source, restriction.position)
+        slots = source.genesis.slots_per_window
         ends = time.monotonic() + BUNDLE_SECONDS
         while True:
             items, count = reader.advance(time.time_ns() // 1_000_000)
             if not tracker.try_claim(reader.feed.position):
-                _drop_feed(element)
+                _drop_feed(source)
                 return
-            for item in items if element.until is None else _up_to(element.until, items):
+            for item in items if source.until is None else _up_to(source.until, items):
                 yield TimestampedValue(item, slot_time(item.slot))
             open_window = reader.feed.position.open_window
             watermarks.set_watermark(slot_time(open_window * slots))
-            if element.until is not None:
-                if open_window > element.until:
+            if source.until is not None:
+                if open_window > source.until:
                     break
                 if not count:
                     time.sleep(IDLE_SECONDS)
@@ -196,7 +225,7 @@ class ReadFeed(beam.DoFn):
                 tracker.defer_remainder(Duration(seconds=0 if count else IDLE_SECONDS))
                 break
         position = reader.feed.position
-        finalizer.register(lambda: _commit(element, position))
+        finalizer.register(lambda: _commit(source, position))
 
 
 def _up_to(until: int, items: list[FeedItem]) -> list[FeedItem]:

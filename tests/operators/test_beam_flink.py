@@ -28,7 +28,7 @@ from tests.suites.counted_chain import (
 )
 from tests.suites.flink_servers import flink_server
 
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 60.0
 
 
 def _count(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from operators.analytics_feed import ClosedWindow, FeedItem, FeedPosition, first_position
-from operators.beam_source import FeedRange, FeedRanges, FeedTracker, ReadFeed, ShardSource
+from operators.beam_source import (
+    FeedRange,
+    FeedRanges,
+    FeedTracker,
+    ReadFeed,
+    ShardSource,
+    source_from_bytes,
+)
 from tests.suites.counted_chain import CountedChain, counted_chain, feed_items
 
 pytestmark = pytest.mark.beam
@@ -59,10 +66,10 @@ def _read(source: ShardSource, claims: int) -> tuple[list[FeedItem], list[float]
     """Reads a source in bundles of so many claims; returns items, watermarks and the number of bundles."""
     items: list[FeedItem] = []
     watermark, bundles = Watermark(), 0
-    rest: FeedRange | None = FeedRanges().initial_restriction(source)
+    rest: FeedRange | None = FeedRanges().initial_restriction(source.to_bytes())
     while rest is not None and not (bundles and not claims):
         handle = Handle(FeedTracker(rest), claims)
-        for value in ReadFeed().process(source, Finalizer(), handle, watermark):
+        for value in ReadFeed().process(source.to_bytes(), Finalizer(), handle, watermark):
             assert float(value.timestamp) >= (watermark.seconds or [0])[-1]
             items.append(value.value)
         assert handle.tracker.check_done()
@@ -80,11 +87,19 @@ def test_bundles_cut_anywhere_give_every_item_once(claims: int) -> None:
     assert seconds == sorted(seconds)
 
 
+def test_a_source_has_one_encoding() -> None:
+    """Flink finds a source's state by the bytes of its element, which come back through Python."""
+    source = _source(counted_chain(), 5)
+    again = source_from_bytes(source.to_bytes())
+    assert again == source
+    assert again.to_bytes() == source.to_bytes()
+
+
 def test_a_claim_after_a_split_fails_and_nothing_is_given_out() -> None:
     chain = counted_chain()
     source = _source(chain, None)
-    handle = Handle(FeedTracker(FeedRanges().initial_restriction(source)), 0)
-    assert not list(ReadFeed().process(source, Finalizer(), handle, Watermark()))
+    handle = Handle(FeedTracker(FeedRanges().initial_restriction(source.to_bytes())), 0)
+    assert not list(ReadFeed().process(source.to_bytes(), Finalizer(), handle, Watermark()))
     assert handle.residual == FeedRange(first_position(0), None)
 
 

@@ -118,12 +118,11 @@ def feed_items(
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """Returns all files of counted windows by name."""
+    """Returns all files of counted windows by name; those of a window that is being written do not count."""
     folder = analytics_folder(root)
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        for path in sorted(folder.glob("shard=*/epoch=*/window=*/*"))
     }
 
 
