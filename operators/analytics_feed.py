@@ -372,15 +372,16 @@ class FeedReader:
     feed: ShardFeed
 
     def advance(
-        self, now_millis: int, max_records: int = POLL_RECORDS
+        self, now_millis: int, max_records: int = POLL_RECORDS, timeout_seconds: float = 0.0
     ) -> tuple[list[FeedItem], int]:
         """Returns what the records that are there now give, of `max_records` at most, and their number.
 
         Args:
             now_millis: The reader's clock, UTC milliseconds; closes windows while nothing is appended.
             max_records: Most records.
+            timeout_seconds: How long to wait for records when none is there.
         """
-        records = self.reader.poll(max_records)
+        records = self.reader.poll(max_records, timeout_seconds)
         if not records:
             return [*self.feed.tick(now_millis - IDLE_MILLIS)], 0
         return [item for record in records for item in self.feed.take(record)], len(records)

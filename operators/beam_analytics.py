@@ -110,13 +110,17 @@ class CountWindows(beam.PTransform[PCollection[bytes], PCollection[WrittenWindow
 
 
 def build_counting(pipeline: beam.Pipeline, sources: Sequence[ShardSource], root: Path) -> None:
-    """Puts the counting of some shards of one log into a pipeline."""
-    log_url, genesis = sources[0].log_url, sources[0].genesis
-    _ = (
-        pipeline
-        | "shards" >> beam.Create([source.to_bytes() for source in sources], reshuffle=False)
-        | "count" >> CountWindows(log_url, genesis, root)
-    )
+    """Puts the counting of some shards of one log into a pipeline, as a branch for each.
+
+    Runners that read the elements of a source by turns would let one shard wait for another, and a watermark is one
+    of all elements.
+    """
+    for source in sources:
+        _ = (
+            pipeline
+            | f"shard {source.shard}" >> beam.Create([source.to_bytes()], reshuffle=False)
+            | f"count {source.shard}" >> CountWindows(source.log_url, source.genesis, root)
+        )
 
 
 def count_closed(sources: Sequence[ShardSource], root: Path) -> None:

@@ -24,8 +24,8 @@ from operators.beam_analytics import build_counting
 from operators.beam_source import ShardSource
 from schemas.errors import EclipticaError, EnvironmentMissing
 
-CHECKPOINT_MILLIS = 500
-"""Between two checkpoints of a job, milliseconds; offsets are committed after each."""
+CHECKPOINT_MILLIS = 10_000
+"""Between two checkpoints of a job, milliseconds; each waits for the source's bundles, and offsets are committed after it."""
 
 BUNDLE_MILLIS = 20
 """Longest a record waits in Flink for others of its bundle, milliseconds."""
@@ -44,6 +44,9 @@ CONNECT_SECONDS = 5.0
 _logger = logging.getLogger(__name__)
 
 
+CHECKPOINTS = Path("run") / "flink"
+"""Folder of a data directory in which Flink keeps a job's state."""
+
 DECLARED = (
     "checkpointing_interval",
     "max_bundle_time_mills",
@@ -51,6 +54,7 @@ DECLARED = (
     "number_of_execution_retries",
     "execution_retry_delay",
 )
+"""Options with numbers."""
 
 
 class FlinkOptions(PipelineOptions):
@@ -60,14 +64,17 @@ class FlinkOptions(PipelineOptions):
     def _add_argparse_args(cls, parser: ArgumentParser) -> None:
         for name in DECLARED:
             parser.add_argument(f"--{name}", type=int)
+        for name in ("state_backend", "state_backend_storage_path"):
+            parser.add_argument(f"--{name}")
 
 
-def flink_options(job_server: str, shards: int) -> PipelineOptions:
+def flink_options(job_server: str, shards: int, state: Path) -> PipelineOptions:
     """Returns how a job is submitted.
 
     Args:
         job_server: HOST:PORT.
         shards: Their number is the parallelism.
+        state: Where Flink keeps the job's state; in memory it could hold 5 MiB.
     """
     return PipelineOptions(
         [
@@ -80,6 +87,8 @@ def flink_options(job_server: str, shards: int) -> PipelineOptions:
             f"--auto_watermark_interval={BUNDLE_MILLIS}",
             f"--number_of_execution_retries={RESTARTS}",
             f"--execution_retry_delay={RESTART_MILLIS}",
+            "--state_backend=filesystem",
+            f"--state_backend_storage_path={state.absolute().as_uri()}",
         ]
     )
 
@@ -120,9 +129,8 @@ def submit_counting(sources: Sequence[ShardSource], root: Path, job_server: str)
     """
     check_job_server(job_server)
     statesampler.DEFAULT_SAMPLING_PERIOD_MS = SAMPLING_MILLIS
-    pipeline = beam.Pipeline(
-        runner=PortableRunner(), options=flink_options(job_server, len(sources))
-    )
+    options = flink_options(job_server, len(sources), root / CHECKPOINTS)
+    pipeline = beam.Pipeline(runner=PortableRunner(), options=options)
     build_counting(pipeline, sources, root)
     return FlinkJob(pipeline.run())
 

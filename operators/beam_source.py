@@ -1,6 +1,6 @@
 """The event log as a Beam source: a splittable DoFn with one element per shard and a vector of offsets as its restriction.
 
-It checkpoints itself every `BUNDLE_SECONDS` and when nothing is there. The watermark is the first slot of the first open window, so
+It checkpoints itself every `BUNDLE_SECONDS` and when a window closes. The watermark is the first slot of the first open window, so
 that runners close windows when the chain does. Offsets are committed under the reader `analytics.<shard>` once the runner has kept
 what came before them; they show how far a job is and are never resumed from, since a window's sums live in the runner until it is
 written. Bounded and unbounded runs differ only in `until`.
@@ -24,6 +24,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from operators.analytics_feed import (
+    POLL_RECORDS,
     READER,
     FeedItem,
     FeedPosition,
@@ -36,11 +37,18 @@ from operators.analytics_feed import (
 from operators.event_log import EventLog, LogError, LogReader, open_existing_log
 from schemas.genesis import Genesis
 
-BUNDLE_SECONDS = 0.5
-"""Longest work between two checkpoints of the source."""
+BUNDLE_SECONDS = 5.0
+"""Longest work between two checkpoints of the source. Flink's runner keeps some 3 KB of every one as long as the job lives, so it
+is not shorter; a window that closes ends a bundle at once."""
 
-IDLE_SECONDS = 0.05
-"""Wait before the log is looked at again after nothing was there."""
+ECHOES = 4
+"""Empty bundles after one that has closed a window: Flink's runner hands a watermark on as later bundles begin."""
+
+PAUSE_SECONDS = 0.05
+"""Pause between two bundles."""
+
+IDLE_SECONDS = 0.1
+"""Longest wait for records before the clock is looked at again, which closes windows of a silent log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +98,13 @@ class FeedRange:
         position: Where reading goes on.
         until: See `ShardSource`.
         is_done: Whether nothing is left.
+        echoes: Empty bundles to come before the next one that reads.
     """
 
     position: FeedPosition
     until: int | None
     is_done: bool = False
+    echoes: int = 0
 
 
 class FeedTracker(RestrictionTracker):
@@ -103,6 +113,7 @@ class FeedTracker(RestrictionTracker):
     def __init__(self, restriction: FeedRange) -> None:
         """Begins at the restriction's position."""
         self._range = restriction
+        self._has_claimed = False
 
     def current_restriction(self) -> FeedRange:
         """See `RestrictionTracker`."""
@@ -124,14 +135,20 @@ class FeedTracker(RestrictionTracker):
             return False
         until = self._range.until
         is_done = until is not None and position.open_window > until
-        self._range = replace(self._range, position=position, is_done=is_done)
+        self._has_claimed = True
+        has_closed = position.open_window > self._range.position.open_window
+        echoes = ECHOES if has_closed else 0
+        self._range = FeedRange(position, until, is_done, echoes)
         return True
 
     def try_split(self, fraction_of_remainder: float) -> tuple[FeedRange, FeedRange] | None:
         """Gives away all that is not claimed; a log cannot be split elsewhere."""
         if self._range.is_done:
             return None
-        rest, self._range = self._range, replace(self._range, is_done=True)
+        rest = self._range
+        if not self._has_claimed:  # an echo
+            rest = replace(rest, echoes=max(0, rest.echoes - 1))
+        self._range = replace(self._range, is_done=True)
         return self._range, rest
 
     def is_bounded(self) -> bool:
@@ -199,16 +216,20 @@ class ReadFeed(beam.DoFn):
         tracker: Any = beam.DoFn.RestrictionParam(FeedRanges()),  # noqa: B008 - Beam's way of naming a parameter
         watermarks: Any = beam.DoFn.WatermarkEstimatorParam(Watermarks()),  # noqa: B008
     ) -> Iterator[TimestampedValue[FeedItem]]:
-        """Polls until the range ends, nothing is there, or the bundle has lasted long enough."""
+        """Polls until the range ends, a window closes, or the bundle has lasted long enough."""
         restriction: FeedRange = tracker.current_restriction()
         if restriction.is_done:
+            return
+        if restriction.echoes:
+            tracker.defer_remainder(Duration(seconds=PAUSE_SECONDS))
             return
         source = source_from_bytes(element)
         reader = _held_feed(source, restriction.position)
         slots = source.genesis.slots_per_window
         ends = time.monotonic() + BUNDLE_SECONDS
         while True:
-            items, count = reader.advance(time.time_ns() // 1_000_000)
+            before = reader.feed.position.open_window
+            items, _ = reader.advance(time.time_ns() // 1_000_000, POLL_RECORDS, IDLE_SECONDS)
             if not tracker.try_claim(reader.feed.position):
                 _drop_feed(source)
                 return
@@ -219,10 +240,8 @@ class ReadFeed(beam.DoFn):
             if source.until is not None:
                 if open_window > source.until:
                     break
-                if not count:
-                    time.sleep(IDLE_SECONDS)
-            elif not count or time.monotonic() > ends:
-                tracker.defer_remainder(Duration(seconds=0 if count else IDLE_SECONDS))
+            elif open_window > before or time.monotonic() > ends:
+                tracker.defer_remainder(Duration(seconds=PAUSE_SECONDS))
                 break
         position = reader.feed.position
         finalizer.register(lambda: _commit(source, position))
