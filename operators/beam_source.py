@@ -142,8 +142,8 @@ class FeedTracker(RestrictionTracker):
         return True
 
     def try_split(self, fraction_of_remainder: float) -> tuple[FeedRange, FeedRange] | None:
-        """Gives away all that is not claimed; a log cannot be split elsewhere."""
-        if self._range.is_done:
+        """Gives away all that is not claimed, and no part of it: one shard's log is read in one place."""
+        if self._range.is_done or fraction_of_remainder > 0:
             return None
         rest = self._range
         if not self._has_claimed:  # an echo

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from operators.analytics_feed import ClosedWindow, FeedItem, FeedPosition, first_position
 from operators.beam_source import (
+    ECHOES,
     FeedRange,
     FeedRanges,
     FeedTracker,
@@ -114,8 +117,21 @@ def test_a_bounded_range_ends_with_its_window_and_an_unbounded_one_never() -> No
     assert bounded.try_split(0) is None
     with pytest.raises(ValueError, match="nothing was read beyond"):
         unbounded.check_done()
+    assert unbounded.try_split(0.5) is None
     assert unbounded.try_split(0) == (
-        FeedRange(after, None, is_done=True),
-        FeedRange(after, None),
+        FeedRange(after, None, is_done=True, echoes=ECHOES),
+        FeedRange(after, None, echoes=ECHOES),
     )
     assert not unbounded.try_claim(after)
+
+
+def test_after_a_closing_come_empty_bundles_and_then_reading_goes_on() -> None:
+    rest = FeedRange(first_position(0), None, echoes=ECHOES)
+    source = _source(counted_chain(), None)
+    for left in reversed(range(ECHOES)):
+        handle = Handle(FeedTracker(rest), 1)
+        assert not list(ReadFeed().process(source.to_bytes(), Finalizer(), handle, Watermark()))
+        assert handle.residual == replace(rest, echoes=left)
+        rest = handle.residual
+    handle = Handle(FeedTracker(rest), 1)
+    assert list(ReadFeed().process(source.to_bytes(), Finalizer(), handle, Watermark()))
