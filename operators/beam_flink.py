@@ -6,8 +6,6 @@ other machines.
 
 from __future__ import annotations
 
-import logging
-import socket
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from apache_beam.runners.worker import statesampler
 
 from operators.beam_analytics import build_counting
 from operators.beam_source import ShardSource
-from schemas.errors import EclipticaError, EnvironmentMissing
+from schemas.errors import EclipticaError
 
 CHECKPOINT_MILLIS = 10_000
 """Between two checkpoints of a job, milliseconds; each waits for the source's bundles, and offsets are committed after it."""
@@ -38,10 +36,6 @@ RESTARTS = 10
 
 RESTART_MILLIS = 1000
 """Wait before each, milliseconds."""
-
-CONNECT_SECONDS = 5.0
-
-_logger = logging.getLogger(__name__)
 
 
 CHECKPOINTS = Path("run") / "flink"
@@ -122,30 +116,10 @@ def submit_counting(sources: Sequence[ShardSource], root: Path, job_server: str)
     Args:
         sources: Without an end.
         root: Data directory.
-        job_server: HOST:PORT of a Beam job server for Flink.
-
-    Raises:
-        EnvironmentMissing: Nobody answers there.
+        job_server: HOST:PORT of a Beam job server for Flink that answers.
     """
-    check_job_server(job_server)
     statesampler.DEFAULT_SAMPLING_PERIOD_MS = SAMPLING_MILLIS
     options = flink_options(job_server, len(sources), root / CHECKPOINTS)
     pipeline = beam.Pipeline(runner=PortableRunner(), options=options)
     build_counting(pipeline, sources, root)
     return FlinkJob(pipeline.run())
-
-
-def check_job_server(job_server: str) -> None:
-    """Checks that somebody listens at an address HOST:PORT.
-
-    Raises:
-        EnvironmentMissing: Nobody does, or the address is none.
-    """
-    host, _, port = job_server.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise EnvironmentMissing(
-            f"no Flink job server answers at {job_server}: {error}",
-            "`make flink` starts one; ECLIPTICA_STREAMING_JOB_SERVER names another",
-        ) from error

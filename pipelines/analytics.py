@@ -7,6 +7,7 @@ process, in order. `flink` has one unbounded job count them, and the feeds say w
 from __future__ import annotations
 
 import logging
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from schemas.genesis import Genesis
 
 if TYPE_CHECKING:
     from operators.beam_flink import FlinkJob
+
+CONNECT_SECONDS = 5.0
 
 POLLS_AT_ONCE = 16
 """Polls of a feed between two looks at whether to stop."""
@@ -192,6 +195,22 @@ def _on_flink(
         ShardSource(place.log_url, place.genesis, shard, start) for shard, start in starts.items()
     ]
     return FlinkRunner(place, submit_counting(sources, place.root, job_server))
+
+
+def check_job_server(job_server: str) -> None:
+    """Checks that somebody listens at an address HOST:PORT.
+
+    Raises:
+        EnvironmentMissing: Nobody does, or the address is none.
+    """
+    host, _, port = job_server.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise EnvironmentMissing(
+            f"no Flink job server answers at {job_server}: {error}",
+            "`make flink` starts one; ECLIPTICA_STREAMING_JOB_SERVER names another",
+        ) from error
 
 
 @contextmanager

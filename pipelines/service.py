@@ -12,7 +12,7 @@ from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
-from pipelines.analytics import CountingPlace, WindowCounting, open_counting
+from pipelines.analytics import CountingPlace, WindowCounting, check_job_server, open_counting
 from pipelines.chain_setup import (
     check_history,
     check_log,
@@ -109,6 +109,8 @@ class Service:
         settings = self.settings
         plans = self.plan()
         check_log(settings.log_url)
+        if self.runner == "flink":
+            check_job_server(settings.configuration.streaming.job_server)
         if "prover" in {plan.name for plan in plans}:
             check_backend(settings.configuration.proving.backend)
         genesis = prepare_chain(

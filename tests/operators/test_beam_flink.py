@@ -13,10 +13,15 @@ import pytest
 
 from operators.analytics_feed import READER, first_position
 from operators.analytics_files import counted_windows
-from operators.beam_flink import check_job_server, submit_counting
+from operators.beam_flink import submit_counting
 from operators.beam_source import ShardSource
 from operators.event_log import open_log
-from pipelines.analytics import CountingPlace, WindowCounting, open_counting
+from pipelines.analytics import (
+    CountingPlace,
+    WindowCounting,
+    check_job_server,
+    open_counting,
+)
 from schemas.errors import EnvironmentMissing
 from tests.suites.counted_chain import (
     SHARDS,

@@ -128,7 +128,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 
 def make_counted_chain(folder: Path) -> CountedChain:
     """Runs a chain over several windows, plants what an honest one never shows, and copies its log to disk."""
-    chain = MiniChain(folder / "data", _two_shards())
+    chain = MiniChain(folder / "data", two_shards())
     poison(chain.log(), 1)
     chain.start_all(proving=False)
     rows = small_traffic(folder, chain.genesis, WORKLOAD, 60)
@@ -182,7 +182,8 @@ def _crossing(genesis: Genesis) -> list[SignedTransaction]:
     return signed
 
 
-def _two_shards() -> Configuration:
+def two_shards() -> Configuration:
+    """Returns the configuration of the chain."""
     base = small_configuration()
     return base.model_copy(update={"chain": base.chain.model_copy(update={"shards": SHARDS})})
 
