@@ -19,10 +19,9 @@ from operators.analytics_feed import FeedItem
 from operators.analytics_files import WrittenWindow, write_window
 from operators.analytics_parts import Part, PartKey, Parts, ReferencedTransactions, part_of
 from operators.analytics_window import Witness, closing_of, votes_of, window_rows
-from operators.beam_source import ReadFeed, ShardSource, held_log
+from operators.beam_source import ChainLog, ReadFeed, ShardSource, held_log
 from operators.validator import identity_of
 from schemas.errors import EclipticaError, InvariantError
-from schemas.genesis import Genesis
 from schemas.tables import SchemaRegistry
 
 ShardPart = tuple[int, tuple[PartKey, Part]]
@@ -31,14 +30,14 @@ ShardPart = tuple[int, tuple[PartKey, Part]]
 class ToParts(beam.DoFn):
     """Reduces each batch to what it adds to its window, looking up the transactions that a block refers to."""
 
-    def __init__(self, log_url: str) -> None:
-        """Takes the log's address."""
-        self._log_url = log_url
+    def __init__(self, chain: ChainLog) -> None:
+        """Takes what is read."""
+        self._chain = chain
         self._registry = SchemaRegistry()
 
     def process(self, item: FeedItem) -> Iterator[ShardPart]:
         """Yields the part under its shard."""
-        transactions = ReferencedTransactions(held_log(self._log_url), self._registry)
+        transactions = ReferencedTransactions(held_log(self._chain.log_url), self._registry)
         yield item.shard, part_of(item, transactions.fetch)
 
 
@@ -69,48 +68,50 @@ class MergeParts(beam.CombineFn):
 class WriteWindows(beam.DoFn):
     """Writes each closed window; one that is not closed was cut off, and is not written."""
 
-    def __init__(self, log_url: str, genesis: Genesis, root: Path) -> None:
+    def __init__(self, chain: ChainLog, root: Path) -> None:
         """Takes what is read and where to write."""
-        self._log_url, self._genesis, self._root = log_url, genesis, root
+        self._chain, self._root = chain, root
 
     def process(
         self, entry: tuple[int, Parts], span: Any = beam.DoFn.WindowParam
     ) -> Iterator[WrittenWindow]:
         """Yields what became of the window."""
         shard, parts = entry
-        closing = closing_of(parts)
+        genesis, closing = self._chain.genesis, closing_of(parts)
         if closing is None:
             return
-        window = self._genesis.window_of(int(span.start.micros // 1_000_000))
-        identity = identity_of(self._genesis, shard, None, None)
-        votes = votes_of(held_log(self._log_url), shard)
+        window = genesis.window_of(int(span.start.micros // 1_000_000))
+        identity = identity_of(genesis, shard, None, None)
+        votes = votes_of(held_log(self._chain.log_url), shard)
         rows = window_rows(window, parts, Witness(identity.committee, identity.verifier, votes))
-        yield write_window(self._root, self._genesis, (shard, window), rows, closing.next)
+        yield write_window(self._root, genesis, (shard, window), rows, closing.next)
 
 
 class CountWindows(beam.PTransform[PCollection[bytes], PCollection[WrittenWindow]]):
     """Bytes of `ShardSource` to written windows."""
 
-    def __init__(self, log_url: str, genesis: Genesis, root: Path) -> None:
+    def __init__(self, chain: ChainLog, root: Path) -> None:
         """Takes what is read and where to write."""
         super().__init__()
-        self._log_url, self._genesis, self._root = log_url, genesis, root
+        self._chain, self._root = chain, root
 
     def expand(self, sources: PCollection[bytes]) -> PCollection[WrittenWindow]:
         """Returns a collection of `WrittenWindow`."""
         written: PCollection[WrittenWindow] = (
             sources
-            | "read" >> beam.ParDo(ReadFeed())
-            | "reduce" >> beam.ParDo(ToParts(self._log_url))
-            | "window" >> beam.WindowInto(FixedWindows(self._genesis.slots_per_window))
+            | "read" >> beam.ParDo(ReadFeed(self._chain))
+            | "reduce" >> beam.ParDo(ToParts(self._chain))
+            | "window" >> beam.WindowInto(FixedWindows(self._chain.genesis.slots_per_window))
             | "merge" >> beam.CombinePerKey(MergeParts())
-            | "write" >> beam.ParDo(WriteWindows(self._log_url, self._genesis, self._root))
+            | "write" >> beam.ParDo(WriteWindows(self._chain, self._root))
         )
         return written
 
 
-def build_counting(pipeline: beam.Pipeline, sources: Sequence[ShardSource], root: Path) -> None:
-    """Puts the counting of some shards of one log into a pipeline, as a branch for each.
+def build_counting(
+    pipeline: beam.Pipeline, chain: ChainLog, sources: Sequence[ShardSource], root: Path
+) -> None:
+    """Puts the counting of some shards into a pipeline, as a branch for each.
 
     Runners that read the elements of a source by turns would let one shard wait for another, and a watermark is one
     of all elements.
@@ -119,15 +120,16 @@ def build_counting(pipeline: beam.Pipeline, sources: Sequence[ShardSource], root
         _ = (
             pipeline
             | f"shard {source.shard}" >> beam.Create([source.to_bytes()], reshuffle=False)
-            | f"count {source.shard}" >> CountWindows(source.log_url, source.genesis, root)
+            | f"count {source.shard}" >> CountWindows(chain, root)
         )
 
 
-def count_closed(sources: Sequence[ShardSource], root: Path) -> None:
+def count_closed(chain: ChainLog, sources: Sequence[ShardSource], root: Path) -> None:
     """Counts windows that are closed as one bounded pipeline in this process.
 
     Args:
-        sources: Of one log; `until` names a closed window.
+        chain: What is read.
+        sources: `until` names a closed window.
         root: Data directory.
 
     Raises:
@@ -138,7 +140,7 @@ def count_closed(sources: Sequence[ShardSource], root: Path) -> None:
     )
     try:
         with beam.Pipeline(options=options) as pipeline:
-            build_counting(pipeline, sources, root)
+            build_counting(pipeline, chain, sources, root)
     except RuntimeError as error:
         raise _cause(error) from error
 

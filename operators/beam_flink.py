@@ -19,10 +19,10 @@ from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import statesampler
 
 from operators.beam_analytics import build_counting
-from operators.beam_source import ShardSource
+from operators.beam_source import ChainLog, ShardSource
 from schemas.errors import EclipticaError
 
-CHECKPOINT_MILLIS = 10_000
+CHECKPOINT_MILLIS = 20_000
 """Between two checkpoints of a job, milliseconds; each waits for the source's bundles, and offsets are committed after it."""
 
 BUNDLE_MILLIS = 20
@@ -110,10 +110,13 @@ class FlinkJob:
         self._result.cancel()
 
 
-def submit_counting(sources: Sequence[ShardSource], root: Path, job_server: str) -> FlinkJob:
-    """Submits the counting of some shards of one log.
+def submit_counting(
+    chain: ChainLog, sources: Sequence[ShardSource], root: Path, job_server: str
+) -> FlinkJob:
+    """Submits the counting of some shards.
 
     Args:
+        chain: What is read.
         sources: Without an end.
         root: Data directory.
         job_server: HOST:PORT of a Beam job server for Flink that answers.
@@ -121,5 +124,5 @@ def submit_counting(sources: Sequence[ShardSource], root: Path, job_server: str)
     statesampler.DEFAULT_SAMPLING_PERIOD_MS = SAMPLING_MILLIS
     options = flink_options(job_server, len(sources), root / CHECKPOINTS)
     pipeline = beam.Pipeline(runner=PortableRunner(), options=options)
-    build_counting(pipeline, sources, root)
+    build_counting(pipeline, chain, sources, root)
     return FlinkJob(pipeline.run())

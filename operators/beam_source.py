@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import apache_beam as beam
@@ -37,11 +37,11 @@ from operators.analytics_feed import (
 from operators.event_log import EventLog, LogError, LogReader, open_existing_log
 from schemas.genesis import Genesis
 
-BUNDLE_SECONDS = 5.0
-"""Longest work between two checkpoints of the source. Flink's runner keeps some 3 KB of every one as long as the job lives, so it
+BUNDLE_SECONDS = 10.0
+"""Longest work between two checkpoints of the source. Flink's runner keeps some 8 KB of every one as long as the job lives, so it
 is not shorter; a window that closes ends a bundle at once."""
 
-ECHOES = 4
+ECHOES = 3
 """Empty bundles after one that has closed a window: Flink's runner hands a watermark on as later bundles begin."""
 
 PAUSE_SECONDS = 0.05
@@ -52,42 +52,43 @@ IDLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class ShardSource:
-    """What is read.
+class ChainLog:
+    """A chain and where its log is, for workers that open it themselves.
 
     Attributes:
         log_url: Address of the log.
         genesis: The chain.
+    """
+
+    log_url: str
+    genesis: Genesis
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSource:
+    """What is read of a chain's log.
+
+    Attributes:
         shard: Shard.
         start: Where reading begins.
         until: Ends once this window is closed; None to go on for ever.
     """
 
-    log_url: str
-    genesis: Genesis
     shard: int
     start: FeedPosition
     until: int | None = None
 
     def to_bytes(self) -> bytes:
         """Returns canonical bytes: runners that key a source by its element compare them."""
-        fields = {
-            "log_url": self.log_url,
-            "genesis": self.genesis.model_dump(mode="json"),
-            "shard": self.shard,
-            "start": position_fields(self.start),
-            "until": self.until,
-        }
+        fields = {"shard": self.shard, "start": position_fields(self.start), "until": self.until}
         return json.dumps(fields, sort_keys=True).encode()
 
 
-@lru_cache(maxsize=64)
 def source_from_bytes(data: bytes) -> ShardSource:
     """Inverse of `ShardSource.to_bytes`."""
     fields = json.loads(data)
-    genesis = Genesis.model_validate(fields["genesis"])
     start = position_from(fields["start"], fields["shard"])
-    return ShardSource(fields["log_url"], genesis, fields["shard"], start, fields["until"])
+    return ShardSource(fields["shard"], start, fields["until"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,32 +182,21 @@ class FeedRanges(beam.transforms.core.RestrictionProvider):
         return None if restriction.until is None else restriction
 
 
-class Watermarks(beam.transforms.core.WatermarkEstimatorProvider):
-    """The first slot of the first open window, as Beam's time."""
-
-    def initial_estimator_state(self, element: bytes, restriction: FeedRange) -> Timestamp:
-        """See `WatermarkEstimatorProvider`."""
-        return slot_time(restriction.position.open_window * _slots(element))
-
-    def create_watermark_estimator(self, estimator_state: Timestamp) -> ManualWatermarkEstimator:
-        """See `WatermarkEstimatorProvider`."""
-        return ManualWatermarkEstimator(estimator_state)
-
-
-def _slots(element: bytes) -> int:
-    return source_from_bytes(element).genesis.slots_per_window
-
-
 def slot_time(slot: int) -> Timestamp:
     """Returns a slot as Beam's event time: one second a slot, exact on every runner."""
     return Timestamp(seconds=slot)
 
 
+WATERMARKS = ManualWatermarkEstimator.default_provider()
+"""The watermark is what `process` sets."""
+
+
 class ReadFeed(beam.DoFn):
     """Reads shards: bytes of a `ShardSource` to timestamped `FeedItem`."""
 
-    def __init__(self) -> None:
-        """Has no settings: all is in the elements."""
+    def __init__(self, chain: ChainLog) -> None:
+        """Takes what is read; elements are kept small, since Flink's runner keeps them with every bundle."""
+        self._chain = chain
 
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
@@ -214,7 +204,7 @@ class ReadFeed(beam.DoFn):
         element: bytes,
         finalizer: Any = beam.DoFn.BundleFinalizerParam,
         tracker: Any = beam.DoFn.RestrictionParam(FeedRanges()),  # noqa: B008 - Beam's way of naming a parameter
-        watermarks: Any = beam.DoFn.WatermarkEstimatorParam(Watermarks()),  # noqa: B008
+        watermarks: Any = beam.DoFn.WatermarkEstimatorParam(WATERMARKS),  # noqa: B008
     ) -> Iterator[TimestampedValue[FeedItem]]:
         """Polls until the range ends, a window closes, or the bundle has lasted long enough."""
         restriction: FeedRange = tracker.current_restriction()
@@ -223,15 +213,15 @@ class ReadFeed(beam.DoFn):
         if restriction.echoes:
             tracker.defer_remainder(Duration(seconds=PAUSE_SECONDS))
             return
-        source = source_from_bytes(element)
-        reader = _held_feed(source, restriction.position)
-        slots = source.genesis.slots_per_window
+        chain, source = self._chain, source_from_bytes(element)
+        reader = _held_feed(chain, source.shard, restriction.position)
+        slots = chain.genesis.slots_per_window
         ends = time.monotonic() + BUNDLE_SECONDS
         while True:
             before = reader.feed.position.open_window
             items, _ = reader.advance(time.time_ns() // 1_000_000, POLL_RECORDS, IDLE_SECONDS)
             if not tracker.try_claim(reader.feed.position):
-                _drop_feed(source)
+                _drop_feed(chain, source.shard)
                 return
             for item in items if source.until is None else _up_to(source.until, items):
                 yield TimestampedValue(item, slot_time(item.slot))
@@ -244,16 +234,16 @@ class ReadFeed(beam.DoFn):
                 tracker.defer_remainder(Duration(seconds=PAUSE_SECONDS))
                 break
         position = reader.feed.position
-        finalizer.register(lambda: _commit(source, position))
+        finalizer.register(lambda: _commit(chain, source.shard, position))
 
 
 def _up_to(until: int, items: list[FeedItem]) -> list[FeedItem]:
     return [item for item in items if item.window <= until]
 
 
-def _commit(source: ShardSource, position: FeedPosition) -> None:
+def _commit(chain: ChainLog, shard: int, position: FeedPosition) -> None:
     """Stores how far a shard is; all of a process go through one thread, so that none fences another."""
-    _committer().submit(_store_offsets, source, position).result()
+    _committer().submit(_store_offsets, chain, shard, position).result()
 
 
 @cache
@@ -261,12 +251,12 @@ def _committer() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "analytics-offsets")
 
 
-def _store_offsets(source: ShardSource, position: FeedPosition) -> None:
-    key = (source.log_url, source.shard)
+def _store_offsets(chain: ChainLog, shard: int, position: FeedPosition) -> None:
+    key = (chain.log_url, shard)
     reader = _held.readers.get(key)
     if reader is None:
-        log = held_log(source.log_url)
-        reader = log.reader(f"{READER}.{source.shard}", feed_topics(source.shard))
+        log = held_log(chain.log_url)
+        reader = log.reader(f"{READER}.{shard}", feed_topics(shard))
         _held.readers[key] = reader
     for topic, offset in position.place.offsets:
         reader.seek(topic, 0, offset)
@@ -296,14 +286,14 @@ def held_log(url: str) -> EventLog:
     return _held.logs[url]
 
 
-def _held_feed(source: ShardSource, position: FeedPosition) -> FeedReader:
-    key = (source.log_url, source.shard)
+def _held_feed(chain: ChainLog, shard: int, position: FeedPosition) -> FeedReader:
+    key = (chain.log_url, shard)
     held = _held.feeds.get(key)
-    if held is None or held.feed.position != position or held.feed.genesis != source.genesis:
-        held = open_feed(held_log(source.log_url), source.genesis, source.shard, position)
+    if held is None or held.feed.position != position or held.feed.genesis != chain.genesis:
+        held = open_feed(held_log(chain.log_url), chain.genesis, shard, position)
         _held.feeds[key] = held
     return held
 
 
-def _drop_feed(source: ShardSource) -> None:
-    _held.feeds.pop((source.log_url, source.shard), None)
+def _drop_feed(chain: ChainLog, shard: int) -> None:
+    _held.feeds.pop((chain.log_url, shard), None)

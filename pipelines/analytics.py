@@ -133,13 +133,13 @@ class DirectRunner:
         """See `WindowRunner`."""
         with _beam():
             from operators.beam_analytics import count_closed  # noqa: PLC0415 - Beam loads when used
-            from operators.beam_source import ShardSource  # noqa: PLC0415
+            from operators.beam_source import ChainLog, ShardSource  # noqa: PLC0415
         place = self.place
         sources = [
-            ShardSource(place.log_url, place.genesis, one.shard, start, one.window)
+            ShardSource(one.shard, start, one.window)
             for one, start in zip(closed, starts, strict=True)
         ]
-        count_closed(sources, place.root)
+        count_closed(ChainLog(place.log_url, place.genesis), sources, place.root)
         return [has_window(place.root, place.genesis, one.shard, one.window) for one in closed]
 
     def close(self) -> None:
@@ -190,11 +190,10 @@ def _on_flink(
 ) -> FlinkRunner:
     with _beam():
         from operators.beam_flink import submit_counting  # noqa: PLC0415 - Beam loads when used
-        from operators.beam_source import ShardSource  # noqa: PLC0415
-    sources = [
-        ShardSource(place.log_url, place.genesis, shard, start) for shard, start in starts.items()
-    ]
-    return FlinkRunner(place, submit_counting(sources, place.root, job_server))
+        from operators.beam_source import ChainLog, ShardSource  # noqa: PLC0415
+    sources = [ShardSource(shard, start) for shard, start in starts.items()]
+    chain = ChainLog(place.log_url, place.genesis)
+    return FlinkRunner(place, submit_counting(chain, sources, place.root, job_server))
 
 
 def check_job_server(job_server: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from operators.analytics_feed import READER, first_position
 from operators.analytics_files import counted_windows
 from operators.beam_flink import submit_counting
-from operators.beam_source import ShardSource
+from operators.beam_source import ChainLog, ShardSource
 from operators.event_log import open_log
 from pipelines.analytics import (
     CountingPlace,
@@ -100,13 +100,12 @@ def test_everything_read_twice_changes_no_file_and_offsets_follow_the_checkpoint
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
     chain = replace(counted_chain(), log_url=_own_copy(tmp_path))
     assert _committed(chain) == 0
-    sources = [
-        ShardSource(chain.log_url, chain.genesis, shard, first_position(shard))
-        for shard in range(SHARDS)
-    ]
+    sources = [ShardSource(shard, first_position(shard)) for shard in range(SHARDS)]
     with open_log(chain.log_url) as log:
         last = log.end_offset("blocks.0")
-        job = submit_counting(sources, tmp_path, flink_server().address)
+        job = submit_counting(
+            ChainLog(chain.log_url, chain.genesis), sources, tmp_path, flink_server().address
+        )
         deadline = time.monotonic() + PATIENCE_SECONDS
         try:
             while _committed(chain) < last:

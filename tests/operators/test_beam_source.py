@@ -9,6 +9,7 @@ import pytest
 from operators.analytics_feed import ClosedWindow, FeedItem, FeedPosition, first_position
 from operators.beam_source import (
     ECHOES,
+    ChainLog,
     FeedRange,
     FeedRanges,
     FeedTracker,
@@ -16,7 +17,7 @@ from operators.beam_source import (
     ShardSource,
     source_from_bytes,
 )
-from tests.suites.counted_chain import CountedChain, counted_chain, feed_items
+from tests.suites.counted_chain import counted_chain, feed_items
 
 pytestmark = pytest.mark.beam
 
@@ -61,8 +62,13 @@ class Watermark:
         self.seconds.append(float(timestamp))  # type: ignore[arg-type]
 
 
-def _source(chain: CountedChain, until: int | None) -> ShardSource:
-    return ShardSource(chain.log_url, chain.genesis, 0, first_position(0), until)
+def _source(until: int | None) -> ShardSource:
+    return ShardSource(0, first_position(0), until)
+
+
+def _dofn() -> ReadFeed:
+    chain = counted_chain()
+    return ReadFeed(ChainLog(chain.log_url, chain.genesis))
 
 
 def _read(source: ShardSource, claims: int) -> tuple[list[FeedItem], list[float], int]:
@@ -72,7 +78,7 @@ def _read(source: ShardSource, claims: int) -> tuple[list[FeedItem], list[float]
     rest: FeedRange | None = FeedRanges().initial_restriction(source.to_bytes())
     while rest is not None and not (bundles and not claims):
         handle = Handle(FeedTracker(rest), claims)
-        for value in ReadFeed().process(source.to_bytes(), Finalizer(), handle, watermark):
+        for value in _dofn().process(source.to_bytes(), Finalizer(), handle, watermark):
             assert float(value.timestamp) >= (watermark.seconds or [0])[-1]
             items.append(value.value)
         assert handle.tracker.check_done()
@@ -85,24 +91,23 @@ def test_bundles_cut_anywhere_give_every_item_once(claims: int) -> None:
     chain = counted_chain()
     expected = feed_items(chain, 0)
     last = [item.window for item in expected if isinstance(item, ClosedWindow)][-1]
-    items, seconds, _ = _read(_source(chain, last), claims)
+    items, seconds, _ = _read(_source(last), claims)
     assert items == [item for item in expected if item.window <= last]
     assert seconds == sorted(seconds)
 
 
 def test_a_source_has_one_encoding() -> None:
     """Flink finds a source's state by the bytes of its element, which come back through Python."""
-    source = _source(counted_chain(), 5)
+    source = _source(5)
     again = source_from_bytes(source.to_bytes())
     assert again == source
     assert again.to_bytes() == source.to_bytes()
 
 
 def test_a_claim_after_a_split_fails_and_nothing_is_given_out() -> None:
-    chain = counted_chain()
-    source = _source(chain, None)
+    source = _source(None)
     handle = Handle(FeedTracker(FeedRanges().initial_restriction(source.to_bytes())), 0)
-    assert not list(ReadFeed().process(source.to_bytes(), Finalizer(), handle, Watermark()))
+    assert not list(_dofn().process(source.to_bytes(), Finalizer(), handle, Watermark()))
     assert handle.residual == FeedRange(first_position(0), None)
 
 
@@ -127,11 +132,11 @@ def test_a_bounded_range_ends_with_its_window_and_an_unbounded_one_never() -> No
 
 def test_after_a_closing_come_empty_bundles_and_then_reading_goes_on() -> None:
     rest = FeedRange(first_position(0), None, echoes=ECHOES)
-    source = _source(counted_chain(), None)
+    source = _source(None)
     for left in reversed(range(ECHOES)):
         handle = Handle(FeedTracker(rest), 1)
-        assert not list(ReadFeed().process(source.to_bytes(), Finalizer(), handle, Watermark()))
+        assert not list(_dofn().process(source.to_bytes(), Finalizer(), handle, Watermark()))
         assert handle.residual == replace(rest, echoes=left)
         rest = handle.residual
     handle = Handle(FeedTracker(rest), 1)
-    assert list(ReadFeed().process(source.to_bytes(), Finalizer(), handle, Watermark()))
+    assert list(_dofn().process(source.to_bytes(), Finalizer(), handle, Watermark()))
