@@ -371,6 +371,12 @@ class FeedReader:
     reader: LogReader
     feed: ShardFeed
 
+    def move(self, position: FeedPosition) -> None:
+        """Goes on at another position."""
+        self.feed = ShardFeed(self.feed.genesis, self.feed.shard, position)
+        for topic, offset in position.place.offsets:
+            self.reader.seek(topic, 0, offset)
+
     def advance(
         self, now_millis: int, max_records: int = POLL_RECORDS, timeout_seconds: float = 0.0
     ) -> tuple[list[FeedItem], int]:
@@ -403,6 +409,6 @@ def open_feed(
         ParameterError: The log lacks one of its topics.
     """
     reader = log.reader(f"{READER}.{shard}.{purpose}", feed_topics(shard))
-    for topic, offset in position.place.offsets:
-        reader.seek(topic, 0, offset)
-    return FeedReader(reader, ShardFeed(genesis, shard, position))
+    found = FeedReader(reader, ShardFeed(genesis, shard, position))
+    found.move(position)
+    return found

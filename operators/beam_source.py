@@ -289,9 +289,11 @@ def held_log(url: str) -> EventLog:
 def _held_feed(chain: ChainLog, shard: int, position: FeedPosition) -> FeedReader:
     key = (chain.log_url, shard)
     held = _held.feeds.get(key)
-    if held is None or held.feed.position != position or held.feed.genesis != chain.genesis:
+    if held is None or held.feed.genesis != chain.genesis:
         held = open_feed(held_log(chain.log_url), chain.genesis, shard, position)
         _held.feeds[key] = held
+    elif held.feed.position != position:
+        held.move(position)
     return held
 
 
