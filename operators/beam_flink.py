@@ -6,9 +6,12 @@ other machines.
 
 from __future__ import annotations
 
+import logging
+import threading
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +109,20 @@ class FlinkJob:
             )
 
     def cancel(self) -> None:
-        """Ends it; windows that are not closed are counted again by the next job."""
+        """Ends it; windows that are not closed are counted again by the next job.
+
+        The job's workers in this process end with complaints that the runner has hung up, which are kept from the user.
+        """
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+        threading.excepthook = partial(_without_hang_ups, threading.excepthook)
         self._result.cancel()
+
+
+def _without_hang_ups(
+    rest: Callable[[threading.ExceptHookArgs], Any], failure: threading.ExceptHookArgs
+) -> None:
+    if not failure.exc_type.__module__.startswith("grpc"):
+        rest(failure)
 
 
 def submit_counting(

@@ -41,8 +41,11 @@ BUNDLE_SECONDS = 10.0
 """Longest work between two checkpoints of the source. Flink's runner keeps some 8 KB of every one as long as the job lives, so it
 is not shorter; a window that closes ends a bundle at once."""
 
-ECHOES = 3
-"""Empty bundles after one that has closed a window: Flink's runner hands a watermark on as later bundles begin."""
+ECHOES = 5
+"""Bundles after one that has closed a window, empty but for the last, which reads for `SHORT_SECONDS`: Flink's runner hands a
+watermark on as later bundles begin, at times not with the first."""
+
+SHORT_SECONDS = 1.0
 
 PAUSE_SECONDS = 0.05
 """Pause between two bundles."""
@@ -99,7 +102,7 @@ class FeedRange:
         position: Where reading goes on.
         until: See `ShardSource`.
         is_done: Whether nothing is left.
-        echoes: Empty bundles to come before the next one that reads.
+        echoes: Bundles to come, empty but for the last, before the next one of full length.
     """
 
     position: FeedPosition
@@ -210,13 +213,13 @@ class ReadFeed(beam.DoFn):
         restriction: FeedRange = tracker.current_restriction()
         if restriction.is_done:
             return
-        if restriction.echoes:
+        if restriction.echoes > 1:
             tracker.defer_remainder(Duration(seconds=PAUSE_SECONDS))
             return
         chain, source = self._chain, source_from_bytes(element)
         reader = _held_feed(chain, source.shard, restriction.position)
         slots = chain.genesis.slots_per_window
-        ends = time.monotonic() + BUNDLE_SECONDS
+        ends = time.monotonic() + (SHORT_SECONDS if restriction.echoes else BUNDLE_SECONDS)
         while True:
             before = reader.feed.position.open_window
             items, _ = reader.advance(time.time_ns() // 1_000_000, POLL_RECORDS, IDLE_SECONDS)

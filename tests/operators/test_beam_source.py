@@ -133,7 +133,7 @@ def test_a_bounded_range_ends_with_its_window_and_an_unbounded_one_never() -> No
 def test_after_a_closing_come_empty_bundles_and_then_reading_goes_on() -> None:
     rest = FeedRange(first_position(0), None, echoes=ECHOES)
     source = _source(None)
-    for left in reversed(range(ECHOES)):
+    for left in reversed(range(1, ECHOES)):
         handle = Handle(FeedTracker(rest), 1)
         assert not list(_dofn().process(source.to_bytes(), Finalizer(), handle, Watermark()))
         assert handle.residual == replace(rest, echoes=left)
