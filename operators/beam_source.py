@@ -38,7 +38,7 @@ from operators.event_log import EventLog, LogError, LogReader, open_existing_log
 from schemas.genesis import Genesis
 
 BUNDLE_SECONDS = 10.0
-"""Longest work between two checkpoints of the source. Flink's runner keeps some 8 KB of every one as long as the job lives, so it
+"""Longest work between two checkpoints of the source. Flink's runner keeps some 6 KB of every one as long as the job lives, so it
 is not shorter; a window that closes ends a bundle at once."""
 
 ECHOES = 5
