@@ -5,10 +5,10 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 GPU_STAMP = $(VENV)/.installed-gpu
 SOURCES = pipelines operators schemas proving deploy tests
-DEFAULT_TIER = not slow and not gpu
+DEFAULT_TIER = not slow and not gpu and not flink
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu demo kafka kafka-stop test test-slow test-kafka check lint types docs docs-check keys bench campaigns lock clean
+.PHONY: help install install-gpu demo kafka kafka-stop flink flink-stop test test-slow test-kafka test-flink check lint types docs docs-check keys bench campaigns lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -42,14 +42,26 @@ kafka: $(STAMP) ## Fetch and start a real Kafka broker on loopback (KAFKA_PORT=9
 kafka-stop: $(STAMP) ## Stop it; its data stays in .kafka
 	@$(BIN)/python -m deploy.kafka_broker stop --home $(KAFKA_HOME)
 
+FLINK_HOME = .flink
+FLINK_PORT = 8099
+
+flink: $(STAMP) ## Fetch and start a Beam job server with Flink inside (FLINK_PORT=8099; Java 17, Maven)
+	@$(BIN)/python -m deploy.flink_job_server start --home $(FLINK_HOME) --port $(FLINK_PORT)
+
+flink-stop: $(STAMP) ## Stop it, and the jobs in it
+	@$(BIN)/python -m deploy.flink_job_server stop --home $(FLINK_HOME)
+
 test: $(GPU_STAMP) ## Run the default tier of the tests
 	@$(BIN)/python -m pytest -q -m "$(DEFAULT_TIER)" --durations=15 $(TESTS)
 
 test-slow: $(GPU_STAMP) ## Run the tests that take minutes
-	@$(BIN)/python -m pytest -q -m "slow and not gpu" --durations=15 $(TESTS)
+	@$(BIN)/python -m pytest -q -m "slow and not gpu and not flink" --durations=15 $(TESTS)
 
 test-kafka: $(GPU_STAMP) ## Run the tests that need a real Kafka broker (Java 17, Maven)
 	@$(BIN)/python -m pytest -q -m "kafka" --durations=15 $(TESTS)
+
+test-flink: $(GPU_STAMP) ## Run the tests that need a job server for Flink (Java 17, Maven)
+	@$(BIN)/python -m pytest -q -m "flink" --durations=15 $(TESTS)
 
 check: $(STAMP) lint types docs-check ## Lint, types, layers, spelling, dead code, lock, documents
 

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
-import hashlib
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+from deploy.java_service import (
+    LOOK_SECONDS,
+    ServiceMissing,
+    end_process,
+    fetch_jars,
+    free_port,
+    last_line,
+    run_command,
+    running_pid,
+    start_process,
+)
+
 FILES = Path(__file__).resolve().parent / "kafka"
 DEFAULT_HOME = Path(".kafka")
 DEFAULT_PORT = 9092
@@ -30,9 +38,6 @@ HEAP_MEGABYTES = 512
 START_SECONDS = 180.0
 """Longest wait for the broker; it takes 4 s on an idle machine."""
 
-STOP_SECONDS = 30.0
-FETCH_SECONDS = 900.0
-LOOK_SECONDS = 0.05
 
 TOOLS = {
     "topics": "org.apache.kafka.tools.TopicCommand",
@@ -45,16 +50,7 @@ TOOLS = {
 """Kafka's own command-line tools by the name of their script, without `kafka-`."""
 
 
-class BrokerMissing(RuntimeError):
-    """The broker cannot be had on this machine; the message says what is missing."""
-
-
-def free_port() -> int:
-    """Returns a port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+MAIN_CLASS = "kafka.Kafka"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,41 +88,21 @@ class Broker:
     @property
     def pid(self) -> int | None:
         """Process number, if it runs."""
-        with contextlib.suppress(OSError, ValueError):
-            pid = int((self.home / "pid").read_text())
-            if b"kafka.Kafka" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return pid
-        return None
+        return running_pid(self.home / "pid", MAIN_CLASS)
 
     def fetch(self) -> None:
         """Brings the jars, unless those of this pom are there.
 
         Raises:
-            BrokerMissing: There is no Java or Maven, or Maven cannot get them.
+            ServiceMissing: There is no Java or Maven, or Maven cannot get them.
         """
-        for program in ("java", "mvn"):
-            if shutil.which(program) is None:
-                raise BrokerMissing(f"{program} is not installed")
-        wanted = hashlib.sha256((FILES / "pom.xml").read_bytes()).hexdigest()
-        mark = self.library / "pom.sha256"
-        if mark.is_file() and mark.read_text() == wanted:
-            return
-        self.library.mkdir(parents=True, exist_ok=True)
-        command = [
-            *("mvn", "--quiet", "--batch-mode", "--file", str(FILES / "pom.xml")),
-            *("dependency:copy-dependencies", "-DincludeScope=runtime"),
-            f"-DoutputDirectory={self.library.resolve()}",
-        ]
-        done = _run(command, FETCH_SECONDS)
-        if done.returncode:
-            raise BrokerMissing(f"Maven could not get the jars: {_last_line(done.stdout)}")
-        mark.write_text(wanted)
+        fetch_jars(FILES / "pom.xml", self.library)
 
     def start(self) -> None:
         """Starts it on the data that is there; returns when it answers.
 
         Raises:
-            BrokerMissing: It cannot run, or does not answer in time.
+            ServiceMissing: It cannot run, or does not answer in time.
         """
         if self.pid is not None:
             return
@@ -136,36 +112,29 @@ class Broker:
         properties.write_text(self._properties())
         if not (self.home / "data" / "meta.properties").exists():
             self._format(properties)
-        with (self.home / "broker.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - Java of this machine, arguments of our own
-                [*self._java(f"-Xmx{HEAP_MEGABYTES}m"), "kafka.Kafka", str(properties)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        (self.home / "pid").write_text(str(process.pid))
+        command = [*self._java(f"-Xmx{HEAP_MEGABYTES}m"), MAIN_CLASS, str(properties)]
+        process = start_process(command, self.home / "broker.log", self.home / "pid")
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise BrokerMissing(f"it does not start: see {self.home / 'broker.log'}")
+                raise ServiceMissing(f"it does not start: see {self.home / 'broker.log'}")
             time.sleep(LOOK_SECONDS)
 
     def stop(self) -> None:
         """Ends it in order, or by force if that takes too long."""
-        self._end(signal.SIGTERM)
+        end_process(self.home / "pid", MAIN_CLASS, signal.SIGTERM)
 
     def kill(self) -> None:
         """Ends it as a crash does."""
-        self._end(signal.SIGKILL)
+        end_process(self.home / "pid", MAIN_CLASS, signal.SIGKILL)
 
     def tool(
         self, name: str, *arguments: str, timeout_seconds: float = 120.0
     ) -> subprocess.CompletedProcess[str]:
         """Runs one of Kafka's own tools (`TOOLS`); standard error is mixed into its output."""
         command = [*self._java("-Xmx256m"), TOOLS[name]]
-        return _run([*command, *arguments], timeout_seconds)
+        return run_command([*command, *arguments], timeout_seconds)
 
     def _properties(self) -> str:
         text = (FILES / "server.properties").read_text()
@@ -190,9 +159,9 @@ class Broker:
         user, password = self.admin
         if user:
             command += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
-        done = _run(command, START_SECONDS)
+        done = run_command(command, START_SECONDS)
         if done.returncode:
-            raise BrokerMissing(f"its storage cannot be made: {_last_line(done.stdout)}")
+            raise ServiceMissing(f"its storage cannot be made: {last_line(done.stdout)}")
 
     def _java(self, heap: str) -> list[str]:
         logger = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -210,37 +179,6 @@ class Broker:
             return bool(admin.list_topics(timeout=5.0).brokers)
         except KafkaException:
             return False
-
-    def _end(self, number: signal.Signals) -> None:
-        pid = self.pid
-        if pid is None:
-            return
-        os.kill(pid, number)
-        deadline = time.monotonic() + STOP_SECONDS
-        while self.pid is not None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                deadline += STOP_SECONDS
-            time.sleep(LOOK_SECONDS)
-
-
-def _run(command: Sequence[str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - arguments of our own
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout_seconds,
-        check=False,
-    )
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -264,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             said = "stopped"
         else:
             said = "stopped" if broker.pid is None else f"runs as process {broker.pid}"
-    except BrokerMissing as error:
+    except ServiceMissing as error:
         sys.stderr.write(f"no broker: {error}\n")
         return 5
     sys.stdout.write(said + "\n")

@@ -12,12 +12,15 @@ from typing import Any
 
 import duckdb
 
+from operators.analytics_files import analytics_folder
 from operators.export_files import epochs_folder, exported_epochs
 from operators.proof_index import index_path
 from operators.proof_verdict import register_verifier
 from proving.stark.soundness import MINIMUM_PROVEN_BITS
+from schemas.analytics import ANALYTICS
 from schemas.errors import ParameterError
 from schemas.exports import PROOF_INDEX
+from schemas.tables import Table
 
 DATABASE = "audit.duckdb"
 """Views over the Parquet files; may be deleted at any time."""
@@ -130,7 +133,8 @@ def open_views(root: Path, minimum_bits: int = MINIMUM_PROVEN_BITS) -> duckdb.Du
     connection = duckdb.connect(":memory:")
     _create_views(connection, root)
     register_verifier(connection, root, minimum_bits)
-    folders = ", ".join(f"'{_quoted(f)}'" for f in (epochs_folder(root), index_path(root).parent))
+    places = (epochs_folder(root), index_path(root).parent, analytics_folder(root))
+    folders = ", ".join(f"'{_quoted(place)}'" for place in places)
     connection.execute(f"set allowed_directories = [{folders}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
@@ -158,6 +162,8 @@ def _create_views(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     text = resources.files("schemas").joinpath("views.sql").read_text(encoding="utf-8")
     try:
         text = text.replace("$epochs", _quoted(epochs_folder(root)))
+        for table in ANALYTICS:
+            text = text.replace(f"${table.name}", _counted(root, table))
         connection.execute(text.replace("$proof_index", _proof_index(root)))
     except duckdb.Error as error:
         raise ParameterError(
@@ -171,18 +177,33 @@ def _proof_index(root: Path) -> str:
     path = index_path(root)
     if path.exists():
         return f"read_parquet('{_quoted(path)}')"
-    columns = ", ".join(f"null::{_SQL_TYPES[str(f.type)]} as {f.name}" for f in PROOF_INDEX.schema)
-    return f"(select {columns} where false)"
+    return _empty(PROOF_INDEX)
+
+
+def _counted(root: Path, table: Table) -> str:
+    """Returns what the views read rows of a table of counted windows from; most data directories have none."""
+    folder = analytics_folder(root)
+    if next(folder.glob(f"shard=*/epoch=*/window=*/{table.name}.parquet"), None) is None:
+        return _empty(table, "null::bigint as shard, null::bigint as epoch, ")
+    files = f"{_quoted(folder)}/shard=*/epoch=*/window=*/{table.name}.parquet"
+    return f"read_parquet('{files}', hive_partitioning = true)"
+
+
+def _empty(table: Table, more: str = "") -> str:
+    columns = ", ".join(f'null::{_SQL_TYPES[str(f.type)]} as "{f.name}"' for f in table.schema)
+    return f"(select {more}{columns} where false)"
 
 
 _SQL_TYPES = {
     "string": "varchar",
     "int32": "integer",
     "int64": "bigint",
+    "uint64": "ubigint",
+    "decimal128(38, 0)": "decimal(38, 0)",
     "binary": "blob",
     "fixed_size_binary[32]": "blob",
 }
-"""DuckDB's names of the index's column types."""
+"""DuckDB's names of the column types of tables that may be absent."""
 
 
 def _one_line(error: duckdb.Error) -> str:

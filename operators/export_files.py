@@ -167,8 +167,8 @@ def write_epoch(folder: Path, manifest: Manifest, tables: Mapping[str, pa.Table]
         finished = manifest.model_copy(update={"files": files})
         (draft / MANIFEST).write_text(finished.model_dump_json(indent=2) + "\n", encoding="utf-8")
         for path in (*draft.iterdir(), draft):
-            _sync(path)
-        _replace(draft, folder)
+            sync_path(path)
+        replace_folder(draft, folder)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise EclipticaError(
@@ -206,17 +206,19 @@ def table_names() -> list[str]:
     return [f"{table.name}.parquet" for table in EXPORTS]
 
 
-def _replace(draft: Path, folder: Path) -> None:
+def replace_folder(draft: Path, folder: Path) -> None:
+    """Puts a written folder in the place of another one of its parent, or of none."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     draft.rename(folder)
-    _sync(folder.parent)
+    sync_path(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.kafka_broker import DEFAULT_HOME, Broker, BrokerMissing, free_port
+from deploy.java_service import ServiceMissing, free_port
+from deploy.kafka_broker import DEFAULT_HOME, Broker
 from operators.event_log import LogUnreachable
 from pipelines.progress import Progress
 from schemas.errors import EclipticaError, EnvironmentMissing
@@ -140,7 +141,7 @@ def _broker(home: Path, is_wanted: bool) -> Iterator[Broker | None]:
     broker = Broker(home, free_port(), jars=DEFAULT_HOME / "lib")
     try:
         broker.start()
-    except BrokerMissing as error:
+    except ServiceMissing as error:
         raise EnvironmentMissing(f"no broker: {error}", "see `make kafka`") from error
     try:
         yield broker

@@ -10,6 +10,9 @@ from schemas.topics import BEACON, JOBS, PROOFS, RECEIPTS, REJECTED, shard_topic
 PARQUET = "epochs/*.parquet"
 """The export, as a sink of the drawing."""
 
+COUNTED = "analytics/*.parquet"
+"""The counted windows, as a sink of the drawing."""
+
 SERVICES = ("admission", "consensus", "proving", "export")
 """Pipelines that run; `all` and `day` are all of them."""
 
@@ -121,5 +124,11 @@ def _export(shard: int, _: Configuration) -> tuple[StageNode, ...]:
             "sealed epochs to Parquet",
             (*(shard_topic(stem, shard) for stem in stems), *shared),
             (PARQUET,),
+        ),
+        StageNode(
+            f"analytics.{shard}",
+            "count closed windows with Beam: runners direct and flink",
+            (*(shard_topic(stem, shard) for stem in ("tx", "votes", "blocks")), RECEIPTS, REJECTED),
+            (COUNTED,),
         ),
     )

@@ -15,6 +15,7 @@ from operators.metrics import Metrics
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
 from operators.validator import identity_of
+from pipelines.analytics import CountingPlace, WindowCounting, check_job_server, open_counting
 from pipelines.chain_setup import (
     check_log,
     genesis_path,
@@ -45,7 +46,15 @@ from schemas.topics import shard_topic
 
 POLL_SECONDS = 0.25
 EXPORT = "export"
-RUNNERS_BUILT = ("loop",)
+RUNNERS: Mapping[str, str] = {
+    "direct": "runs the pipeline export alone",
+    "flink": "runs the pipeline export alone",
+    "prism": "is not there: its server is a program of its own, made for tests of pipelines",
+}
+"""Runners beside `loop`, which runs everything, and what they are for."""
+
+COUNTING = ("direct", "flink")
+"""Runners that count closed windows beside the export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ class ServiceOutcome:
         sealed_epoch: Last sealed epoch with blocks, of the shard that is least far, or None.
         exported: Epochs written.
         restarts: How often each process was started again.
+        windows: Windows counted, by the runners direct and flink.
     """
 
     pipeline: str
@@ -67,6 +77,7 @@ class ServiceOutcome:
     sealed_epoch: int | None
     exported: int
     restarts: dict[str, int]
+    windows: int = 0
 
 
 @dataclass(slots=True)
@@ -77,11 +88,13 @@ class Service:
         settings: Merged configuration.
         pipeline: Name in `flows.SERVICES`, or `all`.
         until_epoch: Stop when this epoch is sealed and, if proving, proven; None to go on.
+        runner: `loop`, or a runner that counts closed windows beside the export.
     """
 
     settings: Settings
     pipeline: str
     until_epoch: int | None = None
+    runner: str = "loop"
     _read: dict[str, int] = field(default_factory=dict)
     _sealed: int | None = None
     _sealed_of: dict[int, int] = field(default_factory=dict)
@@ -108,12 +121,14 @@ class Service:
         settings = self.settings
         plans = self.plan()
         check_log(settings.log_url, settings.data)
+        if self.runner == "flink":
+            check_job_server(settings.configuration.streaming.job_server)
         if "prover" in {plan.name for plan in plans}:
             check_backend(settings.configuration.proving.backend)
         genesis = prepare_chain(
             settings.data, settings.configuration, settings.configuration.demo.seed, _now_millis
         )
-        exported = 0
+        exported, counting = 0, None
         view, supervisor = shard_views(genesis), Supervisor(plans, settings.data / "run")
         supervisor.claim()
         name, ports = command_name(self.pipeline), metrics_ports(settings.configuration)
@@ -126,12 +141,14 @@ class Service:
                 if plans:  # `export` alone must not change what the other processes run with
                     write_node_configuration(settings)
                 open_chain(log, settings.data, genesis)
+                counting = self._counting(log, genesis)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)
                 for line in addresses(settings, [name, *(plan.name for plan in plans)]):
                     report.note(line)
-                while not is_stopped() and not self._is_done():
-                    supervisor.poll(POLL_SECONDS)
+                while not is_stopped() and not self._is_done(counting, genesis):
+                    is_busy = counting is not None and counting.turn(_now_millis()) > 0
+                    supervisor.poll(0.0 if is_busy else POLL_SECONDS)
                     self._follow(log, view, genesis)
                     if self._has_news and self.pipeline in (EXPORT, "all"):
                         with watch.busy("export"):
@@ -143,6 +160,8 @@ class Service:
                 restarts = supervisor.restarts
             finally:
                 supervisor.stop()
+                if counting is not None:
+                    counting.close()
         return ServiceOutcome(
             self.pipeline,
             round(time.monotonic() - started, 1),
@@ -150,6 +169,7 @@ class Service:
             self._sealed,
             exported,
             restarts,
+            0 if counting is None else counting.counted,
         )
 
     def _measure(self, metrics: Metrics, log: EventLog) -> None:
@@ -160,12 +180,20 @@ class Service:
             with suppress(EnvironmentMissing):  # brokers do not tell, and the metric says so
                 metrics.set(LOG_BYTES, log.size_bytes())
 
-    def _is_done(self) -> bool:
-        return (
-            self.until_epoch is not None
-            and self._sealed is not None
-            and self._sealed >= self.until_epoch
+    def _counting(self, log: EventLog, genesis: Genesis) -> WindowCounting | None:
+        if self.runner not in COUNTING:
+            return None
+        settings = self.settings
+        place = CountingPlace(
+            log, settings.log_url, genesis, range(genesis.shards), settings.data.absolute()
         )
+        return open_counting(self.runner, place, settings.configuration.streaming.job_server)
+
+    def _is_done(self, counting: WindowCounting | None, genesis: Genesis) -> bool:
+        if self.until_epoch is None or self._sealed is None or self._sealed < self.until_epoch:
+            return False
+        end_window = (self.until_epoch + 1) * genesis.windows_per_epoch
+        return counting is None or counting.has_counted(end_window)
 
     def _follow(self, log: EventLog, view: ShardViews, genesis: Genesis) -> None:
         """Reads blocks and ended jobs; notes when an epoch was sealed or proven further."""
@@ -199,16 +227,17 @@ class Service:
         return sum(epoch.written for epoch in done)
 
 
-def check_runner(runner: str, shard: int | None, settings: Settings) -> None:
-    """Checks that a runner is built and the shard exists.
+def check_runner(runner: str, pipeline: str, shard: int | None, settings: Settings) -> None:
+    """Checks that a runner is built for a pipeline and the shard exists.
 
     Raises:
-        EnvironmentMissing: Another runner than `loop`.
+        EnvironmentMissing: It is not.
         ParameterError: No such shard.
     """
-    if runner not in RUNNERS_BUILT:
+    if runner in RUNNERS and not (runner in COUNTING and pipeline == EXPORT):
         raise EnvironmentMissing(
-            f"not built yet: runner {runner}", f"runners: {', '.join(RUNNERS_BUILT)}"
+            f"not built: the runner {runner} {RUNNERS[runner]}",
+            "`--runner loop` runs every pipeline, `run export --runner direct` counts windows with Beam",
         )
     shards = settings.configuration.chain.shards
     if shard is not None and not 0 <= shard < shards:

@@ -220,6 +220,13 @@ class LogsConfig(Section):
     """key=value text, or one JSON object a line."""
 
 
+class StreamingConfig(Section):
+    """Where Beam pipelines run."""
+
+    job_server: str = Field(default="127.0.0.1:8099", pattern=r"^[^:\s]+:[0-9]{1,5}$")
+    """Beam job server for Flink, HOST:PORT; `make flink` starts one."""
+
+
 class DemoConfig(Section):
     """What `ecliptica demo` plays."""
 
@@ -251,6 +258,7 @@ class Configuration(BaseModel):
     retention: RetentionConfig = RetentionConfig()
     metrics: MetricsConfig = MetricsConfig()
     logs: LogsConfig = LogsConfig()
+    streaming: StreamingConfig = StreamingConfig()
     demo: DemoConfig = DemoConfig()
 
 

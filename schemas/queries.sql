@@ -71,3 +71,25 @@ select stage, reason, count(*) as n from rejected group by all order by n desc, 
 -- name: hot-accounts | the accounts that receive most often
 select shard, recipient, count(*) as received, sum(amount) as amount
 from transactions where kind = 'transfer' group by all order by received desc, recipient limit 20;
+
+-- name: findings | what no honest shard shows, by window: equivocation, duplicate digests, receipts that differ; must be empty
+select shard, epoch, "window", finding, detail, signer, "view", height, hex(first_hash) as first_hash,
+       hex(second_hash) as second_hash
+from window_findings order by all;
+
+-- name: window-fees | fees and latency of every counted window, by kind of transaction
+select shard, "window", kind, transactions, fee_sum, fee_min, fee_p50, fee_max, latency_p50, latency_p99, latency_max
+from window_kinds order by all;
+
+-- name: window-supply | what the counted windows issued and sent away, added up, beside the supply of the exported epochs
+with added as (
+    select shard, epoch, "window", sum(issued) over past as issued,
+           sum(sent_amount - received_amount) over past as departed
+    from window_totals window past as (partition by shard order by "window")
+), last as (
+    select shard, epoch, max_by(issued, "window") as issued, max_by(departed, "window") as departed
+    from added group by all
+)
+select shard, epoch, l.issued as counted_issued, s.issued, l.departed as counted_departed, s.departed,
+       l.issued = s.issued and l.departed = coalesce(s.departed, 0) as agrees
+from last l join supply s using (shard, epoch) order by all;

@@ -138,6 +138,9 @@ ACCESS: Mapping[str, Access] = {
     "pyramid": Access(
         ("blocks", "windows", BEACON, JOBS, PROOFS, SCHEMAS), (JOBS,), readers=("pyramid",)
     ),
+    "analytics": Access(
+        ("tx", "votes", "blocks", RECEIPTS, REJECTED, SCHEMAS), (), readers=("analytics.",)
+    ),
     "auditor": Access((*SHARD_STEMS, *SHARED_TOPICS), ()),
 }
 """Roles of `ecliptica run` and of those beside it; who starts a chain makes its topics and is no role."""

@@ -1,5 +1,6 @@
 -- Views over the exported epochs. `$epochs` is replaced by the directory of DATA/epochs.
 -- `$proof_index` is DATA/proofs/proof_index.parquet, or an empty table of its columns where no export wrote one.
+-- `$window_...` are the tables of DATA/analytics, or empty tables of their columns where nothing has counted windows.
 -- Hive partitioning adds the columns shard and epoch to every table.
 create or replace view transactions as
     select shard, epoch, height, position, "window", digest, kind, sender, recipient,
@@ -77,6 +78,11 @@ create or replace view hour_proofs as
 create or replace view day_proofs as
     select * exclude (shard, first_segment, last_segment, first_height, last_height)
     from all_proofs left join proof_totals using (level, statement_digest) where level in ('day_run', 'day');
+-- Windows as counted by `run export --runner direct` or `flink`; empty where nothing counts them.
+create or replace view window_totals as select * from $window_totals;
+create or replace view window_kinds as select * from $window_kinds;
+create or replace view window_rejections as select * from $window_rejections;
+create or replace view window_findings as select * from $window_findings;
 -- Empty until the prover market and the fraud proofs exist; the columns are those they will fill.
 create or replace view rewards as
     select null::integer as shard, null::bigint as epoch, null::blob as job_id,

@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from deploy.kafka_broker import Broker, BrokerMissing, free_port
+from deploy.java_service import ServiceMissing, free_port
+from deploy.kafka_broker import Broker
 
 JARS = Path(__file__).resolve().parents[2] / ".kafka" / "lib"
 """Where `make kafka` keeps the jars too."""
@@ -52,7 +53,7 @@ def _started() -> Broker | str:
     atexit.register(end)
     try:
         broker.start()
-    except BrokerMissing as error:
+    except ServiceMissing as error:
         return str(error)
     return broker
 

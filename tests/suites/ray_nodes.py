@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.kafka_broker import free_port
+from deploy.java_service import free_port
 from operators.ray_cluster import AUTH_VARIABLE
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")

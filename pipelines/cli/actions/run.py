@@ -22,8 +22,8 @@ def run_pipeline(
         ParameterError: No such shard.
     """
     settings = call.settings()
-    check_runner(runner, shard, settings)
-    service = Service(settings, pipeline, until_epoch)
+    check_runner(runner, pipeline, shard, settings)
+    service = Service(settings, pipeline, until_epoch, runner)
     plans = service.plan()
     if dry_run:
         fields = plan_fields(pipeline, plans, settings)

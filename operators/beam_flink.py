@@ -1,0 +1,143 @@
+"""The counting of windows as a long-lived job on Flink, handed to a job server.
+
+The job's Python runs in this process (Beam's loopback environment), so data directory and embedded log need not be shared with
+other machines.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.worker import statesampler
+
+from operators.beam_analytics import build_counting
+from operators.beam_source import ChainLog, ShardSource
+from schemas.errors import EclipticaError
+
+CHECKPOINT_MILLIS = 20_000
+"""Between two checkpoints of a job, milliseconds; each waits for the source's bundles, and offsets are committed after it."""
+
+BUNDLE_MILLIS = 20
+"""Longest a record waits in Flink for others of its bundle, milliseconds."""
+
+SAMPLING_MILLIS = 5
+"""Period of the Python worker's state sampler, milliseconds: the end of each bundle waits for it, and its own default is 200."""
+
+RESTARTS = 10
+"""Times that Flink starts a broken job again, from its last checkpoint, before it ends it."""
+
+RESTART_MILLIS = 1000
+"""Wait before each, milliseconds."""
+
+
+CHECKPOINTS = Path("run") / "flink"
+"""Folder of a data directory in which Flink keeps a job's state."""
+
+DECLARED = (
+    "checkpointing_interval",
+    "max_bundle_time_mills",
+    "auto_watermark_interval",
+    "number_of_execution_retries",
+    "execution_retry_delay",
+)
+"""Options with numbers."""
+
+
+class FlinkOptions(PipelineOptions):
+    """Options of Flink's runner that Beam's Python does not declare, and so would not hand on."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: ArgumentParser) -> None:
+        for name in DECLARED:
+            parser.add_argument(f"--{name}", type=int)
+        for name in ("state_backend", "state_backend_storage_path"):
+            parser.add_argument(f"--{name}")
+
+
+def flink_options(job_server: str, shards: int, state: Path) -> PipelineOptions:
+    """Returns how a job is submitted.
+
+    Args:
+        job_server: HOST:PORT.
+        shards: Their number is the parallelism.
+        state: Where Flink keeps the job's state; in memory it could hold 5 MiB.
+    """
+    return PipelineOptions(
+        [
+            "--streaming",
+            f"--job_endpoint={job_server}",
+            "--environment_type=LOOPBACK",
+            f"--parallelism={shards}",
+            f"--checkpointing_interval={CHECKPOINT_MILLIS}",
+            f"--max_bundle_time_mills={BUNDLE_MILLIS}",
+            f"--auto_watermark_interval={BUNDLE_MILLIS}",
+            f"--number_of_execution_retries={RESTARTS}",
+            f"--execution_retry_delay={RESTART_MILLIS}",
+            "--state_backend=filesystem",
+            f"--state_backend_storage_path={state.absolute().as_uri()}",
+        ]
+    )
+
+
+@dataclass(slots=True)
+class FlinkJob:
+    """A submitted job."""
+
+    _result: Any
+
+    def check(self) -> None:
+        """Looks whether it still runs.
+
+        Raises:
+            EclipticaError: It does not.
+        """
+        if PipelineState.is_terminal(self._result.state):
+            raise EclipticaError(
+                f"the job on Flink ended: {self._result.state}",
+                "see the job server's log; start again, written windows stay",
+            )
+
+    def cancel(self) -> None:
+        """Ends it; windows that are not closed are counted again by the next job.
+
+        The job's workers in this process end with complaints that the runner has hung up, which are kept from the user.
+        """
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+        threading.excepthook = partial(_without_hang_ups, threading.excepthook)
+        self._result.cancel()
+
+
+def _without_hang_ups(
+    rest: Callable[[threading.ExceptHookArgs], Any], failure: threading.ExceptHookArgs
+) -> None:
+    if not failure.exc_type.__module__.startswith("grpc"):
+        rest(failure)
+
+
+def submit_counting(
+    chain: ChainLog, sources: Sequence[ShardSource], root: Path, job_server: str
+) -> FlinkJob:
+    """Submits the counting of some shards.
+
+    Args:
+        chain: What is read.
+        sources: Without an end.
+        root: Data directory.
+        job_server: HOST:PORT of a Beam job server for Flink that answers.
+    """
+    statesampler.DEFAULT_SAMPLING_PERIOD_MS = SAMPLING_MILLIS
+    options = flink_options(job_server, len(sources), root / CHECKPOINTS)
+    pipeline = beam.Pipeline(runner=PortableRunner(), options=options)
+    build_counting(pipeline, chain, sources, root)
+    return FlinkJob(pipeline.run())
