@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from schemas.topics import ACCESS, SHARD_STEMS, Access, positions_topic
+from schemas.topics import ACCESS, SCRATCH_GROUP, SHARD_STEMS, Access, positions_topic
 
 FILE = Path(__file__).resolve().parent / "kafka" / "acl.json"
 NAMESPACE = "ecliptica"
@@ -71,6 +71,8 @@ def _grants(namespace: str, role: str, access: Access) -> Iterator[Grant]:
             f"{namespace}.{topic}." if is_stem else f"{namespace}.{topic}",
             tuple(allowed),
         )
+    scratch = f"{namespace}.{SCRATCH_GROUP}"
+    yield Grant(role, "group", "literal", scratch, ("Read", "Describe"))
     for reader in access.readers:
         beginning = f"{namespace}.{reader}"
         yield Grant(role, "group", "prefixed", beginning, ("Read", "Describe"))

@@ -56,7 +56,7 @@ from operators.kafka_commit import (
 )
 from operators.kafka_feed import Feed
 from schemas.errors import EnvironmentMissing, ParameterError
-from schemas.topics import POSITIONS_STEM, plan_of, positions_topic
+from schemas.topics import POSITIONS_STEM, SCRATCH_GROUP, plan_of, positions_topic
 
 SHORTEST_NAP_SECONDS = 0.001
 LONGEST_NAP_SECONDS = 0.02
@@ -73,8 +73,6 @@ METADATA_SECONDS = 2.0
 """How long one question for the topics may take before it is put again, within `ANSWER_SECONDS`."""
 
 READ_RECORDS = 10_000
-SCRATCH_GROUP = "reads"
-"""Group of consumers that keep no positions; nothing is stored under it."""
 
 
 def open_kafka(url: str) -> KafkaLog:

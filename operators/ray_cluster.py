@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ NAMESPACE = "ecliptica"
 AUTH_VARIABLE = "RAY_AUTH_MODE"
 """Nodes that `ray start` makes ask for a token unless this says `disabled`, but clients bring one only if it says
 `token`; bringing one where none is asked for does no harm."""
+
+CONNECT_SECONDS = 5.0
 
 HEALTH_SECONDS = 30.0
 """How long the head of a cluster may take to say that it is there; the question itself imports Ray, 2 s."""
@@ -144,6 +147,12 @@ def _check_health(address: str) -> None:
         EnvironmentMissing: It does not say yes within `HEALTH_SECONDS`.
     """
     place = [] if address == "auto" else ["--address", address]
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, str(error)) from error
     try:
         asked = subprocess.run(  # noqa: S603 - our own interpreter and Ray's command
             [sys.executable, "-m", "ray.scripts.scripts", "health-check", *place],

@@ -120,9 +120,9 @@ class Service:
         started = time.monotonic()
         settings = self.settings
         plans = self.plan()
-        check_log(settings.log_url, settings.data)
         if self.runner == "flink":
             check_job_server(settings.configuration.streaming.job_server)
+        check_log(settings.log_url, settings.data)
         if "prover" in {plan.name for plan in plans}:
             check_backend(settings.configuration.proving.backend)
         genesis = prepare_chain(

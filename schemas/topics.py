@@ -25,6 +25,9 @@ SHARD_STEMS = ("tx", "admitted", "proposals", "votes", "certificates", "blocks",
 POSITIONS_STEM = "positions"
 """Topics in which the Kafka log keeps what each reader has committed, as `positions.<reader>`; no topic of a chain."""
 
+SCRATCH_GROUP = "reads"
+"""Kafka group of consumers that keep no positions; nothing is stored under it."""
+
 FOREVER = -1
 """A retention without end."""
 

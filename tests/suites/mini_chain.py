@@ -13,7 +13,7 @@ from operators.log_memory import MemoryLog, MemoryStore
 from operators.pyramid_planner import PyramidPlanner
 from operators.topic_view import TopicView
 from pipelines import node_roles
-from pipelines.chain_setup import create_topics, prepare_chain
+from pipelines.chain_setup import open_chain, prepare_chain
 from pipelines.chain_view import ChainView
 from pipelines.corpus import CorpusRow, read_corpus
 from pipelines.node import NodePlace, Role, Roles, build_role
@@ -81,7 +81,7 @@ class MiniChain:
     def __post_init__(self) -> None:
         self.store.now_millis = lambda: self.now
         self.genesis = prepare_chain(self.data, self.configuration, SEED, lambda: self.now)
-        create_topics(self.log(), self.genesis)
+        open_chain(self.log(), self.data, self.genesis)
 
     def planner(self) -> PyramidPlanner:
         """Returns the planner of the chain's pyramid before the first window."""
