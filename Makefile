@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 GPU_STAMP = $(VENV)/.installed-gpu
 SOURCES = pipelines operators schemas proving deploy tests
-DEFAULT_TIER = not slow and not gpu and not kafka and not flink
+DEFAULT_TIER = not slow and not gpu and not flink
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-gpu demo kafka kafka-stop flink flink-stop test test-slow test-kafka test-flink check lint types docs docs-check keys bench campaigns lock clean
@@ -55,7 +55,7 @@ test: $(GPU_STAMP) ## Run the default tier of the tests
 	@$(BIN)/python -m pytest -q -m "$(DEFAULT_TIER)" --durations=15 $(TESTS)
 
 test-slow: $(GPU_STAMP) ## Run the tests that take minutes
-	@$(BIN)/python -m pytest -q -m "slow and not gpu and not kafka and not flink" --durations=15 $(TESTS)
+	@$(BIN)/python -m pytest -q -m "slow and not gpu and not flink" --durations=15 $(TESTS)
 
 test-kafka: $(GPU_STAMP) ## Run the tests that need a real Kafka broker (Java 17, Maven)
 	@$(BIN)/python -m pytest -q -m "kafka" --durations=15 $(TESTS)
@@ -78,6 +78,8 @@ types: $(STAMP)
 
 docs: $(STAMP) ## Write the generated parts of the documents
 	@$(BIN)/python -m deploy.kafka_acl --write
+	@$(BIN)/python -m deploy.grafana_dashboard --write
+	@$(BIN)/ecliptica deploy render prometheus --config deploy/ecliptica.sample.toml --out deploy/prometheus > /dev/null
 	@$(BIN)/python -m tests.checks.docs --write
 
 docs-check: $(STAMP)

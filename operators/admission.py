@@ -79,13 +79,14 @@ class Admission:
         shard: Shard number.
         limits: What may enter.
         signatures: Signature backend; the default one if None.
+        registry: The schemas of notices that can be read.
     """
 
     genesis: Genesis
     shard: int
     limits: AdmissionConfig
     signatures: SignatureBackend | None = field(default=None, compare=False)
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry, repr=False, compare=False)
+    registry: SchemaRegistry = field(default_factory=SchemaRegistry, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -118,7 +119,7 @@ class Admission:
         outcome = _Outcome(self.shard, now_millis)
         for record, rows in zip(fresh, judged, strict=True):
             state.next_offset = record.offset + 1
-            if is_notice(record.fingerprint, self._registry):
+            if is_notice(record.fingerprint, self.registry):
                 self._take_notice(state, record, outcome)
                 continue
             problem = _record_problem(record)
@@ -134,7 +135,7 @@ class Admission:
         """Credits what a block took from other shards, once, whoever tells of it."""
         identity = identity_of(self.genesis, self.shard, None, None)
         try:
-            rows = self._registry.decode(BLOCKS, record.fingerprint, record.value).to_pylist()
+            rows = self.registry.decode(BLOCKS, record.fingerprint, record.value).to_pylist()
             notices = read_notice(rows, identity.committee, identity.verifier)
             for notice in notices:
                 if notice.height not in state.delivered:

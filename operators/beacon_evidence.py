@@ -23,6 +23,7 @@ from schemas.errors import WireError
 from schemas.job import ProofLevel, job_id_of
 from schemas.statement import SegmentStatement, decode_statement
 from schemas.tables import PROOFS, SchemaRegistry
+from schemas.topics import PROOFS as PROOFS_TOPIC
 
 _logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class ProofShelf:
         minimum_bits: Proven bits that a proof needs.
         end: Offset after the last record taken.
         claims: Places of the proofs of each segment, in log order.
+        registry: The schemas that can be read.
         runs: The proofs about all shards, which lie on the same topic.
     """
 
@@ -70,9 +72,9 @@ class ProofShelf:
     minimum_bits: int
     end: int = 0
     claims: dict[Segment, list[Place]] = field(default_factory=dict)
+    registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     runs: RunShelf = field(init=False)
     _verdicts: dict[Place, VerifiedProof | None] = field(default_factory=dict)
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
 
     def __post_init__(self) -> None:
         """Makes the shelf of the proofs about all shards, which reads rows as this one does."""
@@ -89,7 +91,8 @@ class ProofShelf:
             try:
                 claim = decode_statement(row["statement"])
             except WireError as error:
-                _logger.warning("proofs/%d passed over: %s", record.offset, error)
+                ids = {"topic": PROOFS_TOPIC, "offset": record.offset, "row": position}
+                _logger.warning("a row is passed over: %s", error, extra=ids)
                 continue
             segment = (claim.shard, claim.window, claim.segment)
             places = self.claims.setdefault(segment, [])
@@ -130,7 +133,8 @@ class ProofShelf:
         try:
             statement, verdict = verify_segment(row["proof"], self.hasher, self.minimum_bits)
         except ProofError as error:
-            _logger.warning("the proof at proofs/%d/%d does not hold: %s", *place, error)
+            ids = {"topic": PROOFS_TOPIC, "offset": place[0], "row": place[1]}
+            _logger.warning("a proof does not hold: %s", error, extra=ids)
             return None
         digest = hashlib.sha256(row["proof"]).digest()
         reference = ProofReference(*place, digest)
@@ -142,6 +146,6 @@ class ProofShelf:
         return rows[place[1]] if place[1] < len(rows) else None
 
     def _rows(self, record: StoredRecord) -> list[dict[str, Any]]:
-        batch = input_of(record, PROOFS, self._registry).batch
+        batch = input_of(record, PROOFS, self.registry).batch
         rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
         return rows

@@ -24,6 +24,7 @@ from operators.consensus_node import (
     NodeIdentity,
     beacon_topics,
     message_record,
+    shard_label,
 )
 from operators.day_files import DayWriter
 from operators.event_log import Append, EventLog
@@ -38,6 +39,7 @@ from proving.signatures import KeyPair
 from schemas.block import Block, Certificate
 from schemas.errors import InvariantError
 from schemas.job import JobEvent, ProofLevel
+from schemas.metrics import ACCEPTED_PROOFS, FINAL_BLOCKS
 from schemas.tables import JOBS
 from schemas.topics import BEACON, BEACON_SHARD
 
@@ -90,12 +92,17 @@ class BeaconValidator:
         core = self.node.core
         self.state.save(self._snapshot, core.tip, _positions(self.node))
         if self.node.journal is not None:
-            self.node.journal.compact(core.tip.view, core.durable_records())
+            floor = max(core.tip.view, self.node.journal.floor)  # a restored one begins above
+            self.node.journal.compact(floor, core.durable_records())
         self._has_news = False
 
     def next_tick(self) -> int | None:
         """See `ConsensusNode.next_tick`."""
         return self.node.next_tick()
+
+    def measure(self) -> None:
+        """See `ConsensusNode.measure`."""
+        self.node.measure()
 
     def close(self) -> None:
         """Drains, and gives the journal back."""
@@ -159,12 +166,17 @@ class BeaconObserver:
         """See `ConsensusNode.next_tick`."""
         return self.node.next_tick()
 
+    def measure(self) -> None:
+        """See `ConsensusNode.measure`."""
+        self.node.measure()
+
     def close(self) -> None:
         """Drains; nothing is held back."""
         self.node.close()
 
     def _on_final(self, block: Block, certificate: Certificate, at_millis: int) -> None:
         self._final.append((block, certificate))
+        self._place.metrics.count(FINAL_BLOCKS, shard_label(BEACON_SHARD))
         application = self.state.application
         for proof in application.final.accepted:
             data = application.shelf.proof_bytes(proof.reference)
@@ -172,6 +184,7 @@ class BeaconObserver:
                 raise InvariantError(f"the accepted proof proofs/{proof.reference.offset} is gone")
             digest = statement_digest(proof.statement, self._place.hasher)
             write_proof(self._data, ProofLevel.SEGMENT, digest, data)
+            self._place.metrics.count(ACCEPTED_PROOFS, str(proof.statement.shard))
             self._ended.append(
                 {
                     "job_id": proof.job_id,
@@ -203,7 +216,14 @@ def _start(
         state.application, identity, state.tip, beacon_blocks(place.log), config.retained_blocks
     )
     parts = NodeParts(
-        place.log, identity, beacon_topics(), state.application, feeds, state.positions, reader
+        place.log,
+        identity,
+        beacon_topics(),
+        state.application,
+        feeds,
+        state.positions,
+        reader,
+        place.metrics,
     )
     node = start_node(
         parts,

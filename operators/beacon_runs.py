@@ -24,6 +24,7 @@ from schemas.beacon_payload import ProofReference, RunAcceptance
 from schemas.errors import WireError
 from schemas.run import RunStatement, WordElements, why_no_run
 from schemas.statement import Boundary
+from schemas.topics import PROOFS as PROOFS_TOPIC
 from schemas.units import INDEX_LIMIT, SHARD_LIMIT, WORD_BYTES, word_bytes, word_elements
 from schemas.wire import Reader, Writer
 
@@ -216,7 +217,8 @@ class RunShelf:
         try:
             run = GlobalSpan.from_bytes(row["statement"])
         except WireError as error:
-            _logger.warning("proofs/%d/%d passed over: %s", *place, error)
+            ids = {"topic": PROOFS_TOPIC, "offset": place[0], "row": place[1]}
+            _logger.warning("a row is passed over: %s", error, extra=ids)
             return
         listed = self.claims.setdefault(run.first_window, [])
         if (place, run) not in listed:
@@ -250,7 +252,8 @@ class RunShelf:
             run = GlobalSpan.from_bytes(row["statement"])
             verdict = verify_run(GlobalProof(run, row["proof"]), self.hasher, self.minimum_bits)
         except (WireError, ProofError) as error:
-            _logger.warning("the proof at proofs/%d/%d shows no run: %s", *place, error)
+            ids = {"topic": PROOFS_TOPIC, "offset": place[0], "row": place[1]}
+            _logger.warning("a proof shows no run: %s", error, extra=ids)
             return None
         digest = hashlib.sha256(row["proof"]).digest()
         return VerifiedRun(run, ProofReference(*place, digest), verdict.proven_bits)

@@ -15,6 +15,8 @@ from operators.beacon_runs import RunRules, RunTip
 from operators.consensus_chain import FinalTip, genesis_tip
 from operators.event_log import EventLog, StoredRecord
 from operators.final_headers import FinalHeaders
+from operators.log_schemas import registry_of
+from operators.metrics import NO_METRICS, Metrics
 from operators.pyramid_planner import PyramidClock, PyramidPlanner
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.validator import identity_of
@@ -46,12 +48,14 @@ class BeaconPlace:
         genesis: The chain.
         configuration: Limits and times.
         hasher: Poseidon2 permutation.
+        metrics: Where the node records.
     """
 
     log: EventLog
     genesis: Genesis
     configuration: Configuration
     hasher: Hasher
+    metrics: Metrics = NO_METRICS
 
     def fetch(self, offset: int) -> StoredRecord | None:
         """Reads a record of `proofs` from the log."""
@@ -165,10 +169,20 @@ def _state(
     for shard, at in final.tips.items():
         identity = identity_of(place.genesis, shard, None, None)
         headers[shard] = FinalHeaders(
-            identity.committee, identity.verifier, at.height, at.block_hash
+            identity.committee,
+            identity.verifier,
+            at.height,
+            at.block_hash,
+            registry=registry_of(place.log),
         )
     minimum = place.configuration.proving.minimum_proven_bits
-    shelf = ProofShelf(place.fetch, place.hasher, minimum, positions.get(PROOFS, 0))
+    shelf = ProofShelf(
+        place.fetch,
+        place.hasher,
+        minimum,
+        positions.get(PROOFS, 0),
+        registry=registry_of(place.log),
+    )
     application = BeaconApplication(
         final,
         tip.hash,

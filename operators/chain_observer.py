@@ -6,6 +6,7 @@ where to go on; messages from before are read again and change nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,19 @@ from operators.delivery_notice import notices_of
 from operators.event_log import Append, Record, StoredRecord
 from operators.final_headers import block_row
 from operators.final_history import replay, shard_blocks
+from operators.log_schemas import registry_of
 from operators.mempool import Candidate
 from operators.shard_start import MESSAGE_REWIND, ShardFeeds, ShardPlace, ShardState, open_shard
 from operators.validator import NodeParts, identity_of, observer_config, start_node
 from schemas.block import Block, Certificate, Proposal
 from schemas.errors import WireError
+from schemas.metrics import (
+    CERTIFICATE_SECONDS,
+    DEAD_LETTERS,
+    FINAL_BLOCKS,
+    FINAL_TRANSACTIONS,
+    SUBMISSION_SECONDS,
+)
 from schemas.receipt import ReceiptState
 from schemas.rejection import RejectionReason
 from schemas.tables import BLOCKS, RECEIPTS, REJECTED, TRANSACTIONS, Table, encode
@@ -35,6 +44,8 @@ STAGE = "assembly"
 """Stage named in dead letters of transactions that were admitted and can never be executed."""
 
 PROPOSALS_REMEMBERED = 1024
+
+_logger = logging.getLogger(__name__)
 
 
 class ShardObserver:
@@ -67,9 +78,10 @@ class ShardObserver:
             identity,
             topics,
             application,
-            ShardFeeds(application, shard).topics,
+            ShardFeeds(application, shard, registry_of(place.log)).topics,
             self.state.positions,
             f"observer-{shard}",
+            place.metrics,
         )
         self.node = start_node(
             parts,
@@ -86,6 +98,7 @@ class ShardObserver:
         self._rows: list[dict[str, Any]] = []
         self._proposed: dict[bytes, int] = {}
         self._since_snapshot = 0
+        self._epoch: int | None = None
 
     def pump(self, now_millis: int) -> bool:
         """Takes in what the log has and writes what became final.
@@ -99,11 +112,10 @@ class ShardObserver:
         if dropped:
             self._outputs += self._drop(dropped, now_millis)
         if self._outputs:
-            outputs, self._outputs = self._outputs, []
-            rows, self._rows = self._rows, []
             topic = shard_topic("tx", self._place.shard)
-            outputs += [_append(topic, BLOCKS, run) for run in notices_of(rows)]
-            self.node.reader.commit(outputs)
+            notices = [_append(topic, BLOCKS, run) for run in notices_of(self._rows)]
+            self.node.reader.commit([*self._outputs, *notices])
+            self._outputs, self._rows = [], []
         if self._since_snapshot >= SNAPSHOT_BLOCKS:
             self.save()
         return is_busy
@@ -118,9 +130,13 @@ class ShardObserver:
         """See `ConsensusNode.next_tick`."""
         return self.node.next_tick()
 
+    def measure(self) -> None:
+        """Records where it stands."""
+        self.node.measure()
+
     def close(self) -> None:
-        """Drains: writes a snapshot if anything is new."""
-        if self._since_snapshot:
+        """Drains: writes a snapshot if anything is new and the log holds all that follows from it."""
+        if self._since_snapshot and not self._outputs:
             self.save()
         self.node.close()
 
@@ -156,7 +172,13 @@ class ShardObserver:
             proposed_millis=self._proposed.get(block.hash, at_millis),
             certified_millis=at_millis,
         )
+        epoch = genesis.epoch_of(window)
+        if self._epoch is not None and epoch > self._epoch:
+            ids = {"shard": shard, "epoch": self._epoch, "height": header.height}
+            _logger.info("an epoch is sealed by the first block after it", extra=ids)
+        self._epoch = epoch
         self._rows.append(row)
+        self._record(block, at_millis)
         self._outputs.append(_append(shard_topic("blocks", shard), BLOCKS, [row]))
         receipts = [
             {
@@ -167,13 +189,23 @@ class ShardObserver:
                 "submitted_millis": stored.submitted_millis,
                 "height": header.height,
                 "window": window,
-                "epoch": genesis.epoch_of(window),
+                "epoch": epoch,
                 "signers": list(certificate.signers),
             }
             for stored in self.state.application.final.rows
         ]
         if receipts:
             self._outputs.append(_append(RECEIPTS_TOPIC, RECEIPTS, receipts))
+
+    def _record(self, block: Block, at_millis: int) -> None:
+        metrics, shard = self._place.metrics, str(self._place.shard)
+        metrics.count(FINAL_BLOCKS, shard)
+        metrics.count(FINAL_TRANSACTIONS, shard, by=block.header.transaction_count)
+        proposed = self._proposed.get(block.hash)
+        if proposed is not None:
+            metrics.observe(CERTIFICATE_SECONDS, (at_millis - proposed) / 1000, shard)
+        for stored in self.state.application.final.rows:
+            metrics.observe(SUBMISSION_SECONDS, (at_millis - stored.submitted_millis) / 1000, shard)
 
     def _drop(
         self, dropped: Iterable[tuple[Candidate, RejectionReason]], now_millis: int
@@ -184,6 +216,7 @@ class ShardObserver:
         receipts: list[dict[str, Any]] = []
         for candidate, reason in dropped:
             stored = candidate.stored
+            self._place.metrics.count(DEAD_LETTERS, STAGE, reason.value)
             letters.append(
                 {
                     "stage": STAGE,

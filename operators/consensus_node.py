@@ -6,8 +6,10 @@ returns; the process decides when to call it again. Nothing is published before 
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,11 +38,22 @@ from operators.consensus_ports import (
 )
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, LogReader, Record, StoredRecord
+from operators.log_schemas import registry_of
+from operators.metrics import NO_METRICS, Metrics
 from operators.vote_journal import VoteJournal
 from schemas.block import Block, Certificate
 from schemas.errors import InvariantError, WireError
+from schemas.metrics import (
+    BLOCK_SECONDS,
+    CONSENSUS_MESSAGES,
+    CONSENSUS_STEP_SECONDS,
+    CONSENSUS_TIMEOUTS,
+    CONSENSUS_UNDECODABLE,
+    CONSENSUS_VIEW,
+    FINAL_HEIGHT,
+)
 from schemas.tables import CONSENSUS, SCHEMA_HEADER, SchemaRegistry, encode
-from schemas.topics import BEACON, FAULTS, shard_topic
+from schemas.topics import BEACON, BEACON_SHARD, FAULTS, shard_topic
 
 POLL_RECORDS = 512
 """Records taken in per pump."""
@@ -82,6 +95,11 @@ class FinalSink(Protocol):
     def __call__(self, block: Block, certificate: Certificate, at_millis: int) -> None:
         """Takes a block that the application has just made final; `at_millis` is the log's time."""
         ...
+
+
+def shard_label(shard: int) -> str:
+    """Returns the label of a shard's metrics."""
+    return "beacon" if shard == BEACON_SHARD else str(shard)
 
 
 def message_topics(shard: int) -> Mapping[str, str]:
@@ -136,6 +154,7 @@ class ConsensusNode:
         on_final: Told about every final block.
         on_message: Told about every message and the record it came in, or None.
         undecodable: Records that were no consensus message.
+        metrics: Where steps, messages and time-outs are recorded.
     """
 
     log: EventLog
@@ -150,13 +169,18 @@ class ConsensusNode:
     on_final: FinalSink
     on_message: Callable[[StoredRecord, bytes], None] | None = None
     undecodable: int = 0
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    metrics: Metrics = NO_METRICS
+    _registry: SchemaRegistry = field(init=False)
     _timer: int | None = 0
     _has_work: bool = False
     _waiting: dict[bytes, CheckBlock] = field(default_factory=dict)
     _unwritten: list[bytes] = field(default_factory=list)
     _outgoing: list[Broadcast] = field(default_factory=list)
     _log_millis: int = 0
+
+    def __post_init__(self) -> None:
+        """Looks for schemas of other versions on the log."""
+        self._registry = registry_of(self.log)
 
     def pump(self, now_millis: int) -> bool:
         """Takes in what the log has, acts on it, and says whether anything was there.
@@ -166,6 +190,7 @@ class ConsensusNode:
             LogError: The log does not take what must be published.
         """
         records = self.reader.poll(POLL_RECORDS)
+        begun = time.perf_counter()
         events: list[Event] = []
         is_fed = False
         for record in records:
@@ -182,6 +207,7 @@ class ConsensusNode:
         if self._timer is not None and now_millis >= self._timer:
             self._timer = None
             events.insert(0, Tick())
+            self.metrics.count(CONSENSUS_TIMEOUTS, self._shard)
         if is_fed:
             waiting, self._waiting = self._waiting, {}
             for request in waiting.values():
@@ -190,7 +216,15 @@ class ConsensusNode:
             self._run(events[first : first + STEP_EVENTS], now_millis)
         if not events:
             self._run(events, now_millis)
+        if records:
+            self.metrics.observe(CONSENSUS_STEP_SECONDS, time.perf_counter() - begun, self._shard)
         return bool(records)
+
+    def measure(self) -> None:
+        """Records where it stands."""
+        self.metrics.set(CONSENSUS_VIEW, self.core.view, self._shard)
+        self.metrics.set(FINAL_HEIGHT, self.core.tip.height, self._shard)
+        self.metrics.set(CONSENSUS_UNDECODABLE, self.undecodable, self._shard)
 
     def next_tick(self) -> int | None:
         """Returns when the core wants to be called again, UTC milliseconds; None when it does not."""
@@ -200,6 +234,16 @@ class ConsensusNode:
         """Gives the journal back."""
         if self.journal is not None:
             self.journal.close()
+
+    @property
+    def _shard(self) -> str:
+        return shard_label(self.identity.committee.shard)
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.metrics.observe(BLOCK_SECONDS, time.perf_counter() - begun, self._shard, kind)
 
     def _messages(self, record: StoredRecord) -> Iterable[bytes]:
         fingerprint = record.header(SCHEMA_HEADER).decode("ascii", "replace")
@@ -232,12 +276,16 @@ class ConsensusNode:
                 self._unwritten += records
             case Broadcast():
                 self._outgoing.append(action)
+                self.metrics.count(CONSENSUS_MESSAGES, self._shard, action.kind)
             case CheckBlock():
-                return self._check(action)
+                with self._timed("check"):
+                    return self._check(action)
             case BuildProposal():
-                return [self._build(action, now_millis)]
+                with self._timed("build"):
+                    return [self._build(action, now_millis)]
             case Finalized(block, certificate):
-                self.application.finalize(block.hash)
+                with self._timed("finalize"):
+                    self.application.finalize(block.hash)
                 self.on_final(block, certificate, self._log_millis or now_millis)
             case SetTimer(at_millis):
                 self._timer = at_millis

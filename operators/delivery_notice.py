@@ -38,7 +38,7 @@ class Notice:
 
 def is_notice(fingerprint: str, registry: SchemaRegistry) -> bool:
     """Says whether a record of `tx.<shard>` has the schema of blocks."""
-    return registry.known.get(fingerprint, ("", None))[0] == BLOCKS.name
+    return registry.table_of(fingerprint) == BLOCKS.name
 
 
 def notices_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

@@ -280,6 +280,11 @@ class EventLog(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
+def is_absent(url: str) -> bool:
+    """Whether a log is a file that does not exist; what brokers hold is not asked."""
+    return url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists()
+
+
 def open_existing_log(url: str) -> EventLog:
     """Opens a log that somebody made before; a mistyped address makes no new one.
 
@@ -293,7 +298,7 @@ def open_existing_log(url: str) -> EventLog:
     path = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite:///") and not path.is_file():
         raise ParameterError(
-            f"{path} does not exist" if not path.exists() else f"{path} is no log",
+            f"{path} does not exist" if is_absent(url) else f"{path} is no log",
             "give --data or --log of a chain that `ecliptica demo` or `ecliptica run` has started",
         )
     return open_log(url)

@@ -30,10 +30,12 @@ from operators.validator import identity_of
 from proving.backends.port import Hasher
 from proving.ledger.rules import LedgerParameters
 from proving.ledger.state import genesis_ledger
+from schemas.block import Phase
 from schemas.errors import EclipticaError, ParameterError
 from schemas.exports import EXPORTS
 from schemas.genesis import Genesis, load_genesis
 from schemas.job import ProofLevel
+from schemas.topics import shard_topic
 
 GENESIS = "genesis.json"
 """The chain's document at the root of an export."""
@@ -100,6 +102,7 @@ def export_epochs(
     Raises:
         ParameterError: The wanted epoch is not sealed or has no blocks, or `root` is of another chain.
         EclipticaError: The disk refuses.
+        EclipticaError: An epoch is to be written whose votes have been removed from the log.
         InvariantError: The log lacks what a final block refers to.
     """
     genesis = load_genesis(source.genesis_path)
@@ -109,6 +112,8 @@ def export_epochs(
         parameters = LedgerParameters(genesis.chain, shard, source.fee, genesis.shards)
         identity = identity_of(genesis, shard, None, None)
         sorter = EpochSorter(TopicView(source.log), genesis, shard, identity)
+        is_cut = source.log.first_offset(shard_topic("votes", shard)) > 0
+        quorum = identity.committee.validators.quorum if is_cut else 0
         epochs = sorter.read(genesis_ledger(parameters, source.hasher, genesis.issuer_key))
         if wanted is not None and wanted not in {rows.epoch for rows in epochs}:
             sealed = ", ".join(str(rows.epoch) for rows in epochs) or "none"
@@ -119,7 +124,13 @@ def export_epochs(
         previous = None
         for rows in epochs:
             exported, previous = _export(
-                root, genesis, shard, rows, previous=previous, genesis_bytes=genesis_bytes
+                root,
+                genesis,
+                shard,
+                rows,
+                previous=previous,
+                genesis_bytes=genesis_bytes,
+                quorum=quorum,
             )
             done.append(exported)
             if on_epoch is not None:
@@ -137,10 +148,12 @@ def _export(
     *,
     previous: str | None,
     genesis_bytes: bytes,
+    quorum: int,
 ) -> tuple[ExportedEpoch, str]:
     folder = epoch_folder(root, shard, rows.epoch)
     is_there = _is_finished(folder, previous) and not _damaged_proofs(root, rows)
     if not is_there:
+        _check_votes(rows, folder, quorum)
         for path in _damaged_proofs(root, rows):
             path.unlink(missing_ok=True)
         for digest, proof in sorted(rows.proofs.items()):
@@ -174,6 +187,30 @@ def _export(
         folder,
     )
     return exported, sha256_of(folder / MANIFEST)
+
+
+def _check_votes(rows: EpochRows, folder: Path, quorum: int) -> None:
+    """Checks that the log still has the votes of an epoch that is to be written.
+
+    Args:
+        rows: The epoch.
+        folder: Where it is to be written.
+        quorum: Signers that its first block needed; 0 if no vote was ever removed from the log.
+
+    Raises:
+        EclipticaError: It has not: an export without them would hide what was signed.
+    """
+    first = rows.headers[0].view
+    signers = {
+        row["sender"]
+        for row in rows.tables.get("votes", ())
+        if row["view"] == first and row["phase"] == Phase.NOTARIZE.name.lower()
+    }
+    if len(signers) < quorum:
+        raise EclipticaError(
+            f"the votes of epoch {rows.epoch} have been removed from the log, and {folder} does not hold them",
+            "copy the folder from an export that has it whole",
+        )
 
 
 def _is_finished(folder: Path, previous: str | None) -> bool:

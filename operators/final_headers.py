@@ -65,6 +65,7 @@ class FinalHeaders:
         offsets: Offset of the record of each header.
         on_final: Told about every certified block and its payload, in height order; then rows whose payload
             is not the header's are passed over, too.
+        registry: The schemas that can be read.
     """
 
     committee: Committee
@@ -74,8 +75,8 @@ class FinalHeaders:
     headers: dict[int, BlockHeader] = field(default_factory=dict)
     offsets: dict[int, int] = field(default_factory=dict)
     on_final: Callable[[BlockHeader, bytes], None] | None = None
+    registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     _run: list[tuple[BlockHeader, int, bytes]] = field(default_factory=list)
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
 
     def __post_init__(self) -> None:
         """Begins at the genesis unless told otherwise."""
@@ -84,12 +85,13 @@ class FinalHeaders:
 
     def take(self, record: StoredRecord) -> None:
         """Takes a record of `blocks.<shard>`; rows that do not follow are passed over."""
-        batch = input_of(record, BLOCKS, self._registry).batch
+        batch = input_of(record, BLOCKS, self.registry).batch
         for row in [] if batch is None else batch.to_pylist():
             try:
                 self.take_row(row, record.offset)
             except (WireError, CertificateRejected) as error:
-                _logger.warning("%s/%d passed over: %s", record.topic, record.offset, error)
+                ids = {"topic": record.topic, "offset": record.offset}
+                _logger.warning("a row is passed over: %s", error, extra=ids)
 
     def take_row(self, row: Mapping[str, Any], offset: int) -> None:
         """Takes a row of `blocks.<shard>`; one from before the tip changes nothing.

@@ -34,7 +34,7 @@ def shard_blocks(log: EventLog, shard: int) -> Iterator[FinalBlock]:
             block = Block(header_from_bytes(row["header"]), row["payload"])
             yield block, decode_certificate(row["certificate"])
         except WireError as error:
-            _logger.warning("a row of blocks.%d is no block: %s", shard, error)
+            _logger.warning("a row is no block: %s", error, extra={"shard": shard})
 
 
 def beacon_blocks(log: EventLog) -> Iterator[FinalBlock]:
@@ -83,9 +83,8 @@ class CertifiedChain:
         parent = (self.tip, self.height) if last is None else (last.hash, last.header.height)
         if (header.parent_hash, header.height - 1) != parent:
             if header.height > self.height:
-                _logger.warning(
-                    "a final block at height %d does not follow: passed over", header.height
-                )
+                ids = {"shard": header.shard, "height": header.height}
+                _logger.warning("a final block does not follow: passed over", extra=ids)
             return []
         self._run.append(block)
         if certificate.ballot.block_hash != block.hash:

@@ -82,6 +82,7 @@ _AWAY = {
     KafkaError._TIMED_OUT,  # noqa: SLF001
     KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
     KafkaError._RESOLVE,  # noqa: SLF001
+    KafkaError._DESTROY,  # noqa: SLF001 - a connection given up while the question waited on it
 }
 _STALE = {
     KafkaError.FENCED_LEADER_EPOCH,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -106,7 +107,10 @@ class Committer:
     def close(self) -> None:
         """Gives up what is in flight."""
         self._producer.purge()
-        self._producer.flush(0)
+        with suppress(
+            KafkaException
+        ):  # a fenced producer says so again; nothing of it is in flight
+            self._producer.flush(0)
 
     def _produce(self, output: Append) -> None:
         last = len(output.records) - 1

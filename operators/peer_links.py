@@ -18,6 +18,7 @@ from proving.backends.port import Hasher
 from proving.ledger.state import compress_words
 from proving.ledger.words import transaction_word
 from schemas.block import BlockHeader
+from schemas.tables import SchemaRegistry
 from schemas.topics import shard_topic
 from schemas.units import AMOUNT_LIMIT, INDEX_LIMIT, ZERO_WORD, word_bytes
 from schemas.wire import Reader, Writer
@@ -152,9 +153,11 @@ def peer_link(
     shard: int,
     hasher: Hasher,
     epoch_of: Callable[[int], int],
+    *,
+    registry: SchemaRegistry | None = None,
 ) -> PeerLink:
     """Returns the link to a shard from a peer, as of the genesis; the committee is the peer's."""
-    headers = FinalHeaders(committee, verifier)
+    headers = FinalHeaders(committee, verifier, registry=registry or SchemaRegistry())
     return PeerLink(committee.shard, shard, hasher, epoch_of, headers)
 
 

@@ -6,13 +6,14 @@ whose worker dies comes back as failed, and the job book hands the job out again
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from operators.ray_cluster import RayCluster, start_cluster
 from proving.errors import DeviceFailed
 from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
 from schemas.job import ProofLevel
@@ -26,16 +27,14 @@ THREADS_VARIABLE = "ECLIPTICA_PROVER_THREADS"
 CALLS_PER_ACTOR = 2
 """Calls in flight per actor: the next envelope travels while the present one is proven."""
 
-LOSSES_PER_CALL = 2
-"""Times in a row that every call in flight may be lost before the cluster may be given up."""
-
 RESTART_SECONDS = 20.0
-"""How long nothing but losses may come back before it is: a worker that restarts on a busy machine loses every
-call until it is there again."""
+"""How long all workers may be absent before the cluster is given up: one that restarts on a busy machine takes some."""
 
-OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""Ray's shared memory, bytes: two in-flight envelopes of 15 MiB for each of eight actors; what is more is spilled to
-disk. Envelopes of small segments have about 130 kB."""
+HIRE_SECONDS = 180.0
+"""How long the workers of a joined cluster may take to begin: a node that scales up, the imports of many at once."""
+
+ASK_AGAIN_SECONDS = 0.5
+"""Least time between two questions to an absent worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,8 @@ class Crew:
         workers: How many processes, at least 1.
         threads: Of each on the processor, at least 1.
         levels: What they prove.
+        gpus: Of each.
+        memory_bytes: Of each, asked for where a cluster is shared.
         prepare: What each does once when it is hired, before its first work; importable by name.
     """
 
@@ -72,6 +73,8 @@ class Crew:
     threads: int
     levels: frozenset[ProofLevel]
     prepare: Callable[[], None] | None = None
+    gpus: int = 0
+    memory_bytes: int = 0
 
 
 class ProverPool(Protocol):
@@ -135,16 +138,29 @@ class DirectPool:
 class RayPool:
     """Named, restartable Ray actors with two calls in flight each.
 
-    A killed actor is restarted by Ray, and one whose device failed is killed; their calls come back as lost. A cluster that is gone, or that loses call
-    after call, raises EnvironmentMissing from `collect`, and the caller opens a new pool.
+    A killed actor is restarted by Ray, on another node if its own is gone, and one whose device failed is killed; their
+    calls come back as lost, and it gets no more before it answers again. When all actors stay absent, `collect` raises
+    EnvironmentMissing, and the caller opens a new pool.
     """
 
-    def __init__(self, work: Work, crews: Sequence[Crew], address: str | None = None) -> None:
-        """Starts a private local cluster, or joins the one at `address`.
+    def __init__(
+        self,
+        work: Work,
+        crews: Sequence[Crew],
+        cluster: RayCluster | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Hires the crews.
+
+        Args:
+            work: What workers do.
+            crews: Who does it.
+            cluster: Where; None for a cluster of the pool's own. The pool closes it.
+            environment: Variables of every worker, which on another machine inherits none.
 
         Raises:
             EclipticaError: A private cluster does not start.
-            EnvironmentMissing: There is no cluster at `address`.
+            EnvironmentMissing: A joined cluster has no room for the crews, or cannot run their work.
             ParameterError: A crew has no worker or no thread, or two prove the same level.
         """
         levels = [level for crew in crews for level in crew.levels]
@@ -153,41 +169,52 @@ class RayPool:
         if len(set(levels)) < len(levels):
             raise ParameterError("two crews of a pool prove the same level")
         cores = sum(crew.workers * crew.threads for crew in crews)
-        self._ray = _start_ray(cores, address)
+        self._cluster = start_cluster(cores) if cluster is None else cluster
+        self._ray = self._cluster.ray
+        self._pool = uuid.uuid4().hex[:8]
         self._actors: list[Any] = []
         self._members: dict[ProofLevel, range] = {}
-        for crew in crews:
+        for crew in sorted(crews, key=lambda one: -one.threads):  # the largest find room first
             first = len(self._actors)
-            self._actors += [self._hire(work, crew, i) for i in range(crew.workers)]
-            members = range(first, len(self._actors))
-            self._members |= dict.fromkeys(crew.levels, members)
+            self._actors += [
+                self._hire(work, crew, i, environment or {}) for i in range(crew.workers)
+            ]
+            self._members |= dict.fromkeys(crew.levels, range(first, len(self._actors)))
         self._load = [0] * len(self._actors)
-        self._losses = 0
-        self._lost_since = 0.0
         self._pending: dict[Any, tuple[bytes, int]] = {}
+        self._absent: dict[int, _Absence] = {}
+        if self._cluster.is_joined:
+            try:
+                self._await_workers()
+            except EnvironmentMissing:
+                self.close()
+                raise
 
     def free(self, level: ProofLevel) -> int:
         """See `ProverPool`."""
-        members = self._members.get(level, range(0))
-        return CALLS_PER_ACTOR * len(members) - sum(self._load[index] for index in members)
+        return sum(CALLS_PER_ACTOR - self._load[index] for index in self._present(level))
 
     def submit(self, ticket: bytes, level: ProofLevel, envelope: bytes) -> None:
         """See `ProverPool`."""
         if self.free(level) < 1 or ticket in {known for known, _ in self._pending.values()}:
             raise ParameterError("the pool is full or holds this ticket already")
-        index = min(self._members[level], key=self._load.__getitem__)
+        index = min(self._present(level), key=self._load.__getitem__)
         self._load[index] += 1
         call = self._actors[index].run.remote(envelope)
         self._pending[call] = (ticket, index)
 
     def collect(self, timeout_seconds: float) -> list[Outcome]:
         """See `ProverPool`."""
+        self._ask_absent()
         if not self._pending:
             return []
         ready, _ = self._ray.wait(
-            list(self._pending), num_returns=1, timeout=timeout_seconds, fetch_local=True
+            [*self._pending, *self._asked()],
+            num_returns=1,
+            timeout=timeout_seconds,
+            fetch_local=True,
         )
-        return [self._finish(call) for call in ready]
+        return [self._finish(call) for call in ready if call in self._pending]
 
     def worker_pids(self) -> list[int]:
         """Returns the process numbers of the actors that answer now."""
@@ -199,22 +226,86 @@ class RayPool:
                 continue
         return found
 
+    def worker_nodes(self) -> list[str]:
+        """Returns the node of each actor; waits for those that restart."""
+        return [str(self._ray.get(actor.node.remote())) for actor in self._actors]
+
     def close(self) -> None:
         """See `ProverPool`."""
         self._pending.clear()
-        self._ray.shutdown()
+        self._cluster.close()
 
-    def _hire(self, work: Work, crew: Crew, number: int) -> Any:
-        remote = self._ray.remote(num_cpus=crew.threads, max_restarts=-1, max_task_retries=0)(
-            _Worker
-        )
-        name = f"ecliptica-prover-{os.getpid()}-{crew.name}-{number}"
-        actor = remote.options(name=name).remote(work, crew.threads)
+    def _present(self, level: ProofLevel) -> list[int]:
+        return [i for i in self._members.get(level, range(0)) if i not in self._absent]
+
+    def _hire(self, work: Work, crew: Crew, number: int, environment: Mapping[str, str]) -> Any:
+        remote = self._ray.remote(max_restarts=-1, max_task_retries=0)(_Worker)
+        actor = remote.options(
+            name=f"ecliptica-prover-{self._pool}-{crew.name}-{number}",
+            **self._cluster.options(crew.threads, crew.gpus, crew.memory_bytes),
+        ).remote(work, {**environment, THREADS_VARIABLE: str(crew.threads)})
         if (
             crew.prepare is not None
         ):  # what goes wrong here goes wrong again, and is told, with the first work
             actor.prepare.remote(crew.prepare)
         return actor
+
+    def _await_workers(self) -> None:
+        """Waits until every worker of a joined cluster has a place and its imports work.
+
+        Raises:
+            EnvironmentMissing: One has not within `HIRE_SECONDS`.
+        """
+        asked = [actor.pid.remote() for actor in self._actors]
+        ready, late = self._ray.wait(asked, num_returns=len(asked), timeout=HIRE_SECONDS)
+        if late:
+            raise EnvironmentMissing(
+                f"the Ray cluster at {self._cluster.address} has no room for {len(late)} of "
+                f"{len(asked)} workers",
+                "add nodes, or lower proving.workers and proving.pyramid_workers",
+            )
+        for call in ready:
+            try:
+                self._ray.get(call)
+            except self._ray.exceptions.RayError as error:
+                told = [line for line in str(error).strip().splitlines() if line]
+                raise EnvironmentMissing(
+                    f"a worker on the Ray cluster at {self._cluster.address} does not start: "
+                    f"{told[-1] if told else type(error).__name__}",
+                    "install this version of Ecliptica on every node",
+                ) from error
+
+    def _ask_absent(self) -> None:
+        """Lets actors that answer again work again, and asks the others anew.
+
+        Raises:
+            EnvironmentMissing: All have been absent for `RESTART_SECONDS`.
+        """
+        now = time.monotonic()
+        for index, absence in list(self._absent.items()):
+            if absence.question is not None:
+                answered, _ = self._ray.wait([absence.question], timeout=0)
+                if not answered:
+                    continue
+                try:
+                    self._ray.get(absence.question)
+                except self._ray.exceptions.RayError:
+                    absence.question = None
+                else:
+                    del self._absent[index]
+                    continue
+            if absence.question is None and now >= absence.ask_at:
+                absence.question = self._actors[index].pid.remote()
+                absence.ask_at = now + ASK_AGAIN_SECONDS
+        if len(self._absent) == len(self._actors) and (
+            now - max(one.since for one in self._absent.values()) > RESTART_SECONDS
+        ):
+            raise EnvironmentMissing(
+                f"all {len(self._actors)} workers are lost", "the prover starts a new pool"
+            )
+
+    def _asked(self) -> list[Any]:
+        return [one.question for one in self._absent.values() if one.question is not None]
 
     def _finish(self, call: Any) -> Outcome:
         ticket, index = self._pending.pop(call)
@@ -222,32 +313,33 @@ class RayPool:
         try:
             result = self._ray.get(call)
         except self._ray.exceptions.RayTaskError as error:
-            self._losses = 0
             cause = error.cause if error.cause is not None else error
             is_lost = isinstance(cause, DeviceFailed)
             if is_lost:  # a process whose device failed cannot open it again
                 self._ray.kill(self._actors[index], no_restart=False)
+                self._absent.setdefault(index, _Absence(time.monotonic()))
             told = f"{type(cause).__name__}: {cause}".splitlines()[0]
             return Outcome(ticket, None, told, is_lost)
         except self._ray.exceptions.RayError as error:
-            now = time.monotonic()
-            self._lost_since = self._lost_since if self._losses else now
-            self._losses += 1
-            is_out_of_calls = self._losses > LOSSES_PER_CALL * CALLS_PER_ACTOR * len(self._actors)
-            if is_out_of_calls and now - self._lost_since > RESTART_SECONDS:
-                raise EnvironmentMissing(
-                    f"Ray has lost {self._losses} calls in a row", "the prover starts a new cluster"
-                ) from error
+            self._absent.setdefault(index, _Absence(time.monotonic()))
             return Outcome(ticket, None, f"worker lost: {type(error).__name__}", is_lost=True)
-        self._losses = 0
         return Outcome(ticket, result)
+
+
+@dataclass(slots=True)
+class _Absence:
+    """An actor that lost a call and has not answered since; times are of the monotonic clock, seconds."""
+
+    since: float
+    ask_at: float = 0.0
+    question: Any = None
 
 
 class _Worker:
     """Runs inside an actor process."""
 
-    def __init__(self, work: Work, threads: int) -> None:
-        os.environ[THREADS_VARIABLE] = str(threads)
+    def __init__(self, work: Work, environment: Mapping[str, str]) -> None:
+        os.environ.update(environment)
         self._work = work
 
     def run(self, envelope: bytes) -> bytes:
@@ -259,32 +351,7 @@ class _Worker:
     def pid(self) -> int:
         return os.getpid()
 
+    def node(self) -> str:
+        import ray  # noqa: PLC0415  - runs where it is loaded already
 
-def _start_ray(cores: int, address: str | None) -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray  # noqa: PLC0415  - half a second, and only this driver needs it
-
-    local: dict[str, Any] = {
-        "num_cpus": cores,
-        "object_store_memory": OBJECT_STORE_BYTES,
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
-    }
-    try:
-        ray.init(
-            address=address,
-            namespace="ecliptica",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            **({} if address else local),
-        )
-    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
-        if address is None:  # a private cluster may have died on its way up: a new start helps
-            raise EclipticaError(
-                f"Ray did not start: {error}", "the prover tries again; see `ecliptica doctor`"
-            ) from error
-        raise EnvironmentMissing(
-            f"there is no Ray cluster at {address}: {error}", "start one, or leave the address out"
-        ) from error
-    return ray
+        return str(ray.get_runtime_context().get_node_id())

@@ -14,12 +14,15 @@ from typing import Any
 
 from operators.event_log import Append, EventLog, LogReader, Record, StoredRecord
 from operators.jobs import Job, JobBook, JobState, RetryPolicy
+from operators.log_schemas import registry_of
+from operators.metrics import NO_METRICS, Metrics
 from operators.proof_worker import ProofResult, verify_job_proof
 from operators.prover_pool import Outcome, ProverPool
 from proving.backends.port import Hasher
 from proving.errors import ProofError
 from schemas.errors import WireError
 from schemas.job import JobEnvelope, JobEvent
+from schemas.metrics import JOB_EVENTS, PROOF_TIME, QUEUE_JOBS, RUNNING_JOBS
 from schemas.tables import JOBS, PROOFS, SCHEMA_HEADER, SchemaRegistry, Table, encode
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.topics import PROOFS as PROOFS_TOPIC
@@ -28,6 +31,9 @@ LOGGER = logging.getLogger(__name__)
 
 POLL_RECORDS = 256
 """Records per poll; the log stops earlier at its own limit of bytes."""
+
+
+EVENTS = frozenset(event.value for event in JobEvent)
 
 
 @dataclass(slots=True)
@@ -41,6 +47,7 @@ class ProverRole:
         now_millis: Clock, UTC milliseconds.
         hasher: Checks proofs that others have put on the log.
         policy: Leases, back-off and attempts.
+        metrics: Where jobs and proofs are recorded.
     """
 
     log: EventLog
@@ -49,20 +56,23 @@ class ProverRole:
     now_millis: Callable[[], int]
     hasher: Hasher
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    metrics: Metrics = NO_METRICS
     book: JobBook = field(init=False)
-    registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    registry: SchemaRegistry = field(init=False)
     _reader: LogReader = field(init=False)
     _running: dict[bytes, int] = field(default_factory=dict)
     _found: dict[bytes, list[int]] = field(default_factory=dict)
     _beat_millis: int = 0
+    _is_started: bool = False
 
     def __post_init__(self) -> None:
         """Opens the reader, which fences a prover of the same name, and folds the book from the start."""
-        self.book = JobBook(self.policy)
+        self.book, self.registry = JobBook(self.policy), registry_of(self.log)
         self._reader = self.log.reader(f"prover.{self.worker}", (JOBS_TOPIC, PROOFS_TOPIC))
         for topic in (JOBS_TOPIC, PROOFS_TOPIC):
             self._reader.seek(topic, 0, self.log.first_offset(topic))
         self._read()
+        self._is_started = True
 
     @property
     def running(self) -> int:
@@ -96,10 +106,24 @@ class ProverRole:
         while records := self._reader.poll(POLL_RECORDS):
             for record in records:
                 if record.topic == JOBS_TOPIC:
-                    self.book.apply(self._rows(JOBS, record))
+                    rows = self._rows(JOBS, record)
+                    self.book.apply(rows)
+                    self._record_events(rows)
                     continue
                 for row in self._rows(PROOFS, record):
                     self._found.setdefault(bytes(row["job_id"]), []).append(record.offset)
+
+    def measure(self) -> None:
+        """Records how many jobs stand where."""
+        for state, count in self.book.counts(self.now_millis()).items():
+            self.metrics.set(QUEUE_JOBS, count, state.value)
+        self.metrics.set(RUNNING_JOBS, self.running)
+
+    def _record_events(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows if self._is_started else ():
+            job = self.book.jobs.get(row["job_id"])
+            if job is not None and row["event"] in EVENTS:
+                self.metrics.count(JOB_EVENTS, job.level.value, row["event"])
 
     def _rows(self, table: Table, record: StoredRecord) -> list[dict[str, Any]]:
         fingerprint = record.header(SCHEMA_HEADER).decode("ascii", "replace")
@@ -108,9 +132,8 @@ class ProverRole:
                 table, fingerprint, record.value
             ).to_pylist()
         except WireError as error:
-            LOGGER.warning(
-                "topic=%s offset=%d skipped: %s", record.topic, record.offset, str(error)
-            )
+            place = {"topic": record.topic, "offset": record.offset}
+            LOGGER.warning("a record is passed over: %s", error, extra=place)
             return []
         return rows
 
@@ -183,17 +206,19 @@ class ProverRole:
         attempt = self._running.pop(outcome.ticket, None)
         job = self.book.jobs.get(outcome.ticket)
         if attempt is None or job is None or not self._is_mine(job, attempt):
-            LOGGER.info("job=%s finished too late", outcome.ticket.hex())
+            LOGGER.info("finished too late", extra={"job": outcome.ticket.hex()})
             return
         if outcome.result is None:
-            LOGGER.warning("job=%s failed: %s", job.job_id.hex(), outcome.failure)
+            LOGGER.warning("a proof failed: %s", outcome.failure, extra=ids_of(job))
             event = JobEvent.LOST if outcome.is_lost else JobEvent.FAILED
             failed = self._event(job.job_id, event, attempt, outcome.failure)
             self._commit([record_of(JOBS, [failed])])
             if job.state is JobState.DEAD:
-                LOGGER.error("job=%s is given up: %s", job.job_id.hex(), outcome.failure)
+                LOGGER.error("a job is given up: %s", outcome.failure, extra=ids_of(job))
             return
-        row = self._proof_row(job, ProofResult.from_bytes(outcome.result))
+        result = ProofResult.from_bytes(outcome.result)
+        self.metrics.observe(PROOF_TIME, result.seconds, job.level.value)
+        row = self._proof_row(job, result)
         proved = self._event(job.job_id, JobEvent.PROVED, attempt)
         self._commit([record_of(PROOFS, [row]), record_of(JOBS, [proved])])
 
@@ -237,6 +262,16 @@ class ProverRole:
             "phases": result.phases,
             "created_millis": self.now_millis(),
         }
+
+
+def ids_of(job: Job) -> dict[str, str | int]:
+    """Returns the ids of a job for a log line."""
+    return {
+        "job": job.job_id.hex(),
+        "proof_level": job.level.value,
+        "window": job.order[0],
+        "attempt": job.attempt,
+    }
 
 
 def record_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> Append:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from operators.day_files import day_path
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.final_headers import FinalHeaders
 from operators.final_history import CertifiedChain, blocks_in
+from operators.log_schemas import registry_of
+from operators.metrics import NO_METRICS, Metrics
 from operators.proof_files import write_once, write_proof
 from operators.proof_shelf import Place, ProofShelf
 from operators.prover_role import record_of
@@ -38,6 +40,7 @@ from proving.segment_proofs import verify_segment
 from schemas.beacon_payload import ProofReference, decode_acceptances
 from schemas.errors import InvariantError
 from schemas.job import PROOF_LOST, JobEnvelope, JobEvent, ProofLevel
+from schemas.metrics import KEPT_PROOFS, WAITING_PROOFS
 from schemas.tables import CONSENSUS, JOBS, PROOFS, WINDOWS, SchemaRegistry, Table
 from schemas.topics import BEACON, BEACON_SHARD, shard_topic
 from schemas.topics import PROOFS as PROOFS_TOPIC
@@ -66,6 +69,7 @@ class PyramidRole:
         minimum_bits: Proven bits that a proof needs.
         end_window: What begins there or later is not planned; None to plan all.
         waiting: Planned nodes without a proof, by level and digest of what they say, children first.
+        metrics: Where proofs are recorded.
     """
 
     log: EventLog
@@ -78,14 +82,16 @@ class PyramidRole:
     minimum_bits: int
     end_window: int | None = None
     waiting: dict[Place, Node] = field(default_factory=dict)
+    metrics: Metrics = NO_METRICS
     _asked: set[Place] = field(default_factory=set)
     _has_news: bool = True
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    _registry: SchemaRegistry = field(init=False)
     _reader: LogReader = field(init=False)
     _shelf: ProofShelf = field(init=False)
 
     def __post_init__(self) -> None:
         """Opens the reader, which fences one started before, and begins at the log's start."""
+        self._registry = registry_of(self.log)
         self._shelf = ProofShelf(self.log, self.data, self.hasher, self.minimum_bits)
         topics = [BEACON, PROOFS_TOPIC]
         shards = range(len(self.planner.shards))
@@ -119,6 +125,13 @@ class PyramidRole:
     def next_tick(self) -> int | None:
         """News alone moves it."""
         return None
+
+    def measure(self) -> None:
+        """Records how many proofs are missing."""
+        waiting = Counter(node.level for node in self.waiting.values())
+        for level in ProofLevel:
+            if level is not ProofLevel.SEGMENT:
+                self.metrics.set(WAITING_PROOFS, waiting[level], level.value)
 
     def close(self) -> None:
         """Nothing is held back."""
@@ -201,10 +214,12 @@ class PyramidRole:
         try:
             self._shelf.keep(node, proof)
         except ProofError as error:
-            LOGGER.warning("a proof of level %s does not hold: %s", node.level, error)
+            ids = {"proof_level": node.level.value, "proof": digest.hex()}
+            LOGGER.warning("a proof does not hold: %s", error, extra=ids)
             return False
         self._publish(node, proof)
         del self.waiting[place]
+        self.metrics.count(KEPT_PROOFS, node.level.value)
         self._has_news = True
         return True
 
@@ -276,7 +291,8 @@ def open_pyramid(place: BeaconPlace, data: Path, end_window: int | None = None) 
     headers = []
     for shard in range(place.genesis.shards):
         mine = identity_of(place.genesis, shard, None, None)
-        headers.append(FinalHeaders(mine.committee, mine.verifier))
+        registry = registry_of(place.log)
+        headers.append(FinalHeaders(mine.committee, mine.verifier, registry=registry))
     return PyramidRole(
         place.log,
         data,
@@ -287,6 +303,7 @@ def open_pyramid(place: BeaconPlace, data: Path, end_window: int | None = None) 
         place.hasher,
         minimum,
         end_window,
+        metrics=place.metrics,
     )
 
 

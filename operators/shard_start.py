@@ -13,7 +13,9 @@ from operators.consensus_chain import FinalTip, genesis_tip
 from operators.consensus_keys import CommitteeVerifier
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, StoredRecord
+from operators.log_schemas import registry_of
 from operators.mempool import Mempool
+from operators.metrics import NO_METRICS, Metrics
 from operators.peer_links import (
     PeerLinks,
     first_needed,
@@ -59,6 +61,7 @@ class ShardPlace:
         configuration: Limits and times.
         hasher: Poseidon2 permutation.
         signatures: Signature backend; the default one if None.
+        metrics: Where the node records.
     """
 
     log: EventLog
@@ -67,6 +70,7 @@ class ShardPlace:
     configuration: Configuration
     hasher: Hasher
     signatures: SignatureBackend | None = None
+    metrics: Metrics = NO_METRICS
 
     def parameters(self) -> LedgerParameters:
         """Returns the constants of the shard's ledger."""
@@ -82,7 +86,7 @@ class ShardPlace:
         found = self.log.read(shard_topic("tx", self.shard), offset, 1)
         if not found or found[0].offset != offset:
             return None
-        return input_of(found[0], TRANSACTIONS, SchemaRegistry())
+        return input_of(found[0], TRANSACTIONS, registry_of(self.log))
 
 
 @dataclass(slots=True)
@@ -149,9 +153,9 @@ def start_position(log: EventLog, positions: Mapping[str, int], topic: str) -> i
 class ShardFeeds:
     """Turns records of `tx.<shard>` and `admitted.<shard>` into what waits, other shards' blocks into links."""
 
-    def __init__(self, application: ShardApplication, shard: int) -> None:
+    def __init__(self, application: ShardApplication, shard: int, registry: SchemaRegistry) -> None:
         self._application = application
-        self._registry = SchemaRegistry()
+        self._registry = registry
         self.topics = {
             shard_topic("tx", shard): self._take_transactions,
             shard_topic("admitted", shard): self._take_verdicts,
@@ -192,6 +196,7 @@ def _links(place: ShardPlace) -> PeerLinks:
             place.shard,
             place.hasher,
             lambda slot: genesis.epoch_of(genesis.window_of(slot)),
+            registry=registry_of(place.log),
         )
         for peer in range(genesis.shards)
         if peer != place.shard

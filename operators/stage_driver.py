@@ -7,19 +7,22 @@ on which the stage breaks becomes a dead letter; the others go on.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from operators.event_log import Append, EventLog, LogReader, Place, Record, StoredRecord
+from operators.log_schemas import registry_of
+from operators.metrics import NO_METRICS, Metrics
 from operators.record_input import input_of
 from operators.snapshot_file import read_snapshot, write_snapshot
 from operators.stage import Input, Output, Stage
 from schemas.errors import EclipticaError, InvariantError, WireError
-from schemas.tables import REJECTED, SCHEMA_ENTRIES, SchemaRegistry, encode
+from schemas.metrics import DEAD_LETTERS, STAGE_ROWS, STAGE_STEP_SECONDS
+from schemas.tables import REJECTED, SchemaRegistry, encode
 from schemas.topics import REJECTED as REJECTED_TOPIC
-from schemas.topics import SCHEMAS
 from schemas.wire import Reader, Writer
 
 S = TypeVar("S")
@@ -30,9 +33,6 @@ SNAPSHOT_COMMITS = 64
 
 OUTPUT_BYTES = 4 * 2**20
 """Bytes of rows after which an output goes on in a further record."""
-
-MAX_UNKNOWN = 4096
-"""Foreign fingerprints remembered, so that each is looked up once."""
 
 POISON = "poison"
 """Reason of dead letters that a stage broke on."""
@@ -53,7 +53,8 @@ class StageDriver(Generic[S]):
         reader: Fenced reader under the stage's name.
         snapshot_path: Where its state is kept.
         kind: Names chain and stage in the snapshot.
-        state: State after everything committed.
+        state: State after everything committed; after a commit that failed, beyond it.
+        metrics: Where steps and what they put out are recorded.
     """
 
     stage: Stage[S]
@@ -62,10 +63,15 @@ class StageDriver(Generic[S]):
     snapshot_path: Path
     kind: str
     state: S
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    metrics: Metrics = NO_METRICS
+    _registry: SchemaRegistry = field(init=False)
     _pending: list[StoredRecord] = field(default_factory=list)
     _commits: int = 0
-    _unknown: set[str] = field(default_factory=set)
+    _is_ahead: bool = False
+
+    def __post_init__(self) -> None:
+        """Looks for schemas of other versions on the log."""
+        self._registry = registry_of(self.log)
 
     def run_once(self, timeout_seconds: float, now_millis: int) -> int:
         """Takes in what is there and commits what follows from it; returns the number of records.
@@ -79,6 +85,8 @@ class StageDriver(Generic[S]):
         self._pending = []
         if not records:
             return 0
+        begun = time.perf_counter()
+        self._is_ahead = True
         try:
             self.state, outputs = self.stage.step(
                 self.state, [self._input(record) for record in records], now_millis
@@ -86,9 +94,13 @@ class StageDriver(Generic[S]):
         except InvariantError:
             raise
         except BREAKS as error:
-            _logger.warning("%s broke on a batch: %s", self.stage.name, error)
+            ids = {"stage": self.stage.name, "topic": records[0].topic, "offset": records[0].offset}
+            _logger.warning("broke on a batch: %s", error, extra=ids)
             outputs = self._one_by_one(records, now_millis)
+        taken = time.perf_counter() - begun
         self.reader.commit(_appends(outputs))
+        self._is_ahead = False
+        self._record(taken, outputs)
         self._commits += 1
         if self._commits >= SNAPSHOT_COMMITS:
             self.save()
@@ -106,14 +118,17 @@ class StageDriver(Generic[S]):
         self._commits = 0
 
     def close(self) -> None:
-        """Drains: writes a snapshot if anything is new."""
-        if self._commits:
+        """Drains: writes a snapshot if anything is new and the log holds all that follows from it."""
+        if self._commits and not self._is_ahead:
             self.save()
 
     def restart(self) -> None:
         """Brings the state back to what is committed: snapshot, then replay without outputs."""
         committed = self.reader.committed()
         positions, self.state = self._restore()
+        if any(at > committed.get(place, 0) for place, at in positions.items()):
+            _logger.warning("%s is ahead of the log: starting from the log", self.snapshot_path)
+            positions, self.state = {}, self.stage.initial()
         for topic, partition in committed:
             self.reader.seek(topic, partition, positions.get((topic, partition), 0))
         self._pending = []
@@ -124,6 +139,15 @@ class StageDriver(Generic[S]):
             old = [r for r in records if r.offset < committed[r.topic, r.partition]]
             self._pending += [r for r in records if r.offset >= committed[r.topic, r.partition]]
             self._replay(old)
+
+    def _record(self, seconds: float, outputs: Sequence[Output]) -> None:
+        name, metrics = self.stage.name, self.metrics
+        metrics.observe(STAGE_STEP_SECONDS, seconds, name)
+        for output in outputs:
+            metrics.count(STAGE_ROWS, name, output.topic, by=len(output.rows))
+            if output.topic == REJECTED_TOPIC:
+                for row in output.rows:
+                    metrics.count(DEAD_LETTERS, row["stage"], row["reason"])
 
     def _replay(self, records: Sequence[StoredRecord]) -> None:
         inputs = [self._input(record) for record in records]
@@ -180,34 +204,16 @@ class StageDriver(Generic[S]):
         return positions, state
 
     def _input(self, record: StoredRecord) -> Input:
-        entry = input_of(record, self.stage.inputs[record.topic], self._registry)
-        if entry.batch is None and entry.fingerprint not in self._registry.known:
-            if entry.fingerprint not in self._unknown:
-                self._learn()
-                entry = input_of(record, self.stage.inputs[record.topic], self._registry)
-            if len(self._unknown) < MAX_UNKNOWN:
-                self._unknown.add(entry.fingerprint)
-        return entry
-
-    def _learn(self) -> None:
-        """Reads the schemas that writers of other versions have announced."""
-        for record in self.log.read(SCHEMAS, 0, 10_000):
-            entry = input_of(record, SCHEMA_ENTRIES, self._registry)
-            for row in [] if entry.batch is None else entry.batch.to_pylist():
-                learn_schema(self._registry, row)
+        return input_of(record, self.stage.inputs[record.topic], self._registry)
 
 
-def learn_schema(registry: SchemaRegistry, row: Mapping[str, Any]) -> None:
-    """Takes in a row of topic `schemas`; one that is no evolution of our own schema is passed over."""
-    import pyarrow as pa  # noqa: PLC0415 - only when a foreign schema shows up
-
-    try:
-        registry.learn(row["table"], pa.ipc.read_schema(pa.py_buffer(row["schema"])))
-    except (EclipticaError, pa.ArrowException, OSError) as error:
-        _logger.warning("schema %s of %s is not used: %s", row["fingerprint"], row["table"], error)
-
-
-def open_driver(stage: Stage[S], log: EventLog, directory: Path, chain: int) -> StageDriver[S]:
+def open_driver(
+    stage: Stage[S],
+    log: EventLog,
+    directory: Path,
+    chain: int,
+    metrics: Metrics = NO_METRICS,
+) -> StageDriver[S]:
     """Starts a stage where its last commit ends.
 
     Raises:
@@ -216,7 +222,7 @@ def open_driver(stage: Stage[S], log: EventLog, directory: Path, chain: int) -> 
     reader = log.reader(stage.name, stage.inputs)
     path = directory / f"{stage.name}.snapshot"
     kind = f"stage/{chain}/{stage.name}"
-    driver = StageDriver(stage, log, reader, path, kind, stage.initial())
+    driver = StageDriver(stage, log, reader, path, kind, stage.initial(), metrics)
     driver.restart()
     return driver
 

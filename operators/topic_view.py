@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from operators.event_log import EventLog, Record, StoredRecord
+from operators.log_schemas import registry_of
 from schemas.errors import WireError
 from schemas.tables import SCHEMA_HEADER, SchemaRegistry, Table
 
@@ -24,7 +25,11 @@ class TopicView:
     """
 
     log: EventLog
-    registry: SchemaRegistry = field(default_factory=SchemaRegistry)
+    registry: SchemaRegistry = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Looks for schemas of other versions on the log."""
+        self.registry = registry_of(self.log)
 
     def append(self, topic: str, headers: tuple[tuple[str, bytes], ...], body: bytes) -> int:
         """Appends a record, durable when it returns, and returns its offset."""

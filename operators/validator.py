@@ -26,6 +26,8 @@ from operators.consensus_ports import ConsensusConfig
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, StoredRecord
 from operators.final_history import replay, shard_blocks
+from operators.log_schemas import registry_of
+from operators.metrics import NO_METRICS, Metrics
 from operators.shard_start import (
     FIRST_EPOCH,
     ShardFeeds,
@@ -39,6 +41,7 @@ from proving.signatures import KeyPair
 from schemas.block import Block, Certificate, ValidatorSet
 from schemas.config import Configuration
 from schemas.genesis import Genesis
+from schemas.metrics import MEMPOOL_TRANSACTIONS
 
 SNAPSHOT_BLOCKS = 32
 """Final blocks between two snapshots."""
@@ -87,6 +90,7 @@ class NodeParts:
         positions: Where to begin on each topic; message topics that are not named begin a little before
             their end, feeds at their first record.
         reader: Name of its reader.
+        metrics: Where it records.
     """
 
     log: EventLog
@@ -96,6 +100,7 @@ class NodeParts:
     feeds: Feeds
     positions: Mapping[str, int]
     reader: str
+    metrics: Metrics = NO_METRICS
 
 
 def start_node(
@@ -137,6 +142,7 @@ def start_node(
         slot_at,
         parts.feeds,
         on_final,
+        metrics=parts.metrics,
     )
 
 
@@ -156,6 +162,7 @@ class ShardValidator:
             InvariantError: A final block on the log does not execute.
         """
         shard = place.shard
+        self._shard = shard
         self._snapshot = directory / f"shard-{shard}.snapshot"
         self.state: ShardState = open_shard(place, self._snapshot)
         identity = identity_of(place.genesis, shard, index, pair)
@@ -174,9 +181,10 @@ class ShardValidator:
             identity,
             message_topics(shard),
             application,
-            ShardFeeds(application, shard).topics,
+            ShardFeeds(application, shard, registry_of(place.log)).topics,
             self.state.positions,
             f"validator-{index}/shard-{shard}",
+            place.metrics,
         )
         self.node = start_node(
             parts,
@@ -202,12 +210,19 @@ class ShardValidator:
         positions = {topic: at for (topic, _), at in self.node.reader.positions().items()}
         self.state.save(self._snapshot, core.tip, positions)
         if self.node.journal is not None:
-            self.node.journal.compact(core.tip.view, core.durable_records())
+            floor = max(core.tip.view, self.node.journal.floor)  # a restored one begins above
+            self.node.journal.compact(floor, core.durable_records())
         self._since_snapshot = 0
 
     def next_tick(self) -> int | None:
         """See `ConsensusNode.next_tick`."""
         return self.node.next_tick()
+
+    def measure(self) -> None:
+        """Records where it stands and what waits."""
+        self.node.measure()
+        waiting = len(self.state.application.mempool.candidates)
+        self.node.metrics.set(MEMPOOL_TRANSACTIONS, waiting, str(self._shard))
 
     def close(self) -> None:
         """Drains: writes a snapshot if anything is new, and gives the journal back."""

@@ -24,7 +24,10 @@ from pipelines.bench_rival import rival
 from pipelines.bench_segment import DEFAULT_SEGMENT_TRANSACTIONS, segment
 from pipelines.bench_sizes import sizes
 from pipelines.bench_steps import steps
+from pipelines.bench_stream import FINALITY_RATE, SECONDS, finality, stream
+from pipelines.bench_validator import admission, execution
 from pipelines.bench_verdicts import verified_apart
+from pipelines.bench_wan import wan
 from pipelines.bench_work import BenchWork, environment
 from pipelines.forge import usable_cores
 from pipelines.sample_window import sample_window
@@ -36,7 +39,7 @@ from proving.ledger.trace import build_trace
 from proving.prover import PhaseSpan
 from proving.segment_proofs import SEGMENT_KIND, prove_segment, verify_segment
 from proving.signatures import KeyPair, default_backend, verify_many
-from schemas.errors import EnvironmentMissing, InvariantError
+from schemas.errors import InvariantError
 from schemas.transactions import SIGNATURE_CONTEXT
 from schemas.units import MODULUS, ZERO_WORD
 
@@ -51,19 +54,19 @@ DEFAULT_TRANSACTIONS = {
     "reuse": 5000,
     "hop": DEFAULT_RECORDS,
     "segment": DEFAULT_SEGMENT_TRANSACTIONS,
+    "admission": 10_000,
+    "execution": 10_000,
+    "finality": FINALITY_RATE * SECONDS,
+    "stream": 40_000,
+    "wan": 50,
 }
 KERNEL_STATES = 1 << 14
-NOT_BUILT = {
-    "stream": "the stream runners beside the loop; `ecliptica demo` reports the whole chain",
-    "finality": "a bench of its own; `ecliptica demo --json` reports finality under traffic",
-}
 
 
 def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
     """Runs a bench by name.
 
     Raises:
-        EnvironmentMissing: It is not built yet.
         ProofError: A proof that was made does not hold.
     """
     benches: Mapping[str, Callable[[BenchWork], dict[str, Any]]] = {
@@ -83,13 +86,13 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "reuse": reuse,
         "sizes": sizes,
         "hop": hop,
+        "admission": admission,
+        "execution": execution,
+        "wan": wan,
+        "finality": finality,
+        "stream": stream,
         "plot": draw_records,
     }
-    if name not in benches:
-        raise EnvironmentMissing(
-            f"not built yet: bench {name} needs {NOT_BUILT[name]}",
-            f"benches: {', '.join(sorted(benches))}",
-        )
     check_plot(work, name)
     work.report.phase(name, None)
     record = {**benches[name](work), **environment()}

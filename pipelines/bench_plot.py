@@ -17,11 +17,12 @@ from schemas.errors import EnvironmentMissing, ParameterError
 PANEL_INCHES, DOTS_PER_INCH = 5.0, 120
 
 
-DRAWN = ("scaling", "sizes")
+DRAWN = ("scaling", "sizes", "stream", "finality")
 """Benches whose own record can be drawn at once."""
 
 OVER_BITS = "kilobytes of a proof over proven bits"
 OVER_BLOWUP = "kilobytes of a proof over blow-up"
+OVER_LOAD = "milliseconds over transactions a second"
 
 EVEN = (OVER_BITS,)
 """Pictures whose horizontal axis is no logarithm."""
@@ -35,7 +36,7 @@ class Point:
         panel: Which picture it belongs to, as its title.
         line: Points of one line share this name.
         size: Where it stands on the horizontal axis.
-        rate: Where it stands on the vertical axis: per second, or kilobytes.
+        rate: Where it stands on the vertical axis: per second, kilobytes or milliseconds.
     """
 
     panel: str
@@ -101,7 +102,8 @@ def read_records(files: Sequence[Path]) -> list[Mapping[str, Any]]:
 def points_of(records: Sequence[Mapping[str, Any]]) -> list[Point]:
     """Returns every rate that can be drawn.
 
-    A record of `scaling` gives a line over rows, one of `sizes` lines over bits and over blow-up. A record with `transactions_per_second` gives a point over the size
+    A record of `scaling` gives a line over rows, one of `sizes` lines over bits and over blow-up, one of `stream`
+    latencies over load. A record with `transactions_per_second` gives a point over the size
     of its segment, and over the number of accounts if it says one, as a member or among its parameters.
     """
     return [point for record in records for point in _points(record)]
@@ -117,6 +119,9 @@ def _points(record: Mapping[str, Any]) -> Iterator[Point]:
     if name == "sizes":
         yield from _sizes(record)
         return
+    if name in ("stream", "finality"):
+        yield from _latencies(record)
+        return
     if record.get("transactions_per_second") is None:
         return
     rate, size = float(record["transactions_per_second"]), int(record["transactions"])
@@ -128,6 +133,17 @@ def _points(record: Mapping[str, Any]) -> Iterator[Point]:
     if accounts:
         title = "transactions a second over accounts"
         yield Point(title, f"{line}, {size} transactions", int(accounts), rate)
+
+
+def _latencies(record: Mapping[str, Any]) -> Iterator[Point]:
+    told = record["parameters"]
+    chain = f"{told['log']}, n = {told['validators']}"
+    titles = {"final_ms": "submission to final", "certificate_ms": "proposal to certificate"}
+    for row in record["table"]:
+        for name, title in titles.items():
+            for part in ("p50", "p99"):
+                if (found := row[f"{name}_{part}"]) is not None:
+                    yield Point(OVER_LOAD, f"{title}, {part}, {chain}", row["rate"], found)
 
 
 def _sizes(record: Mapping[str, Any]) -> Iterator[Point]:

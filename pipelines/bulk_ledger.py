@@ -64,13 +64,16 @@ def bulk_ledger(accounts: int, seed: int, hasher: Hasher) -> Ledger:
     return ledger
 
 
-def transfer_blocks(ledger: Ledger, transactions: int, seed: int) -> list[Block]:
+def transfer_blocks(
+    ledger: Ledger, transactions: int, seed: int, block_transactions: int = BLOCK_TRANSACTIONS
+) -> list[Block]:
     """Returns blocks of transfers between accounts of a `bulk_ledger`, drawn evenly, in window 1.
 
     Args:
         ledger: The state that they meet.
         transactions: How many; at least 1.
         seed: Of senders, recipients and amounts.
+        block_transactions: Most transfers of a block.
 
     Raises:
         ParameterError: There are fewer than two accounts.
@@ -94,11 +97,11 @@ def transfer_blocks(ledger: Ledger, transactions: int, seed: int) -> list[Block]
         listed.append(
             Transaction(TransactionKind.TRANSFER, *place, *ends, amount, PUBLIC_FEE, nonce, EXPIRY)
         )
-    return list(_blocks(listed, ledger.height))
+    return list(_blocks(listed, ledger.height, block_transactions))
 
 
-def _blocks(transfers: Sequence[Transaction], height: int) -> list[Block]:
-    size = min(BLOCK_TRANSACTIONS, BLOCK_TRANSACTIONS_LIMIT - 1)
+def _blocks(transfers: Sequence[Transaction], height: int, most: int) -> list[Block]:
+    size = min(most, BLOCK_TRANSACTIONS_LIMIT - 1)
     starts = range(0, len(transfers), size)
     return [
         Block(height + number, 64 + number, 1, tuple(transfers[start : start + size]))

@@ -1,8 +1,9 @@
 """`campaign chaos`: the whole demo under kill -9 at random instants, compared with a run left in peace.
 
 Victims are the demo itself, every process it starts, and the Ray workers and daemons below them. A killed demo is
-started again on the same data, as a user would. At the end nothing may be lost or doubled: the same verdicts, the
-same final root, all proofs valid, and an audit of the export without a finding.
+started again on the same data, as a user would. On Kafka the broker is a victim too, and is started again on its
+data. At the end nothing may be lost or doubled: the same verdicts, the same final root, all proofs valid, and an
+audit of the export without a finding.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.java_service import ServiceMissing, free_port
+from deploy.kafka_broker import DEFAULT_HOME, Broker
+from operators.event_log import LogUnreachable
 from pipelines.progress import Progress
 from schemas.errors import EclipticaError, EnvironmentMissing
 
@@ -34,6 +39,9 @@ SHORTEST_GAP, LONGEST_GAP = 0.2, 5.0
 
 DEMO_WEIGHT = 0.1
 """Share of kills that hit the demo itself; the rest hit a process below it."""
+
+BROKER_WEIGHT = 0.1
+"""Share of kills that hit the broker, where there is one."""
 
 DAY_TIMEOUT_SECONDS = 1200.0
 COMPARED = ("final_root", "transactions")
@@ -56,7 +64,12 @@ class ChaosCount:
 
 
 def run_chaos(
-    seed: int, runs: int, report: Progress, is_stopped: Callable[[], bool]
+    seed: int,
+    runs: int,
+    report: Progress,
+    is_stopped: Callable[[], bool],
+    *,
+    on_kafka: bool = False,
 ) -> dict[str, Any]:
     """Runs demos until `runs` processes have been killed and every demo has finished.
 
@@ -65,12 +78,13 @@ def run_chaos(
         runs: Kills.
         report: Progress, one step per kill.
         is_stopped: Ends the campaign after the present demo.
+        on_kafka: Whether the log is a broker of the campaign's own, which is killed too.
 
     Returns:
         The campaign's evidence; `ok` when nothing differed.
 
     Raises:
-        EnvironmentMissing: The machine does not tell the children of a process.
+        EnvironmentMissing: The machine does not tell the children of a process, or no broker can be had.
         EclipticaError: The demo does not finish even in peace.
     """
     if not Path("/proc/self/task").exists():
@@ -79,20 +93,21 @@ def run_chaos(
     rng = random.Random(seed)  # noqa: S311 - a reproducible schedule, no secret
     count = ChaosCount()
     folder = Path(tempfile.mkdtemp(prefix="ecliptica-chaos-"))
-    report.phase("one demo in peace", None)
-    player = _Player(seed, rng, count, report)
-    peace = player.play(folder / "peace", 0)
-    report.phase("kills", runs)
-    while count.kills.total() < runs and not is_stopped():
-        wanted = min(KILLS_PER_DAY, runs - count.kills.total())
-        data = folder / f"day-{count.days}"
-        outcome = player.play(data, wanted)
-        count.days += 1
-        found = differences(peace, outcome)
-        found += outcome.get("problems", ["the demo did not end well"]) + _audit(data)
-        count.differences += [f"day {count.days}: {one}" for one in found]
-        if not found:
-            shutil.rmtree(data, ignore_errors=True)
+    with _broker(folder / "kafka", on_kafka) as broker:
+        player = _Player(seed, rng, count, report, broker)
+        report.phase("one demo in peace", None)
+        peace = player.play(folder / "peace", 0)
+        report.phase("kills", runs)
+        while count.kills.total() < runs and not is_stopped():
+            wanted = min(KILLS_PER_DAY, runs - count.kills.total())
+            data = folder / f"day-{count.days}"
+            outcome = player.play(data, wanted)
+            count.days += 1
+            found = differences(peace, outcome)
+            found += outcome.get("problems", ["the demo did not end well"]) + _audit(data)
+            count.differences += [f"day {count.days}: {one}" for one in found]
+            if not found:
+                shutil.rmtree(data, ignore_errors=True)
     if not count.differences:
         shutil.rmtree(folder, ignore_errors=True)
     return {
@@ -103,6 +118,7 @@ def run_chaos(
         "evidence": {
             "kills": dict(sorted(count.kills.items())),
             "demos": count.days,
+            "log": "kafka" if on_kafka else "sqlite",
             "final_root": peace["final_root"],
             "differences": count.differences,
             "kept": str(folder) if count.differences else None,
@@ -110,6 +126,27 @@ def run_chaos(
         },
         "ok": not count.differences and count.kills.total() >= runs,
     }
+
+
+@contextmanager
+def _broker(home: Path, is_wanted: bool) -> Iterator[Broker | None]:
+    """Runs a broker while it is needed.
+
+    Raises:
+        EnvironmentMissing: None can be had.
+    """
+    if not is_wanted:
+        yield None
+        return
+    broker = Broker(home, free_port(), jars=DEFAULT_HOME / "lib")
+    try:
+        broker.start()
+    except ServiceMissing as error:
+        raise EnvironmentMissing(f"no broker: {error}", "see `make kafka`") from error
+    try:
+        yield broker
+    finally:
+        broker.kill()
 
 
 def differences(peace: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
@@ -133,6 +170,7 @@ class _Player:
     rng: random.Random
     count: ChaosCount
     report: Progress
+    broker: Broker | None = None
 
     def play(self, data: Path, kills: int) -> dict[str, Any]:
         """Plays one demo to its end, however often it must be started; returns its JSON, empty if it left none."""
@@ -140,7 +178,7 @@ class _Player:
         output = data.with_suffix(".json")
         left = kills
         while True:
-            demo = _start(data, self.seed, output)
+            demo = self._start(data, output)
             while demo.poll() is None:
                 if time.monotonic() > deadline:
                     _kill_tree(demo.pid)
@@ -150,7 +188,7 @@ class _Player:
                 try:
                     demo.wait(self.rng.uniform(SHORTEST_GAP, LONGEST_GAP))
                 except subprocess.TimeoutExpired:
-                    if left and _strike(demo.pid, self.rng, self.count):
+                    if left and self._strike(demo.pid):
                         left -= 1
                         self.report.advance(1)
             _await_orphans(data)
@@ -158,35 +196,43 @@ class _Player:
                 continue
             lines = output.read_text(encoding="utf-8").strip().splitlines()
             found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+            if found.get("error", {}).get("kind") == LogUnreachable.__name__ and self.broker:
+                continue  # it began while the broker was away
             return found
 
+    def _start(self, data: Path, output: Path) -> subprocess.Popen[bytes]:
+        arguments = ["demo", "--json", "--data", str(data), "--seed", str(self.seed)]
+        if self.broker is not None:
+            arguments += ["--log", f"{self.broker.url}/{data.name}"]
+        with output.open("wb") as out, output.with_suffix(".log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "pipelines.cli", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | WITHOUT_PYRAMID,
+            )
 
-def _start(data: Path, seed: int, output: Path) -> subprocess.Popen[bytes]:
-    arguments = ["demo", "--json", "--data", str(data), "--seed", str(seed)]
-    with output.open("wb") as out, output.with_suffix(".log").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "pipelines.cli", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=log,
-            start_new_session=True,
-            env=os.environ | WITHOUT_PYRAMID,
-        )
-
-
-def _strike(demo: int, rng: random.Random, count: ChaosCount) -> bool:
-    """Kills one process of a demo; says whether one was there."""
-    below = descendants(demo)
-    victim = demo
-    if below and rng.random() >= DEMO_WEIGHT:
-        victim = rng.choice(sorted(below))
-    name = kind_of(victim)
-    try:
-        os.kill(victim, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    count.kills["demo" if victim == demo else name] += 1
-    return True
+    def _strike(self, demo: int) -> bool:
+        """Kills one process of a demo, or the broker below its log; says whether one was there."""
+        drawn = self.rng.random()
+        if self.broker is not None and drawn >= 1 - BROKER_WEIGHT:
+            self.broker.kill()
+            self.broker.start()
+            self.count.kills["broker"] += 1
+            return True
+        below = sorted(descendants(demo))
+        if drawn >= DEMO_WEIGHT and not below:
+            return False
+        victim = demo if drawn < DEMO_WEIGHT else self.rng.choice(below)
+        name = kind_of(victim)
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        self.count.kills["demo" if victim == demo else name] += 1
+        return True
 
 
 def descendants(pid: int) -> set[int]:

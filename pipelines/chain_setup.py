@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-from operators.event_log import EventLog
+from operators.event_log import EventLog, is_absent, open_log
+from operators.log_genesis import claim_log, read_genesis
+from operators.log_schemas import announce
 from pipelines.account_keys import issuer_pair
 from pipelines.key_store import create_key, key_path, load_key
 from proving.signatures import KeyPair
@@ -72,17 +75,48 @@ def prepare_chain(
         ) from error
 
 
-def check_log(url: str) -> None:
-    """Checks that the processes of a chain can share a log.
+def check_log(url: str, data: Path) -> None:
+    """Checks, before anything is written, that the processes of a data directory's chain can share a log.
 
     Raises:
-        ParameterError: It lives in the memory of one process.
+        ParameterError: It lives in the memory of one process, or is of a chain and the directory of none.
+        LogUnreachable, LogCorrupt: See `open_log`.
     """
     if url.startswith("memory:"):
         raise ParameterError(
             f"the log {url} lives in one process and a chain is made of several",
             "leave --log out, or say sqlite:///PATH",
         )
+    if genesis_path(data).exists() or is_absent(url):
+        return
+    with closing(open_log(url)) as log:
+        if read_genesis(log) is not None:
+            raise ParameterError(
+                f"the log {url} is of a chain, and {data} holds none",
+                "give the --data of that chain or copy its genesis.json, or choose another --log",
+            )
+
+
+def open_chain(log: EventLog, data: Path, genesis: Genesis) -> None:
+    """Makes the topics of a data directory's chain; a log with neither becomes the chain's own.
+
+    It also announces the schemas of this version, so that older processes can read what newer ones write.
+
+    Raises:
+        ParameterError: The log is of another chain.
+        EclipticaError: It has lost what the chain's validators have voted on.
+    """
+    standing = read_genesis(log) or genesis
+    if standing == genesis:
+        create_topics(log, genesis)
+        check_history(log, data)
+        standing = claim_log(log, genesis)
+    if standing != genesis:
+        raise ParameterError(
+            f"the log {log.url} is of another chain than {data}",
+            "give the --data of that chain, or choose another --log",
+        )
+    announce(log)
 
 
 def create_topics(log: EventLog, genesis: Genesis) -> None:

@@ -6,6 +6,7 @@ same data directory continues where the log ends; nothing is sent, decided or pr
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -18,7 +19,7 @@ from operators.day_files import day_path
 from operators.event_log import EventLog, open_log
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
-from pipelines.chain_setup import check_history, check_log, create_topics, prepare_chain
+from pipelines.chain_setup import check_log, open_chain, prepare_chain
 from pipelines.chain_view import ShardViews, shard_views
 from pipelines.dataflow import Dataflow
 from pipelines.demo_traffic import (
@@ -30,7 +31,14 @@ from pipelines.demo_traffic import (
 )
 from pipelines.flows import dataflow
 from pipelines.latency import SystemClock
-from pipelines.node_plan import node_plans, write_node_configuration
+from pipelines.node_plan import (
+    addresses,
+    command_name,
+    metrics_ports,
+    node_plans,
+    write_node_configuration,
+)
+from pipelines.node_watch import watched
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.supervisor import ProcessPlan, Supervisor
@@ -49,6 +57,9 @@ POLL_SECONDS = 0.1
 
 PATIENCE_SECONDS = 120.0
 """How long nothing may move before a phase is given up with what it waits for."""
+
+VERDICT_SECONDS = 600.0
+"""How long no transaction may get a verdict while blocks go on: then one is lost."""
 
 Stopped = Callable[[], bool]
 
@@ -107,7 +118,7 @@ class Day:
         settings = self.settings
         configuration = settings.configuration
         seed = configuration.demo.seed
-        check_log(settings.log_url)
+        check_log(settings.log_url, settings.data)
         check_backend(configuration.proving.backend)
         timer = PhaseTimer()
         supervisor = Supervisor(self.processes(), settings.data / "run")
@@ -118,9 +129,15 @@ class Day:
             write_node_configuration(settings)
         days = configuration.demo.days if configuration.proving.pyramid else 0
         windows_per_day = configuration.clock.windows_per_day
-        with closing(open_log(settings.log_url)) as log:
-            create_topics(log, genesis)
-            check_history(log, settings.data)
+        name, ports = command_name("demo"), metrics_ports(configuration)
+        with (
+            watched(name, configuration.metrics, ports.get(name, 0)) as watching,
+            closing(open_log(settings.log_url)) as log,
+        ):
+            supervisor.watch, supervisor.metrics = watching
+            for line in addresses(settings, [name, *(plan.name for plan in supervisor.plans)]):
+                report.note(line)
+            open_chain(log, settings.data, genesis)
             run = _Run(
                 log,
                 supervisor,
@@ -200,6 +217,7 @@ class _Run:
                 self._follow(
                     lambda: all(tracker.is_complete for tracker in self.trackers),
                     lambda: sum(tracker.done for tracker in self.trackers),
+                    VERDICT_SECONDS,
                 )
             with self.timer.phase("proofs"):
                 self.report.phase("windows proven", None)
@@ -299,21 +317,35 @@ class _Run:
             self.report.advance(ready - done)
             done = ready
 
-    def _follow(self, is_done: Callable[[], bool], progress: Callable[[], int]) -> None:
+    def _follow(
+        self,
+        is_done: Callable[[], bool],
+        progress: Callable[[], int],
+        progress_seconds: float = math.inf,
+    ) -> None:
         """Reads the log until a condition holds; gives up when nothing moves.
 
         Raises:
-            EclipticaError: Nothing was appended for `PATIENCE_SECONDS`.
+            EclipticaError: Nothing was appended for `PATIENCE_SECONDS`, or there was no progress for
+                `progress_seconds`.
         """
         shown = 0
         deadline = time.monotonic() + PATIENCE_SECONDS
+        progress_deadline = time.monotonic() + progress_seconds
         while not (self.is_stopped() or is_done()):
             if self._read_log():
                 deadline = time.monotonic() + PATIENCE_SECONDS
                 self._end_days()
                 self._tell_pyramid()
-            self.report.advance(max(0, progress() - shown))
-            shown = max(shown, progress())
+            if (reached := progress()) > shown:
+                self.report.advance(reached - shown)
+                shown = reached
+                progress_deadline = time.monotonic() + progress_seconds
+            if time.monotonic() > progress_deadline:
+                raise EclipticaError(
+                    f"{shown} reached, and no further one for {progress_seconds:g} s",
+                    "the logs of the processes are in DATA/run",
+                )
             if time.monotonic() > deadline:
                 raise EclipticaError(
                     f"nothing moved for {PATIENCE_SECONDS:g} s at block {self.chain.height}, "

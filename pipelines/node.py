@@ -16,14 +16,25 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from operators.event_log import EventLog, LogUnreachable, open_log
+from operators.metered_log import MeteredLog
+from operators.metrics import NO_METRICS, Metrics
 from operators.proof_worker import host_backend, open_backend
 from operators.shard_start import ShardPlace
 from pipelines.chain_setup import genesis_path
-from pipelines.node_plan import ROLES, read_node_configuration
+from pipelines.log_lines import configure_lines
+from pipelines.node_plan import (
+    PIPELINE_OF,
+    ROLES,
+    metrics_ports,
+    process_name,
+    read_node_configuration,
+)
+from pipelines.node_watch import NodeWatch, watched
 from pipelines.settings import Settings
 from pipelines.supervisor import READY
 from proving.backends.port import Hasher
@@ -51,6 +62,10 @@ class Role(Protocol):
         """Returns when it wants to be pumped without news, UTC milliseconds; None when it does not."""
         ...
 
+    def measure(self) -> None:
+        """Records what waits and where it stands; called every few seconds, if at all."""
+        ...
+
     def close(self) -> None:
         """Drains."""
         ...
@@ -67,6 +82,7 @@ class NodePlace:
         log: The log.
         index: Index of the validator, for that role.
         end_window: Windows from this one on are not joined, for the role `pyramid`; None to join all.
+        metrics: Where it records.
     """
 
     data: Path
@@ -75,12 +91,15 @@ class NodePlace:
     log: EventLog
     index: int
     end_window: int | None = None
+    metrics: Metrics = NO_METRICS
 
     def shards(self) -> list[ShardPlace]:
         """Returns the shards that the process works on: all of the chain."""
         hasher = self.hasher()
         return [
-            ShardPlace(self.log, self.genesis, shard, self.configuration, hasher)
+            ShardPlace(
+                self.log, self.genesis, shard, self.configuration, hasher, metrics=self.metrics
+            )
             for shard in range(self.genesis.shards)
         ]
 
@@ -104,6 +123,11 @@ class Roles:
         ticks = [tick for part in self.parts if (tick := part.next_tick()) is not None]
         return min(ticks, default=None)
 
+    def measure(self) -> None:
+        """See `Role`."""
+        for part in self.parts:
+            part.measure()
+
     def close(self) -> None:
         """See `Role`."""
         for part in self.parts:
@@ -123,9 +147,13 @@ class StopSignal:
 
     def watch(self) -> None:
         """Begins to listen."""
+        self.take_signals()
+        threading.Thread(target=self._await_supervisor, daemon=True).start()
+
+    def take_signals(self) -> None:
+        """Handles the signals, also those that a library has taken since."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.event.set())
-        threading.Thread(target=self._await_supervisor, daemon=True).start()
 
     def _await_supervisor(self) -> None:
         while os.read(sys.stdin.fileno(), 4096):
@@ -148,14 +176,27 @@ def build_role(name: str, place: NodePlace) -> Role:
     return builders[name](place)
 
 
-def run_role(role: Role, log: EventLog, is_stopped: Callable[[], bool]) -> None:
-    """Pumps a role until it is stopped, then drains it."""
+def run_role(
+    role: Role,
+    log: EventLog,
+    is_stopped: Callable[[], bool],
+    on_turn: Callable[[], None],
+) -> None:
+    """Pumps a role until it is stopped, then drains it; `on_turn` is called before every turn."""
     try:
         while not is_stopped():
+            on_turn()
             if not role.pump(time.time_ns() // 1_000_000):
                 log.wait(idle_seconds(role.next_tick(), time.time_ns()))
     finally:
         role.close()
+
+
+def look(watch: NodeWatch, role: Role, log: MeteredLog) -> None:
+    """Notes a turn of the loop and, every few seconds, what waits and how far behind the process is."""
+    if watch.turned():
+        watch.lag = log.measure(time.time_ns() // 1_000_000)
+        role.measure()
 
 
 def idle_seconds(tick_millis: int | None, now_nanos: int) -> float:
@@ -166,6 +207,10 @@ def idle_seconds(tick_millis: int | None, now_nanos: int) -> float:
     return min(IDLE_SECONDS, max(0.0, left))
 
 
+def _pass() -> None:
+    """Nobody watches."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a role and returns the exit code."""
     parser = argparse.ArgumentParser(prog="pipelines.node", description=__doc__)
@@ -174,27 +219,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--index", type=int, default=0)
     parser.add_argument("--end-window", type=int)
     given = parser.parse_args(arguments)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s"
-    )
+    name = process_name(given.role, given.index)
+    ids: dict[str, str | int] = {"pipeline": PIPELINE_OF[given.role], "process": name}
+    configure_lines("info", "text", ids)
     stop = StopSignal()
     stop.watch()
     try:
         os.nice(NICENESS.get(given.role, 0))
         configuration = read_node_configuration(given.data)
         genesis = load_genesis(genesis_path(given.data))
-        url = Settings(configuration, {}).log_url
-        with closing(open_log(url)) as log:
+        logs = configuration.logs
+        configure_lines(logs.level, logs.format, ids | {"chain": genesis.chain})
+        port = metrics_ports(configuration).get(name, 0)
+        with (
+            watched(name, configuration.metrics, port) as (watch, metrics),
+            closing(open_log(Settings(configuration, {}).log_url)) as plain_log,
+        ):
+            log = MeteredLog(plain_log, metrics) if port else plain_log
             place = NodePlace(
-                given.data, configuration, genesis, log, given.index, given.end_window
+                given.data, configuration, genesis, log, given.index, given.end_window, metrics
             )
             role = build_role(given.role, place)
+            stop.take_signals()  # Ray has put handlers of its own, which end the process at once
+            _logger.info("started")
             with suppress(
                 BrokenPipeError
             ):  # the supervisor is gone, which also ends the standard input
                 sys.stdout.buffer.write(READY + b"\n")
                 sys.stdout.buffer.flush()
-            run_role(role, log, stop.event.is_set)
+            on_turn = partial(look, watch, role, log) if isinstance(log, MeteredLog) else _pass
+            run_role(role, log, stop.event.is_set, on_turn)
+            _logger.info("drained")
     except EclipticaError as error:
         hint = f" ({error.hint})" if error.hint else ""
         sys.stderr.write(f"{type(error).__name__}: {error}{hint}\n")

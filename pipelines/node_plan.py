@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.settings import Settings
@@ -23,6 +24,56 @@ SERVICE_ROLES = {
     "all": ROLES,
 }
 """Roles that a pipeline of `ecliptica run` starts; `export` runs in the command itself."""
+
+PIPELINE_OF = {
+    role: name for name, roles in SERVICE_ROLES.items() if name != "all" for role in roles
+}
+"""Pipeline that a role belongs to."""
+
+
+COMMANDS = ("all", "demo", "admission", "consensus", "proving", "export")
+"""What starts processes: pipelines of `ecliptica run`, and `demo`; each has an endpoint of its own."""
+
+
+def process_name(role: str, index: int) -> str:
+    """Returns the name of a role's process; `index` counts for roles with one per validator."""
+    return f"{role}-{index}" if role in VALIDATOR_ROLES else role
+
+
+def process_names(configuration: Configuration, roles: tuple[str, ...] = ROLES) -> list[str]:
+    """Returns the names of all processes of some roles, in the order of starting."""
+    count = configuration.chain.validators
+    return [
+        process_name(role, index)
+        for role in roles
+        if role != "pyramid" or configuration.proving.pyramid
+        for index in range(count if role in VALIDATOR_ROLES else 1)
+    ]
+
+
+def command_name(pipeline: str) -> str:
+    """Returns the name of the command itself among the processes it starts."""
+    return pipeline if pipeline == "demo" else f"run-{pipeline}"
+
+
+def metrics_ports(configuration: Configuration) -> dict[str, int]:
+    """Returns the port of every process that there can be; empty if metrics are off.
+
+    A process has the same one whichever command starts it: commands come first, then roles in the order of `ROLES`.
+    """
+    first = configuration.metrics.port
+    names = [*map(command_name, COMMANDS), *process_names(configuration)]
+    return {name: first + place for place, name in enumerate(names)} if first else {}
+
+
+def addresses(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Returns a line per process that says where it is watched; none if metrics are off."""
+    host, ports = settings.configuration.metrics.host, metrics_ports(settings.configuration)
+    return [
+        f"{name}: http://{host}:{ports[name]}/metrics, /health, /ready"
+        for name in names
+        if name in ports
+    ]
 
 
 def configuration_path(data: Path) -> Path:
@@ -60,17 +111,12 @@ def node_plans(
 ) -> list[ProcessPlan]:
     """Returns one process per role, and one per validator; windows from `end_window` on are not joined."""
     plans = []
-    for role in roles:
-        if role == "pyramid" and not configuration.proving.pyramid:
-            continue
+    for name in process_names(configuration, roles):
+        role, _, index = name.partition("-")
         arguments = ["-m", "pipelines.node", role, "--data", str(data)]
         if role == "pyramid" and end_window is not None:
             arguments += ["--end-window", str(end_window)]
-        if role not in VALIDATOR_ROLES:
-            plans.append(ProcessPlan(role, arguments))
-            continue
-        plans += [
-            ProcessPlan(f"{role}-{index}", [*arguments, "--index", str(index)])
-            for index in range(configuration.chain.validators)
-        ]
+        if index:
+            arguments += ["--index", index]
+        plans.append(ProcessPlan(name, arguments))
     return plans

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
 from operators.chain_observer import ShardObserver
 from operators.jobs import RetryPolicy
+from operators.log_schemas import registry_of
 from operators.proof_worker import (
     BACKEND_VARIABLE,
     GPU_MEMORY_VARIABLE,
@@ -26,6 +27,7 @@ from operators.proof_worker import (
 from operators.prover_pool import Crew, DirectPool, ProverPool, RayPool
 from operators.prover_role import ProverRole
 from operators.pyramid_role import open_pyramid
+from operators.ray_cluster import NodeSize, join_cluster
 from operators.shard_start import ShardPlace
 from operators.stage_driver import StageDriver, open_driver
 from operators.validator import ShardValidator, identity_of
@@ -42,6 +44,9 @@ from schemas.job import ProofLevel
 
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
+
+PYRAMID_MEMORY_BYTES = 3_500_000_000
+"""What a worker that has made recursive proofs of all kinds holds."""
 
 TURN_SECONDS = 0.25
 """Longest wait of a prover for its pool."""
@@ -61,6 +66,9 @@ class StageRole:
         """See `Role`: news alone moves it."""
         return None
 
+    def measure(self) -> None:
+        """See `Role`: the driver records as it goes."""
+
     def close(self) -> None:
         """See `Role`."""
         self.driver.close()
@@ -69,12 +77,20 @@ class StageRole:
 def admission(place: NodePlace) -> Role:
     """Returns the admission stages of all shards."""
     stages = [
-        Admission(place.genesis, shard, place.configuration.admission)
+        Admission(
+            place.genesis,
+            shard,
+            place.configuration.admission,
+            registry=registry_of(place.log),
+        )
         for shard in range(place.genesis.shards)
     ]
     directory, chain = place.data / STAGES, place.genesis.chain
     return together(
-        [StageRole(open_driver(stage, place.log, directory, chain)) for stage in stages]
+        [
+            StageRole(open_driver(stage, place.log, directory, chain, place.metrics))
+            for stage in stages
+        ]
     )
 
 
@@ -114,6 +130,9 @@ class BoundedWindows:
         """See `Role`: news alone moves it."""
         return None
 
+    def measure(self) -> None:
+        """See `Role`: the driver records as it goes."""
+
     def close(self) -> None:
         """See `Role`."""
         self.driver.close()
@@ -139,7 +158,7 @@ def _windows(
     """Returns the windows stage of a shard."""
     stage = windows_stage(shard)
     return BoundedWindows(
-        open_driver(stage, place.log, directory, place.genesis.chain),
+        open_driver(stage, place.log, directory, place.genesis.chain, place.metrics),
         lambda: tips.final.tips[shard.shard].window,
         place.configuration.proving.max_unproven_windows,
     )
@@ -169,7 +188,7 @@ def beacon(place: NodePlace) -> Role:
 
 def beacon_place(place: NodePlace) -> BeaconPlace:
     """Returns the beacon that a process works on."""
-    return BeaconPlace(place.log, place.genesis, place.configuration, place.hasher())
+    return BeaconPlace(place.log, place.genesis, place.configuration, place.hasher(), place.metrics)
 
 
 @dataclass(slots=True)
@@ -190,6 +209,10 @@ class ProvingRole:
         """See `Role`: it waits inside `pump`."""
         return None
 
+    def measure(self) -> None:
+        """See `Role`."""
+        self.prover.measure()
+
     def close(self) -> None:
         """See `Role`; proofs in the making are left, and leased again at the next start."""
         self.prover.pool.close()
@@ -204,39 +227,56 @@ def prover(place: NodePlace) -> Role:
         max_attempts=proving.max_attempts,
     )
     check_backend(proving.backend)
-    os.environ[BACKEND_VARIABLE] = proving.backend  # workers inherit it
-    os.environ[GPU_MEMORY_VARIABLE] = str(proving.gpu_memory_percent)
+    environment = {
+        BACKEND_VARIABLE: proving.backend,
+        GPU_MEMORY_VARIABLE: str(proving.gpu_memory_percent),
+    }
     pool: ProverPool
     if proving.pool == "process":
+        os.environ.update(environment)
         pool = DirectPool(prove_envelope)
+    elif proving.ray_address:
+        cluster = join_cluster(proving.ray_address)
+        pool = RayPool(prove_envelope, crews_of(proving, cluster.nodes), cluster, environment)
     else:
-        pool = RayPool(prove_envelope, crews_of(proving, usable_cores()))
+        crews = crews_of(proving, [NodeSize(usable_cores())])
+        pool = RayPool(prove_envelope, crews, environment=environment)
     name = f"prover-{place.index}"
-    return ProvingRole(ProverRole(place.log, pool, name, now_millis, place.hasher(), policy))
+    return ProvingRole(
+        ProverRole(place.log, pool, name, now_millis, place.hasher(), policy, place.metrics)
+    )
 
 
-def crews_of(proving: ProvingConfig, cores: int) -> list[Crew]:
-    """Returns the workers of a machine.
+def crews_of(proving: ProvingConfig, nodes: Sequence[NodeSize]) -> list[Crew]:
+    """Returns the workers of a machine, or of a cluster of them.
 
     Segments come all the time and are proven side by side; a recursive proof is what the next level waits for, so it
     has several threads, and few workers prepare the keys of its kinds.
 
     Args:
         proving: How they are configured.
-        cores: Usable cores, at least 1.
+        nodes: What each machine offers; at least one.
     """
     if proving.backend == "cuda":
-        return [Crew("gpu", proving.workers or 1, 1, frozenset(ProofLevel))]
+        count = proving.workers or max(1, sum(node.gpus for node in nodes))
+        return [Crew("gpu", count, 1, frozenset(ProofLevel), gpus=1)]
     segments = frozenset({ProofLevel.SEGMENT})
-    threads = min(cores, proving.pyramid_threads)
+    threads = min(proving.pyramid_threads, *(node.cores for node in nodes))
     return [
-        Crew("segments", proving.workers or cores, 1, segments, partial(prepare_keys, "segment_s")),
+        Crew(
+            "segments",
+            proving.workers or sum(node.cores for node in nodes),
+            1,
+            segments,
+            partial(prepare_keys, "segment_s"),
+        ),
         Crew(
             "pyramid",
-            proving.pyramid_workers or cores // threads,
+            proving.pyramid_workers or sum(node.cores // threads for node in nodes),
             threads,
             frozenset(ProofLevel) - segments,
             partial(prepare_keys, "lift_s", "epoch", "day", WRAP_KIND) if proving.pyramid else None,
+            memory_bytes=PYRAMID_MEMORY_BYTES,
         ),
     ]
 

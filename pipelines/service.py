@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from operators.event_log import EventLog, open_log
 from operators.export import ExportSource, export_epochs
+from operators.message_retention import remove_messages
+from operators.metrics import Metrics
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
+from operators.validator import identity_of
 from pipelines.analytics import CountingPlace, WindowCounting, check_job_server, open_counting
 from pipelines.chain_setup import (
-    check_history,
     check_log,
-    create_topics,
     genesis_path,
+    open_chain,
     prepare_chain,
 )
 from pipelines.chain_view import ShardViews, shard_views
 from pipelines.flows import stages_of
-from pipelines.node_plan import SERVICE_ROLES, node_plans, write_node_configuration
+from pipelines.node_plan import (
+    SERVICE_ROLES,
+    addresses,
+    command_name,
+    metrics_ports,
+    node_plans,
+    write_node_configuration,
+)
+from pipelines.node_watch import MEASURE_SECONDS, watched
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.supervisor import ProcessPlan, Supervisor
 from proving.arithmetic.poseidon2 import NumpyHasher
 from schemas.errors import EnvironmentMissing, ParameterError
 from schemas.genesis import Genesis
+from schemas.metrics import EXPORTED_EPOCHS, LOG_BYTES, SEALED_EPOCH
 from schemas.tables import BLOCKS, JOBS, Table
 from schemas.topics import JOBS as JOBS_TOPIC
 from schemas.topics import shard_topic
@@ -88,6 +99,7 @@ class Service:
     _sealed: int | None = None
     _sealed_of: dict[int, int] = field(default_factory=dict)
     _has_news: bool = False
+    _sized_at: float = float("-inf")
 
     def plan(self) -> list[ProcessPlan]:
         """Returns the processes that a run starts.
@@ -108,7 +120,7 @@ class Service:
         started = time.monotonic()
         settings = self.settings
         plans = self.plan()
-        check_log(settings.log_url)
+        check_log(settings.log_url, settings.data)
         if self.runner == "flink":
             check_job_server(settings.configuration.streaming.job_server)
         if "prover" in {plan.name for plan in plans}:
@@ -119,22 +131,32 @@ class Service:
         exported, counting = 0, None
         view, supervisor = shard_views(genesis), Supervisor(plans, settings.data / "run")
         supervisor.claim()
-        with closing(open_log(settings.log_url)) as log:
+        name, ports = command_name(self.pipeline), metrics_ports(settings.configuration)
+        with (
+            watched(name, settings.configuration.metrics, ports.get(name, 0)) as (watch, metrics),
+            closing(open_log(settings.log_url)) as log,
+        ):
+            supervisor.watch, supervisor.metrics = watch, metrics
             try:
                 if plans:  # `export` alone must not change what the other processes run with
                     write_node_configuration(settings)
-                create_topics(log, genesis)
-                check_history(log, settings.data)
+                open_chain(log, settings.data, genesis)
                 counting = self._counting(log, genesis)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)
+                for line in addresses(settings, [name, *(plan.name for plan in plans)]):
+                    report.note(line)
                 while not is_stopped() and not self._is_done(counting, genesis):
                     is_busy = counting is not None and counting.turn(_now_millis()) > 0
                     supervisor.poll(0.0 if is_busy else POLL_SECONDS)
                     self._follow(log, view, genesis)
                     if self._has_news and self.pipeline in (EXPORT, "all"):
-                        exported += self._export(log, genesis)
+                        with watch.busy("export"):
+                            written = self._export(log, genesis)
+                        exported += written
+                        metrics.count(EXPORTED_EPOCHS, by=written)
                         self._has_news = False
+                    self._measure(metrics, log)
                 restarts = supervisor.restarts
             finally:
                 supervisor.stop()
@@ -149,6 +171,14 @@ class Service:
             restarts,
             0 if counting is None else counting.counted,
         )
+
+    def _measure(self, metrics: Metrics, log: EventLog) -> None:
+        if self._sealed is not None:
+            metrics.set(SEALED_EPOCH, self._sealed)
+        if time.monotonic() >= self._sized_at + MEASURE_SECONDS:
+            self._sized_at = time.monotonic()
+            with suppress(EnvironmentMissing):  # brokers do not tell, and the metric says so
+                metrics.set(LOG_BYTES, log.size_bytes())
 
     def _counting(self, log: EventLog, genesis: Genesis) -> WindowCounting | None:
         if self.runner not in COUNTING:
@@ -190,6 +220,10 @@ class Service:
         fee = self.settings.configuration.admission.min_fee_micros
         source = ExportSource(log, genesis_path(self.settings.data), fee, NumpyHasher())
         done = export_epochs(source, self.settings.data, range(genesis.shards))
+        if self.settings.configuration.retention.messages:
+            for shard in range(genesis.shards):
+                identity = identity_of(genesis, shard, None, None)
+                remove_messages(log, self.settings.data, identity)
         return sum(epoch.written for epoch in done)
 
 

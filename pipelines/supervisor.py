@@ -8,6 +8,7 @@ While it runs, a supervisor locks every name of a process, so that a second one 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import selectors
 import signal
@@ -19,7 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from operators.metrics import NO_METRICS, Metrics
+from pipelines.node_watch import NodeWatch
 from schemas.errors import EclipticaError
+from schemas.metrics import PROCESS_RESTARTS
 
 READY = b"ready"
 FIRST_BACKOFF_SECONDS = 0.1
@@ -28,7 +32,7 @@ CALM_SECONDS = 20.0
 """A child that ran so long has its back-off forgotten."""
 
 HOPELESS_CODES = frozenset({2, 5})
-"""Usage errors and missing parts do not go away by starting again."""
+"""Usage errors and missing parts do not go away by starting again; what was there once may come back."""
 
 MAX_QUICK_DEATHS = 12
 """Deaths in a row, each before `CALM_SECONDS`, after which a child is given up."""
@@ -37,6 +41,8 @@ STOP_SECONDS = 20.0
 """How long a child may drain before it is killed."""
 
 LOG_TAIL_BYTES = 2000
+
+_logger = logging.getLogger("ecliptica.supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +79,14 @@ class Supervisor:
     Attributes:
         plans: What to run, in the order of starting.
         directory: Where log files go.
+        metrics: Where restarts are recorded.
+        watch: Told about every turn and about children that are not ready, or None.
     """
 
     plans: Sequence[ProcessPlan]
     directory: Path
+    metrics: Metrics = NO_METRICS
+    watch: NodeWatch | None = None
     _children: list[_Child] = field(default_factory=list)
     _locks: list[IO[bytes]] = field(default_factory=list)
 
@@ -124,6 +134,8 @@ class Supervisor:
                     self._launch(child)
             elif child.process.poll() is not None:
                 self._bury(child, now)
+        if self.watch is not None and self.watch.turned():
+            self.watch.wait_for(self._missing())
 
     @property
     def are_ready(self) -> bool:
@@ -134,6 +146,16 @@ class Supervisor:
     def waiting_for(self) -> list[str]:
         """Names of the children that have never been ready."""
         return [child.plan.name for child in self._children if not child.was_ready]
+
+    def _missing(self) -> str:
+        """Says which children do not run or have never been ready; empty if all are there."""
+        running = self.pids()
+        gone = [
+            child.plan.name
+            for child in self._children
+            if not child.is_retired and (not child.was_ready or child.plan.name not in running)
+        ]
+        return f"not running: {', '.join(gone)}" if gone else ""
 
     @property
     def restarts(self) -> dict[str, int]:
@@ -229,12 +251,15 @@ class Supervisor:
         child.process = None
         is_quick = now - child.started_at < CALM_SECONDS
         child.quick_deaths = child.quick_deaths + 1 if is_quick else 0
-        if code in HOPELESS_CODES or child.quick_deaths > MAX_QUICK_DEATHS:
+        is_hopeless = code in HOPELESS_CODES and not child.was_ready
+        if is_hopeless or child.quick_deaths > MAX_QUICK_DEATHS:
             raise EclipticaError(
                 f"{child.plan.name} ended with code {code}: {_tail(child.log_path)}",
                 f"its log is {child.log_path}",
             )
         child.restarts += 1
+        self.metrics.count(PROCESS_RESTARTS, child.plan.name)
+        _logger.warning("%s ended with code %d and is started again", child.plan.name, code)
         backoff = FIRST_BACKOFF_SECONDS * 2 ** min(child.quick_deaths, 10)
         child.start_after = now + min(MAX_BACKOFF_SECONDS, backoff)
 

@@ -131,6 +131,9 @@ class ProvingConfig(Section):
     pool: Literal["ray", "process"] = "ray"
     """Where proofs run: Ray actors, or the calling process."""
 
+    ray_address: str = ""
+    """Ray cluster to join: HOST:PORT of its head, or auto; empty for a cluster of the prover's own on this machine."""
+
     workers: int = Field(default=0, ge=0, le=4_096)
     """Workers for segments, one thread each; 0 for one per usable core. On a GPU they prove everything, 0 for one."""
 
@@ -182,6 +185,41 @@ class StorageConfig(Section):
     """Event log: sqlite:///PATH or kafka://HOST:PORT/NAME; empty for DATA/log.sqlite."""
 
 
+class RetentionConfig(Section):
+    """What is removed from the log."""
+
+    messages: bool = False
+    """Whether `run export` and `run all` remove proposals, votes and certificates once their epoch is exported with all its
+    proofs. The export is then the only place that has an epoch's votes: keep a copy."""
+
+
+class MetricsConfig(Section):
+    """What a process shows to those who watch it, over HTTP: `/metrics`, `/health` and `/ready`."""
+
+    port: int = Field(default=0, ge=0, le=65_000)
+    """First port; every process adds its place in the plan, below 300. 0 switches metrics and endpoints off."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to listen on. Nothing is encrypted and nobody is asked who he is: beyond loopback only inside a network of
+    one's own."""
+
+    stalled_seconds: int = Field(default=60, ge=1, le=86_400)
+    """How long the loop may not turn before `/health` says no, seconds; a proof in the calling process takes up to 20."""
+
+    ready_lag_millis: int = Field(default=10_000, ge=1, le=86_400_000)
+    """Age of the oldest unread record above which `/ready` says no, milliseconds."""
+
+
+class LogsConfig(Section):
+    """Log lines of the processes, in `DATA/run/<process>.log`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is written."""
+
+    format: Literal["text", "json"] = "text"
+    """key=value text, or one JSON object a line."""
+
+
 class StreamingConfig(Section):
     """Where Beam pipelines run."""
 
@@ -217,6 +255,9 @@ class Configuration(BaseModel):
     consensus: ConsensusConfig = ConsensusConfig()
     proving: ProvingConfig = ProvingConfig()
     storage: StorageConfig = StorageConfig()
+    retention: RetentionConfig = RetentionConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    logs: LogsConfig = LogsConfig()
     streaming: StreamingConfig = StreamingConfig()
     demo: DemoConfig = DemoConfig()
 

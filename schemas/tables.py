@@ -9,7 +9,8 @@ dropped, columns it misses are nulls. A table evolves by adding nullable columns
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -228,6 +229,9 @@ SCHEMA_ENTRIES = Table(
 )
 """`schemas`: the Arrow IPC schema behind each fingerprint."""
 
+GENESIS = Table("genesis", pa.schema([_required("document", pa.binary())]))
+"""`genesis`: the JSON document of the chain that the log is of, its first record."""
+
 LOG_TABLES = (
     TRANSACTIONS,
     ADMITTED,
@@ -239,6 +243,7 @@ LOG_TABLES = (
     PROOFS,
     RECEIPTS,
     SCHEMA_ENTRIES,
+    GENESIS,
 )
 
 
@@ -256,13 +261,30 @@ def check_evolution(old: pa.Schema, new: pa.Schema) -> None:
             raise ParameterError(f"new column {added.name!r} must be nullable")
 
 
+MAX_ASKED = 4096
+"""Foreign fingerprints for which a source is asked: junk on a topic must not cost a look for each record for ever."""
+
+
 @dataclass(slots=True)
 class SchemaRegistry:
-    """The schemas a reader can decode, by fingerprint; starts with this version's own."""
+    """The schemas a reader can decode, by fingerprint; starts with this version's own.
+
+    Attributes:
+        known: Table and schema by fingerprint.
+        source: Returns table and schema of what other versions have announced, or None; asked once for each
+            fingerprint that is not known.
+    """
 
     known: dict[str, tuple[str, pa.Schema]] = field(
         default_factory=lambda: {t.fingerprint: (t.name, t.schema) for t in LOG_TABLES}
     )
+
+    source: Callable[[], Iterable[tuple[str, pa.Schema]]] | None = None
+    _asked: set[str] = field(default_factory=set)
+
+    def table_of(self, fingerprint: str) -> str:
+        """Returns the name of the table that a fingerprint is of; empty if it is of none."""
+        return self._find(fingerprint)[0]
 
     def learn(self, table: str, schema: pa.Schema) -> str:
         """Adds another version of a known table and returns its fingerprint.
@@ -285,7 +307,7 @@ class SchemaRegistry:
         Raises:
             WireError: Foreign fingerprint, bytes that are no batch of it, or a null where none may be.
         """
-        name, writer_schema = self.known.get(fingerprint, ("", None))
+        name, writer_schema = self._find(fingerprint)
         if name != table.name:
             raise WireError("schema", f"foreign schema fingerprint {fingerprint[:32]!r}")
         try:
@@ -294,6 +316,15 @@ class SchemaRegistry:
         except (pa.ArrowException, OSError, EOFError, ValueError) as error:
             raise WireError(table.name, f"not an Arrow batch: {error}") from error
         return _conform(table, batch)
+
+    def _find(self, fingerprint: str) -> tuple[str, pa.Schema | None]:
+        is_new = fingerprint not in self.known and fingerprint not in self._asked
+        if is_new and self.source is not None and len(self._asked) < MAX_ASKED:
+            self._asked.add(fingerprint)
+            for table, schema in self.source():
+                with suppress(ParameterError):  # of a table or version that this one cannot read
+                    self.learn(table, schema)
+        return self.known.get(fingerprint, ("", None))
 
 
 def _conform(table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:

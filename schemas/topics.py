@@ -14,8 +14,9 @@ FAULTS = "faults"
 RECEIPTS = "receipts"
 BEACON = "beacon"
 SCHEMAS = "schemas"
+GENESIS = "genesis"
 
-SHARED_TOPICS = (REJECTED, JOBS, PROOFS, FAULTS, RECEIPTS, BEACON, SCHEMAS)
+SHARED_TOPICS = (REJECTED, JOBS, PROOFS, FAULTS, RECEIPTS, BEACON, SCHEMAS, GENESIS)
 """Topics that exist once per log."""
 
 SHARD_STEMS = ("tx", "admitted", "proposals", "votes", "certificates", "blocks", "windows")
@@ -122,20 +123,24 @@ class Access:
 _MESSAGES = ("proposals", "votes", "certificates")
 
 ACCESS: Mapping[str, Access] = {
-    "wallet": Access(("tx", "admitted", "blocks", RECEIPTS, REJECTED, BEACON), ("tx",)),
+    "wallet": Access(("tx", "admitted", "blocks", RECEIPTS, REJECTED, BEACON, SCHEMAS), ("tx",)),
     "admission": Access(("tx", SCHEMAS), ("admitted", RECEIPTS, REJECTED), readers=("admission.",)),
     "validator": Access(
-        ("tx", "admitted", "blocks", *_MESSAGES), _MESSAGES, readers=("validator-",)
+        ("tx", "admitted", "blocks", *_MESSAGES, SCHEMAS), _MESSAGES, readers=("validator-",)
     ),
-    "beacon": Access(("blocks", PROOFS, BEACON), (BEACON,), readers=("validator-",)),
+    "beacon": Access(("blocks", PROOFS, BEACON, SCHEMAS), (BEACON,), readers=("validator-",)),
     "chain": Access(
         ("tx", "admitted", "blocks", *_MESSAGES, PROOFS, BEACON, SCHEMAS),
         ("tx", "blocks", "windows", RECEIPTS, REJECTED, FAULTS, JOBS, BEACON),
         readers=("observer-", "windows."),
     ),
-    "prover": Access((JOBS, PROOFS), (JOBS, PROOFS), readers=("prover.",)),
-    "pyramid": Access(("blocks", "windows", BEACON, JOBS, PROOFS), (JOBS,), readers=("pyramid",)),
-    "analytics": Access(("tx", "votes", "blocks", RECEIPTS, REJECTED), (), readers=("analytics.",)),
+    "prover": Access((JOBS, PROOFS, SCHEMAS), (JOBS, PROOFS), readers=("prover.",)),
+    "pyramid": Access(
+        ("blocks", "windows", BEACON, JOBS, PROOFS, SCHEMAS), (JOBS,), readers=("pyramid",)
+    ),
+    "analytics": Access(
+        ("tx", "votes", "blocks", RECEIPTS, REJECTED, SCHEMAS), (), readers=("analytics.",)
+    ),
     "auditor": Access((*SHARD_STEMS, *SHARED_TOPICS), ()),
 }
 """Roles of `ecliptica run` and of those beside it; who starts a chain makes its topics and is no role."""

@@ -43,6 +43,9 @@ BenchName = Literal[
     "plot",
     "segment",
     "hop",
+    "admission",
+    "execution",
+    "wan",
 ]
 
 
@@ -83,10 +86,13 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(help="The only circuit of `mutate-constraints`.", show_default="all"),
         ] = None,
+        kafka: Annotated[
+            bool, typer.Option("--kafka", help="`chaos` on a broker of its own, killed too.")
+        ] = False,
     ) -> Work:
         """Attack or break the system with a seed and a budget; ends with JSON evidence."""
         budget = {"runs": runs, "seconds": seconds}
-        rest = {"traffic": traffic, "day": day, "circuit": circuit}
+        rest = {"traffic": traffic, "day": day, "circuit": circuit, "kafka": kafka}
         return Work("campaign:run_campaign", {"name": name, **budget, **rest})
 
     @command(

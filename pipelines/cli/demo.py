@@ -15,7 +15,18 @@ def register(app: typer.Typer) -> None:
         app,
         "demo",
         example="ecliptica demo --json",
-        settings=("profile", "tps", "shards", "validators", "days", "traffic", "log", "seed"),
+        settings=(
+            "profile",
+            "tps",
+            "shards",
+            "validators",
+            "days",
+            "traffic",
+            "log",
+            "ray_address",
+            "seed",
+            "log_format",
+        ),
         drains=True,
     )
     def demo() -> Work:

@@ -46,6 +46,14 @@ def register(root: typer.Typer) -> None:
         """Write sealed epochs as Parquet."""
         return Work("epoch:export_epochs_action", {"epoch": epoch, "out": out, "shard": shard})
 
+    @command(app, "prune", example="ecliptica epoch prune --dry-run", settings=("log",))
+    def prune(
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing.")] = False,
+        yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    ) -> Work:
+        """Remove consensus messages from the log whose epochs are exported with all their proofs."""
+        return Work("epoch:prune_messages", {"dry_run": dry_run, "yes": yes})
+
     @command(
         app,
         "query",

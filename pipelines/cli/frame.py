@@ -19,8 +19,8 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.cli.contract import ACTIONS, Call, StopFlag, Work
-from pipelines.cli.logs import configure_logging
 from pipelines.cli.render import open_report, print_json, print_text
+from pipelines.log_lines import configure_lines
 from schemas.errors import EnvironmentMissing
 
 INTERRUPTED = 130
@@ -85,6 +85,20 @@ SETTING_FLAGS: Mapping[str, SettingFlag] = {
         str,
         "Ethereum-ETL transactions to play first.",
     ),
+    "log_format": SettingFlag(
+        "logs.format",
+        "ECLIPTICA_LOGS_FORMAT",
+        "text",
+        str,
+        "Log lines of this command and its processes: text or json.",
+    ),
+    "ray_address": SettingFlag(
+        "proving.ray_address",
+        "ECLIPTICA_PROVING_RAY_ADDRESS",
+        "a cluster of its own",
+        str,
+        "Ray cluster that proves: HOST:PORT of its head, or auto.",
+    ),
     "minimum_bits": SettingFlag(
         "proving.minimum_proven_bits",
         "ECLIPTICA_PROVING_MINIMUM_PROVEN_BITS",
@@ -137,7 +151,8 @@ def command(
                 key: values.pop(key) for key in ("json_output", "config", "debug", "log_level")
             }
             given = {name: values.pop(name) for name in offered}
-            configure_logging(common["log_level"], as_json=common["json_output"])
+            is_json = common["json_output"] or given.get("log_format") == "json"
+            configure_lines(common["log_level"], "json" if is_json else "text")
             stop = StopFlag()
             report = open_report(sys.stderr)
             call = Call(report, stop, common["config"], _flags(context, given))

@@ -15,6 +15,7 @@ from pipelines.cli import (
     campaign,
     dead_letter,
     demo,
+    deploy,
     environment,
     epoch,
     light,
@@ -22,6 +23,7 @@ from pipelines.cli import (
     proof,
     run,
     traffic,
+    validator,
     wallet,
 )
 from pipelines.cli.frame import INTERRUPTED, is_debugging, is_for_programs
@@ -40,6 +42,8 @@ GROUPS = (
     dead_letter,
     campaign,
     environment,
+    deploy,
+    validator,
     planned,
 )
 DISK_HINTS = {

@@ -16,13 +16,11 @@ NOT_BUILT: Mapping[str, str] = {
     "market jobs": "the prover market",
     "market requeue": "the prover market",
     "cost": "the cost model over measured rates",
-    "deploy render": "the deployment manifests",
 }
 """Command -> what it waits for. A command leaves this table when its part lands."""
 
 GROUPS = {
     "market": ("The prover market.", "jobs"),
-    "deploy": ("Manifests.", "render"),
 }
 """Noun -> its help, and the verb of its example."""
 

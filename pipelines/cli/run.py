@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         app,
         "run",
         example="ecliptica run all --log sqlite:///ledger.sqlite",
-        settings=("profile", "log", "shards", "validators"),
+        settings=("profile", "log", "ray_address", "shards", "validators", "log_format"),
         drains=True,
     )
     def run(

@@ -16,6 +16,7 @@ from typer.main import get_command
 from pipelines.cli.main import build_app
 from pipelines.settings import environment_name, setting_keys
 from schemas.config import profile_configuration
+from schemas.metrics import METRICS
 from tests.checks.modules import ROOT, documented_folders, module_table
 from tests.checks.protocol import (
     bus_table,
@@ -67,9 +68,19 @@ def setting_table() -> str:
     return "\n".join(lines)
 
 
+def metric_table() -> str:
+    """Returns the table of metrics."""
+    lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |")
+    return "\n".join(lines)
+
+
 PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "commands": ("pipelines/README.md", command_table),
     "settings": ("deploy/README.md", setting_table),
+    "metrics": ("deploy/README.md", metric_table),
     "key": ("proving/README.md", key_table),
     "layout": ("proving/README.md", layout_table),
     "soundness": ("proving/README.md", soundness_table),
@@ -90,8 +101,7 @@ def parts() -> Iterator[tuple[str, str, Callable[[], str]]]:
     for name, (place, make) in PARTS.items():
         yield name, place, make
     for place in dict.fromkeys(documented_folders().values()):
-        if place != "deploy/README.md":  # the package holds no module
-            yield MODULES, place, partial(module_table, place)
+        yield MODULES, place, partial(module_table, place)
 
 
 def with_part(document: str, name: str, content: str) -> str:

@@ -17,6 +17,8 @@ import pytest
 
 from operators.event_log import EventLog, LogCorrupt, LogFull, Record, open_log
 from operators.log_sqlite import SqliteLog
+from operators.metered_log import MeteredLog
+from operators.metrics import PrometheusMetrics
 from schemas.errors import ParameterError
 from tests.suites.log_contract import COMMITTER, CONTRACT, Open
 
@@ -51,11 +53,14 @@ print("end", log.end_offset("a"))
 
 def _opener(kind: str, folder: Path) -> Open:
     urls = {"sqlite": f"sqlite:///{folder / 'log.sqlite'}", "memory": f"memory://{uuid.uuid4()}"}
+    if kind.startswith("metered "):
+        plain = _opener(kind.removeprefix("metered "), folder)
+        return lambda: MeteredLog(plain(), PrometheusMetrics())
     return lambda: open_log(urls[kind])
 
 
 @pytest.mark.parametrize("law", CONTRACT, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "metered memory"])
 def test_an_adapter_keeps_the_contract(
     kind: str, law: Callable[[Open], None], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,7 @@ from operators.prover_pool import (
     ProverPool,
     RayPool,
 )
+from operators.ray_cluster import NodeSize, RayCluster
 from pipelines.node_roles import crews_of
 from proving.errors import DeviceFailed
 from schemas.config import ProvingConfig
@@ -47,6 +49,15 @@ def drain(pool: ProverPool, count: int) -> dict[bytes, Outcome]:
         if len(found) == count:
             return found
     pytest.fail(f"only {sorted(found)} came back")
+
+
+def await_free(pool: ProverPool, level: ProofLevel) -> None:
+    """Lets a pool ask its absent workers until one takes work."""
+    deadline = time.monotonic() + 120
+    while pool.free(level) < 1:
+        assert time.monotonic() < deadline, "no worker came back"
+        assert pool.collect(0.5) == []
+        time.sleep(0.05)  # pace of asking; what is awaited is the worker's answer
 
 
 def test_the_direct_pool_takes_one_ticket_and_reports_failures_by_name() -> None:
@@ -116,13 +127,13 @@ def test_a_lost_worker_fails_its_ticket_and_is_started_again(
     assert lost.result is None
     assert lost.is_lost
     assert lost.failure.startswith(told)
-    for attempt in range(3000):  # EnvironmentMissing ends it earlier if the actor never comes back
-        ticket = b"again-%d" % attempt
-        ray_pool.submit(ticket, SEGMENT, b"xy")
-        is_done = drain(ray_pool, 1)[ticket].result == b"xyxy"
-        if is_done and before[0] not in (after := ray_pool.worker_pids()) and before[1] in after:
-            return
-    pytest.fail(f"{before[0]} was not replaced alone")
+    assert ray_pool.free(SEGMENT) == 0
+    assert ray_pool.free(ProofLevel.EPOCH) == CALLS_PER_ACTOR
+    await_free(ray_pool, SEGMENT)
+    ray_pool.submit(b"again", SEGMENT, b"xy")
+    assert drain(ray_pool, 1)[b"again"].result == b"xyxy"
+    after = ray_pool.worker_pids()
+    assert len(set(before) & set(after)) == len(before) - 1
 
 
 @pytest.mark.parametrize(
@@ -139,9 +150,9 @@ def test_a_pool_of_impossible_crews_is_refused(crews: list[Crew]) -> None:
         RayPool(double_or_fail, crews)
 
 
-def test_crews_use_the_cores_they_have() -> None:
-    def shapes(proving: ProvingConfig, cores: int) -> list[tuple[str, int, int]]:
-        crews = crews_of(proving, cores)
+def test_crews_use_the_nodes_they_have() -> None:
+    def shapes(proving: ProvingConfig, *cores: int, gpus: int = 0) -> list[tuple[str, int, int]]:
+        crews = crews_of(proving, [NodeSize(count, gpus) for count in cores])
         assert frozenset().union(*(crew.levels for crew in crews)) == frozenset(ProofLevel)
         return [(crew.name, crew.workers, crew.threads) for crew in crews]
 
@@ -152,4 +163,17 @@ def test_crews_use_the_cores_they_have() -> None:
         ("segments", 3, 1),
         ("pyramid", 2, 4),
     ]
+    assert shapes(ProvingConfig(), 2, 8) == [("segments", 10, 1), ("pyramid", 5, 2)]
     assert shapes(ProvingConfig(backend="cuda"), 16) == [("gpu", 1, 1)]
+    assert shapes(ProvingConfig(backend="cuda"), 16, 16, gpus=4) == [("gpu", 8, 1)]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 4, 7, 16])
+def test_what_crews_ask_of_a_joined_cluster_fits_a_node(cores: int) -> None:
+    node = NodeSize(cores)
+    cluster = RayCluster(None, (node,), "head:6379")
+    asked = [
+        cluster.options(crew.threads, crew.gpus, crew.memory_bytes)["num_cpus"] * crew.workers
+        for crew in crews_of(ProvingConfig(), [node])
+    ]
+    assert 0 < sum(asked) <= cores

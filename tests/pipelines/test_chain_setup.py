@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from operators.event_log import Record, open_log
+from operators.event_log import LogCorrupt, Record, open_log
 from pipelines.chain_setup import (
     check_history,
+    check_log,
     create_topics,
+    genesis_path,
+    open_chain,
     prepare_chain,
     validator_directory,
 )
@@ -35,3 +38,30 @@ def test_an_empty_log_under_validators_that_have_voted_is_refused(tmp_path: Path
             check_history(log, tmp_path)
         log.append("votes.0", [Record(b"a vote")])
         check_history(log, tmp_path)
+
+
+def test_a_log_of_a_chain_is_refused_to_another_data_directory(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'log.sqlite'}"
+    first, second = tmp_path / "first", tmp_path / "second"
+    check_log(url, first)
+    genesis = prepare_chain(first, LOCAL, 1, lambda: NOW)
+    with open_log(url) as log:
+        open_chain(log, first, genesis)
+        open_chain(log, first, genesis)
+        assert log.end_offset("genesis") == 1
+    check_log(url, first)
+    with pytest.raises(ParameterError, match=r"is of a chain, and .*second holds none"):
+        check_log(url, second)
+    assert not genesis_path(second).exists()
+    other = prepare_chain(second, LOCAL, 1, lambda: NOW + 1)
+    with open_log(url) as log, pytest.raises(ParameterError, match="is of another chain than"):
+        open_chain(log, second, other)
+
+
+def test_a_log_that_begins_with_no_genesis_is_refused(tmp_path: Path) -> None:
+    genesis = prepare_chain(tmp_path, LOCAL, 1, lambda: NOW)
+    with open_log(f"sqlite:///{tmp_path / 'log.sqlite'}") as log:
+        create_topics(log, genesis)
+        log.append("genesis", [Record(b"garbage")])
+        with pytest.raises(LogCorrupt, match="begins with no genesis document"):
+            open_chain(log, tmp_path, genesis)

@@ -22,6 +22,9 @@ class Waiting:
     def next_tick(self) -> int | None:
         return self.tick
 
+    def measure(self) -> None:
+        """Has nothing to tell."""
+
     def close(self) -> None:
         """Has nothing to drain."""
 

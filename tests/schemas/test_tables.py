@@ -33,6 +33,7 @@ def test_fingerprints_are_pinned_because_logs_outlive_versions() -> None:
         "proofs": "0a0389446f5124e10eb50e474f62253c",
         "receipts": "e7d8b35eeee8dee09cd69d44e8b9d180",
         "schema_entries": "84165100f5e2650e8b3bdf3e890fe96f",
+        "genesis": "22902b419828ff8491364a9ef8386a69",
     }
 
 

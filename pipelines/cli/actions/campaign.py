@@ -33,6 +33,9 @@ TAKES_TRAFFIC = "differential"
 TAKES_DAY = "mutate-day"
 """The campaign that attacks a day."""
 
+HAS_LOG = "chaos"
+"""The campaign that can be on Kafka."""
+
 HAS_CIRCUITS = "mutate-constraints"
 """The campaign that can be about one circuit."""
 
@@ -46,6 +49,7 @@ def run_campaign(
     traffic: Path | None,
     day: Path | None,
     circuit: str | None,
+    kafka: bool,
 ) -> Document:
     """Runs a campaign.
 
@@ -56,7 +60,7 @@ def run_campaign(
         raise ParameterError(f"--runs is at least 1, got {runs}")
     campaigns: dict[str, Callable[[Call, int | None], dict[str, Any]]] = {
         "byzantine": _byzantine,
-        "chaos": _chaos,
+        HAS_LOG: lambda call, runs: _chaos(call, runs, kafka),
         "mutate-proofs": _mutate_proofs,
         "mutate-children": lambda call, runs: _mutate_children(call, runs, seconds),
         "pyramid": lambda call, runs: _pyramid(call, runs, seconds),
@@ -73,6 +77,8 @@ def run_campaign(
         raise ParameterError(f"campaign {name} attacks no day", f"{TAKES_DAY} does")
     if circuit is not None and name != HAS_CIRCUITS:
         raise ParameterError(f"campaign {name} has no circuits", f"{HAS_CIRCUITS} does")
+    if kafka and name != HAS_LOG:
+        raise ParameterError(f"campaign {name} has no log", f"--kafka goes with {HAS_LOG}")
     evidence = campaigns[name](call, runs)
     text = "\n".join(
         [f"{key}  {json.dumps(value)}" for key, value in evidence["evidence"].items()]
@@ -92,10 +98,12 @@ def _byzantine(call: Call, runs: int | None) -> dict[str, Any]:
     )
 
 
-def _chaos(call: Call, runs: int | None) -> dict[str, Any]:
+def _chaos(call: Call, runs: int | None, kafka: bool) -> dict[str, Any]:
     seed = call.settings().configuration.demo.seed
     budget = runs or campaign_chaos.DEFAULT_RUNS
-    return campaign_chaos.run_chaos(seed, budget, call.report, lambda: call.stop.is_requested)
+    return campaign_chaos.run_chaos(
+        seed, budget, call.report, lambda: call.stop.is_requested, on_kafka=kafka
+    )
 
 
 def _mutate_constraints(call: Call, runs: int | None, circuit: str | None) -> dict[str, Any]:

@@ -73,10 +73,15 @@ LIBRARIES = (
     ("ray", False, "proofs run in one process: ECLIPTICA_PROVING_POOL=process"),
     ("apache-beam", False, "no windowed pipelines, no Flink runner"),
     ("confluent-kafka", False, "no Kafka log; the embedded log works"),
+    ("prometheus-client", False, "no metrics, health and readiness endpoints"),
 )
 """Distribution, whether required, what its absence costs."""
 
-MODULES = {"apache-beam": "apache_beam", "confluent-kafka": "confluent_kafka"}
+MODULES = {
+    "apache-beam": "apache_beam",
+    "confluent-kafka": "confluent_kafka",
+    "prometheus-client": "prometheus_client",
+}
 
 
 def _library(name: str, required: bool, cost: str) -> Finding:

@@ -19,8 +19,10 @@ from operators.beacon_start import open_planner
 from operators.event_log import open_existing_log
 from operators.export import ExportedEpoch, ExportSource, export_epochs
 from operators.export_files import epoch_folder, exported_epochs, read_manifest
+from operators.message_retention import Removed, remove_messages
 from operators.proof_index import check_index, write_index
 from operators.proof_worker import process_backend
+from operators.validator import identity_of
 from pipelines.chain_setup import genesis_path
 from pipelines.cli.contract import Call, Rows
 from proving.arithmetic.poseidon2 import NumpyHasher
@@ -111,6 +113,28 @@ def export_epochs_action(
     if exported and out is None:
         write_database(settings.data)
     return exported
+
+
+def prune_messages(call: Call, *, dry_run: bool, yes: bool) -> list[Removed]:
+    """Removes the messages of finished epochs from the log.
+
+    Raises:
+        ParameterError: Nobody has said yes.
+    """
+    if not dry_run and not yes:
+        raise ParameterError(
+            "the exported epochs will be the only place that has their votes",
+            "look with --dry-run, keep a copy, then say --yes",
+        )
+    settings = call.settings()
+    genesis = load_genesis(genesis_path(settings.data))
+    with closing(open_existing_log(settings.log_url)) as log:
+        return [
+            remove_messages(
+                log, settings.data, identity_of(genesis, shard, None, None), is_dry=dry_run
+            )
+            for shard in range(genesis.shards)
+        ]
 
 
 def query_epochs_action(call: Call, *, sql: str | None, named: str | None) -> Rows:
