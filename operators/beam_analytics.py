@@ -6,7 +6,7 @@ part that comes twice counts once, and written only with its closing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +135,24 @@ def count_closed(chain: ChainLog, sources: Sequence[ShardSource], root: Path) ->
     Raises:
         EclipticaError: A window cannot be counted or written.
     """
+    run_here(lambda pipeline: build_counting(pipeline, chain, sources, root))
+
+
+def run_here(build: Callable[[beam.Pipeline], None]) -> None:
+    """Runs a bounded pipeline on the local runner, in this thread, with the one worker that loses nothing.
+
+    Args:
+        build: Puts the transforms into it.
+
+    Raises:
+        EclipticaError: The error of ours that ended it.
+    """
     options = PipelineOptions(
         [], runner="FnApiRunner", direct_num_workers=1, direct_running_mode="in_memory"
     )
     try:
         with beam.Pipeline(options=options) as pipeline:
-            build_counting(pipeline, chain, sources, root)
+            build(pipeline)
     except RuntimeError as error:
         raise _cause(error) from error
 

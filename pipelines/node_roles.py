@@ -156,20 +156,26 @@ def _windows(
     place: NodePlace, shard: ShardPlace, tips: BeaconApplication, directory: Path
 ) -> BoundedWindows:
     """Returns the windows stage of a shard."""
-    identity = identity_of(place.genesis, shard.shard, None, None)
-    stage = WindowsStage(
-        identity.committee,
-        identity.verifier,
-        place.genesis.window_of,
-        lambda: genesis_ledger(shard.parameters(), shard.hasher, place.genesis.issuer_key),
-        segment_layout(),
-        shard.hasher,
-        large_shape(),
-    )
+    stage = windows_stage(shard)
     return BoundedWindows(
         open_driver(stage, place.log, directory, place.genesis.chain, place.metrics),
         lambda: tips.final.tips[shard.shard].window,
         place.configuration.proving.max_unproven_windows,
+    )
+
+
+def windows_stage(place: ShardPlace) -> WindowsStage:
+    """Returns the windows stage of a shard."""
+    genesis, hasher = place.genesis, place.hasher
+    identity = identity_of(genesis, place.shard, None, None)
+    return WindowsStage(
+        identity.committee,
+        identity.verifier,
+        genesis.window_of,
+        lambda: genesis_ledger(place.parameters(), hasher, genesis.issuer_key),
+        segment_layout(),
+        hasher,
+        large_shape(),
     )
 
 

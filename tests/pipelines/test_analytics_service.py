@@ -26,15 +26,15 @@ from tests.suites.mini_chain import SEED, Quiet
 pytestmark = pytest.mark.beam
 
 
-def _settings(data: Path, job_server: str = "127.0.0.1:1") -> Settings:
-    chain = counted_chain()
+def _settings(data: Path, log_url: str | None = None) -> Settings:
+    log_url = counted_chain().log_url if log_url is None else log_url
     base = two_shards()
-    storage = StorageConfig(data=str(data), log_url=chain.log_url)
+    storage = StorageConfig(data=str(data), log_url=log_url)
     demo = base.demo.model_copy(update={"seed": SEED})
     update = {
         "storage": storage,
         "demo": demo,
-        "streaming": StreamingConfig(job_server=job_server),
+        "streaming": StreamingConfig(job_server="127.0.0.1:1"),
     }
     return Settings(Configuration.model_validate(base.model_copy(update=update).model_dump()), {})
 
@@ -76,7 +76,7 @@ def test_the_loop_runner_counts_nothing(data: Path) -> None:
 
 
 def test_without_a_job_server_nothing_is_made(tmp_path: Path) -> None:
-    service = Service(_settings(tmp_path / "new"), "export", 1, "flink")
+    service = Service(_settings(tmp_path / "new", ""), "export", 1, "flink")
     with pytest.raises(EnvironmentMissing, match=r"no Flink job server answers at 127\.0\.0\.1:1"):
         service.run(Quiet(), lambda: False)
     assert not (tmp_path / "new").exists()

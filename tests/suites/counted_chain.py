@@ -19,6 +19,7 @@ from operators.consensus_keys import ValidatorSigner
 from operators.consensus_messages import encode_certificate, encode_vote
 from operators.event_log import EventLog, Record, open_log
 from operators.final_headers import block_row
+from operators.log_genesis import claim_log
 from operators.log_sqlite import SqliteLog
 from operators.topic_view import TopicView
 from operators.validator import identity_of
@@ -129,6 +130,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 def make_counted_chain(folder: Path) -> CountedChain:
     """Runs a chain over several windows, plants what an honest one never shows, and copies its log to disk."""
     chain = MiniChain(folder / "data", two_shards())
+    claim_log(chain.log(), chain.genesis)
     poison(chain.log(), 1)
     chain.start_all(proving=False)
     rows = small_traffic(folder, chain.genesis, WORKLOAD, 60)
