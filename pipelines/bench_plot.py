@@ -28,6 +28,10 @@ EVEN = (OVER_BITS,)
 """Pictures whose horizontal axis is no logarithm."""
 
 
+OVER_DECADES = (OVER_LOAD,)
+"""Pictures whose vertical axis is a logarithm."""
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """One measured rate, or the length of a proof.
@@ -195,7 +199,10 @@ def _figure(points: Sequence[Point], records: Sequence[Mapping[str, Any]]) -> An
             axes.plot(sizes, rates, marker="o", label=line)
         if title not in EVEN:
             axes.set_xscale("log", base=2)
-        axes.set_ylim(bottom=0)
+        if title in OVER_DECADES:
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(title.rpartition(" over ")[2])
         axes.set_ylabel(title.partition(" over ")[0])

@@ -41,8 +41,8 @@ TARGETS_MILLIS = {"certificate_ms": 200.0, "final_ms": 400.0}
 WARM_UP_SECONDS = 3
 """Traffic at the first rate before what counts: compiled programs, files and caches."""
 
-KEPT_UP = 1.15
-"""A rate is kept up with when everything is final within the schedule's time times this, plus a second."""
+KEPT_UP_SECONDS = 1.0
+"""A rate is kept up with when everything is final so long after the last scheduled time, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _row(rate: int, found: Played) -> dict[str, Any]:
         "rate": rate,
         "sent": found.sent,
         "final": found.final,
-        "keeps_up": found.final == found.sent and found.seconds <= scheduled * KEPT_UP + 1,
+        "keeps_up": found.final == found.sent and found.seconds <= scheduled + KEPT_UP_SECONDS,
         "final_per_second": round(found.final / max(found.seconds, 1e-3), 1),
         **_percentiles("final_ms", found.final_ms),
         **_percentiles("certificate_ms", found.certificate_ms),
