@@ -59,6 +59,7 @@ def test_no_cluster_is_said_at_once_and_by_address() -> None:
         join_cluster("127.0.0.1:1")
 
 
+@pytest.mark.slow
 def test_workers_are_spread_over_nodes_and_outlive_a_worker_a_node_and_are_missed_with_the_head(
     nodes: RayNodes,
 ) -> None:
