@@ -102,6 +102,7 @@ def run_command(command: Sequence[str], timeout_seconds: float) -> subprocess.Co
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",  # tools print records as they are
         timeout=timeout_seconds,
         check=False,
     )
