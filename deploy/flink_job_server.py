@@ -7,7 +7,6 @@ a firewall.
 
 from __future__ import annotations
 
-import argparse
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from deploy.java_service import (
     LOOK_SECONDS,
+    ServiceCommand,
     ServiceMissing,
     end_process,
     fetch_jars,
@@ -127,31 +127,16 @@ class JobServer:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns the exit code: 5 when the job server cannot be had."""
-    parser = argparse.ArgumentParser(prog="deploy.flink_job_server", description=__doc__)
-    parser.add_argument("command", choices=("fetch", "start", "stop", "status"))
-    parser.add_argument("--home", type=Path, default=DEFAULT_HOME)
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
-    given = parser.parse_args(arguments)
-    server = JobServer(given.home, given.port)
-    try:
-        if given.command == "fetch":
-            server.fetch()
-            said = f"jars in {server.library}"
-        elif given.command == "start":
-            sys.stderr.write("jars (152 MB to download the first time), then the job server\n")
-            server.start()
-            said = f"a job server for Flink answers at {server.address}; its log: {server.home / 'server.log'}"
-        elif given.command == "stop":
-            server.stop()
-            said = "stopped"
-        else:
-            said = "stopped" if server.pid is None else f"runs as process {server.pid}"
-    except ServiceMissing as error:
-        sys.stderr.write(f"no job server: {error}\n")
-        return 5
-    sys.stdout.write(said + "\n")
-    return 0
+    """Runs a command and returns the exit code: 5 when it cannot be had."""
+
+    def answers(server: JobServer) -> str:
+        log = server.home / "server.log"
+        return f"a job server for Flink answers at {server.address}; its log: {log}"
+
+    command = ServiceCommand(
+        "deploy.flink_job_server", "job server", "152 MB to download", DEFAULT_HOME, DEFAULT_PORT
+    )
+    return command.run(JobServer, answers, arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What the Java services of this folder share: jars by Maven, a process with its number in a file, an end in order or by force."""
+"""What the Java services of this folder share: jars by Maven, a process with its number in a file, and a command line."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import os
@@ -9,9 +10,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 FETCH_SECONDS = 900.0
 STOP_SECONDS = 30.0
@@ -112,3 +116,91 @@ def last_line(text: str) -> str:
     """Returns the last line that is not empty."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
+
+
+class Service(Protocol):
+    """A service in a folder."""
+
+    @property
+    def library(self) -> Path:
+        """Folder of the jars."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """Process number, if it runs."""
+        ...
+
+    def fetch(self) -> None:
+        """Brings the jars."""
+        ...
+
+    def start(self) -> None:
+        """Starts it; returns when it answers."""
+        ...
+
+    def stop(self) -> None:
+        """Ends it in order."""
+        ...
+
+
+S = TypeVar("S", bound=Service)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCommand:
+    """The command line of a service: `python -m MODULE fetch|start|stop|status`.
+
+    Attributes:
+        module: How it is run.
+        noun: What it is, for messages.
+        download: What the first start brings, for people.
+        home: Default folder.
+        port: Default port.
+    """
+
+    module: str
+    noun: str
+    download: str
+    home: Path
+    port: int
+
+    def run(
+        self,
+        make: Callable[[Path, int], S],
+        answers: Callable[[S], str],
+        arguments: Sequence[str] | None,
+    ) -> int:
+        """Runs a command and returns the exit code: 5 when the service cannot be had.
+
+        Args:
+            make: Returns the service in a folder, at a port.
+            answers: Says where a started service answers.
+            arguments: Of the command line; those of the process if None.
+        """
+        parser = argparse.ArgumentParser(prog=self.module)
+        parser.add_argument("command", choices=("fetch", "start", "stop", "status"))
+        parser.add_argument("--home", type=Path, default=self.home, help="default: %(default)s")
+        parser.add_argument("--port", type=int, default=self.port, help="default: %(default)s")
+        given = parser.parse_args(arguments)
+        service = make(given.home, given.port)
+        try:
+            said = self._do(given.command, service, answers)
+        except ServiceMissing as error:
+            sys.stderr.write(f"no {self.noun}: {error}\n")
+            return 5
+        sys.stdout.write(said + "\n")
+        return 0
+
+    def _do(self, command: str, service: S, answers: Callable[[S], str]) -> str:
+        if command == "fetch":
+            service.fetch()
+            return f"jars in {service.library}"
+        if command == "start":
+            sys.stderr.write(f"jars ({self.download} the first time), then the {self.noun}\n")
+            service.start()
+            return answers(service)
+        if command == "stop":
+            service.stop()
+            return "stopped"
+        return "stopped" if service.pid is None else f"runs as process {service.pid}"

@@ -6,7 +6,6 @@ loopback alone and keeps its jars, data, log and process number in one folder.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import signal
 import socket
@@ -21,6 +20,7 @@ from string import Template
 
 from deploy.java_service import (
     LOOK_SECONDS,
+    ServiceCommand,
     ServiceMissing,
     end_process,
     fetch_jars,
@@ -182,31 +182,15 @@ class Broker:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns the exit code: 5 when the broker cannot be had."""
-    parser = argparse.ArgumentParser(prog="deploy.kafka_broker", description=__doc__)
-    parser.add_argument("command", choices=("fetch", "start", "stop", "status"))
-    parser.add_argument("--home", type=Path, default=DEFAULT_HOME)
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
-    given = parser.parse_args(arguments)
-    broker = Broker(given.home, given.port)
-    try:
-        if given.command == "fetch":
-            broker.fetch()
-            said = f"jars in {broker.library}"
-        elif given.command == "start":
-            sys.stderr.write("jars (54 MB to download the first time), then the broker\n")
-            broker.start()
-            said = f"a broker answers at {broker.url}; its log: {broker.home / 'broker.log'}"
-        elif given.command == "stop":
-            broker.stop()
-            said = "stopped"
-        else:
-            said = "stopped" if broker.pid is None else f"runs as process {broker.pid}"
-    except ServiceMissing as error:
-        sys.stderr.write(f"no broker: {error}\n")
-        return 5
-    sys.stdout.write(said + "\n")
-    return 0
+    """Runs a command and returns the exit code: 5 when it cannot be had."""
+
+    def answers(broker: Broker) -> str:
+        return f"a broker answers at {broker.url}; its log: {broker.home / 'broker.log'}"
+
+    command = ServiceCommand(
+        "deploy.kafka_broker", "broker", "54 MB to download", DEFAULT_HOME, DEFAULT_PORT
+    )
+    return command.run(Broker, answers, arguments)
 
 
 if __name__ == "__main__":
