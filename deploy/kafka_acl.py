@@ -57,10 +57,10 @@ def as_json() -> str:
 
 
 def _grants(namespace: str, role: str, access: Access) -> Iterator[Grant]:
-    for topic in dict.fromkeys((*access.reads, *access.writes)):
+    for topic in dict.fromkeys((*access.all_reads, *access.writes)):
         is_stem = topic in SHARD_STEMS
         allowed = [
-            *(["Read"] if topic in access.reads else []),
+            *(["Read"] if topic in access.all_reads else []),
             *(["Write"] if topic in access.writes else []),
             "Describe",
         ]

@@ -21,6 +21,7 @@ from operators.consensus_messages import decode_certificate
 from operators.consensus_votes import CertificateRejected, check_certificate
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.final_headers import FinalHeaders
+from operators.log_schemas import registry_of
 from operators.record_input import input_of
 from operators.validator import identity_of
 from schemas.block import BlockHeader, Phase, header_from_bytes
@@ -186,24 +187,30 @@ class ShardFeed:
         shard: Shard.
         position: After the last record taken.
         late: Batches left out because their window was closed.
+        registry: The schemas that can be read.
     """
 
     genesis: Genesis
     shard: int
     position: FeedPosition
     late: int = 0
+    registry: SchemaRegistry = field(default_factory=SchemaRegistry)
     _final: FinalHeaders = field(init=False)
     _rows: dict[bytes, Mapping[str, Any]] = field(default_factory=dict)
     _offsets: dict[str, int] = field(init=False)
     _tables: Mapping[str, Table] = field(init=False)
-    _registry: SchemaRegistry = field(default_factory=SchemaRegistry)
 
     def __post_init__(self) -> None:
         """Begins at the position."""
         place = self.position.place
         identity = identity_of(self.genesis, self.shard, None, None)
         self._final = FinalHeaders(
-            identity.committee, identity.verifier, place.height, place.tip, on_final=lambda *_: None
+            identity.committee,
+            identity.verifier,
+            place.height,
+            place.tip,
+            on_final=lambda *_: None,
+            registry=self.registry,
         )
         self._offsets = dict(place.offsets)
         self._tables = feed_topics(self.shard)
@@ -257,7 +264,7 @@ class ShardFeed:
         self.position = replace(self.position, openings=tuple(openings))
 
     def _batches(self, record: StoredRecord) -> Iterator[FeedBatch]:
-        entry = input_of(record, self._tables[record.topic], self._registry)
+        entry = input_of(record, self._tables[record.topic], self.registry)
         if entry.batch is None:
             return
         if record.topic == shard_topic("blocks", self.shard):
@@ -373,7 +380,9 @@ class FeedReader:
 
     def move(self, position: FeedPosition) -> None:
         """Goes on at another position."""
-        self.feed = ShardFeed(self.feed.genesis, self.feed.shard, position)
+        self.feed = ShardFeed(
+            self.feed.genesis, self.feed.shard, position, registry=self.feed.registry
+        )
         for topic, offset in position.place.offsets:
             self.reader.seek(topic, 0, offset)
 
@@ -409,6 +418,6 @@ def open_feed(
         ParameterError: The log lacks one of its topics.
     """
     reader = log.reader(f"{READER}.{shard}.{purpose}", feed_topics(shard))
-    found = FeedReader(reader, ShardFeed(genesis, shard, position))
+    found = FeedReader(reader, ShardFeed(genesis, shard, position, registry=registry_of(log)))
     found.move(position)
     return found

@@ -24,6 +24,7 @@ from operators.consensus_messages import decode_message
 from operators.consensus_ports import Verifier
 from operators.consensus_votes import Committee, place_flaw
 from operators.event_log import EventLog
+from operators.log_schemas import registry_of
 from operators.record_input import input_of
 from schemas.analytics import (
     WINDOW_FINDINGS,
@@ -32,7 +33,7 @@ from schemas.analytics import (
     WINDOW_TOTALS,
 )
 from schemas.block import Phase, Vote, make_evidence, offence_of
-from schemas.tables import CONSENSUS, SchemaRegistry
+from schemas.tables import CONSENSUS
 from schemas.topics import shard_topic
 from schemas.transactions import TransactionKind
 
@@ -64,7 +65,7 @@ def votes_of(log: EventLog, shard: int) -> FetchVotes:
     """Returns what reads the votes of a shard."""
 
     def fetch(places: Sequence[VotePlace]) -> Iterable[Vote]:
-        registry = SchemaRegistry()
+        registry = registry_of(log)
         for offset, group in itertools.groupby(sorted(places), key=lambda place: place[0]):
             for record in log.read(shard_topic("votes", shard), offset, 1):
                 batch = input_of(record, CONSENSUS, registry).batch

@@ -20,9 +20,9 @@ from operators.analytics_files import WrittenWindow, write_window
 from operators.analytics_parts import Part, PartKey, Parts, ReferencedTransactions, part_of
 from operators.analytics_window import Witness, closing_of, votes_of, window_rows
 from operators.beam_source import ChainLog, ReadFeed, ShardSource, held_log
+from operators.log_schemas import registry_of
 from operators.validator import identity_of
 from schemas.errors import EclipticaError, InvariantError
-from schemas.tables import SchemaRegistry
 
 ShardPart = tuple[int, tuple[PartKey, Part]]
 
@@ -33,11 +33,11 @@ class ToParts(beam.DoFn):
     def __init__(self, chain: ChainLog) -> None:
         """Takes what is read."""
         self._chain = chain
-        self._registry = SchemaRegistry()
 
     def process(self, item: FeedItem) -> Iterator[ShardPart]:
         """Yields the part under its shard."""
-        transactions = ReferencedTransactions(held_log(self._chain.log_url), self._registry)
+        log = held_log(self._chain.log_url)
+        transactions = ReferencedTransactions(log, registry_of(log))
         yield item.shard, part_of(item, transactions.fetch)
 
 

@@ -119,7 +119,9 @@ class EpochSorter:
     def _read_blocks(self) -> list[EpochRows]:
         """Returns the epochs with their blocks; the last one is sealed only by a block of a later one."""
         topic = shard_topic("blocks", self.shard)
-        final = FinalHeaders(self.identity.committee, self.identity.verifier)
+        final = FinalHeaders(
+            self.identity.committee, self.identity.verifier, registry=self.view.registry
+        )
         for record in self.view.records(topic):
             final.take(record)
         epochs: list[EpochRows] = []

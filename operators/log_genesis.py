@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from operators.event_log import EventLog, LogCorrupt
 from operators.topic_view import TopicView
-from schemas.errors import InvariantError
+from schemas.errors import InvariantError, ParameterError
 from schemas.genesis import Genesis
 from schemas.tables import GENESIS as TABLE
 from schemas.tables import encode
@@ -32,6 +32,19 @@ def read_genesis(log: EventLog) -> Genesis | None:
         return Genesis.model_validate_json(document[0] if document else b"")
     except ValidationError as error:
         raise LogCorrupt(f"{log.url}: topic {GENESIS} begins with no genesis document") from error
+
+
+def require_chain(log: EventLog, genesis: Genesis) -> None:
+    """Checks that a log is of a chain.
+
+    Raises:
+        ParameterError: It is of another one, or of none.
+        LogCorrupt: See `read_genesis`.
+    """
+    if read_genesis(log) != genesis:
+        raise ParameterError(
+            f"the log {log.url} is not of this chain", "give the --log that the chain is on"
+        )
 
 
 def claim_log(log: EventLog, genesis: Genesis) -> Genesis:

@@ -35,7 +35,11 @@ _logger = logging.getLogger(__name__)
 
 def registry_of(log: EventLog) -> SchemaRegistry:
     """Returns a registry that looks for unknown schemas on a log."""
-    return SchemaRegistry(source=partial(announced, log))
+    return SchemaRegistry(source=partial(announced, log), announced=partial(_end, log))
+
+
+def _end(log: EventLog) -> int:
+    return log.end_offset(SCHEMAS) if SCHEMAS in log.topics() else 0
 
 
 def announce(log: EventLog, tables: Sequence[Table] = LOG_TABLES) -> int:

@@ -174,11 +174,12 @@ class RayPool:
         self._pool = uuid.uuid4().hex[:8]
         self._actors: list[Any] = []
         self._members: dict[ProofLevel, range] = {}
+        prepares: list[tuple[Any, Callable[[], None] | None]] = []
         for crew in sorted(crews, key=lambda one: -one.threads):  # the largest find room first
             first = len(self._actors)
-            self._actors += [
-                self._hire(work, crew, i, environment or {}) for i in range(crew.workers)
-            ]
+            hired = [self._hire(work, crew, i, environment or {}) for i in range(crew.workers)]
+            self._actors += hired
+            prepares += [(actor, crew.prepare) for actor in hired]
             self._members |= dict.fromkeys(crew.levels, range(first, len(self._actors)))
         self._load = [0] * len(self._actors)
         self._pending: dict[Any, tuple[bytes, int]] = {}
@@ -189,6 +190,9 @@ class RayPool:
             except EnvironmentMissing:
                 self.close()
                 raise
+        for actor, prepare in prepares:
+            if prepare is not None:  # what goes wrong here is told with the first work
+                actor.prepare.remote(prepare)
 
     def free(self, level: ProofLevel) -> int:
         """See `ProverPool`."""
@@ -240,15 +244,10 @@ class RayPool:
 
     def _hire(self, work: Work, crew: Crew, number: int, environment: Mapping[str, str]) -> Any:
         remote = self._ray.remote(max_restarts=-1, max_task_retries=0)(_Worker)
-        actor = remote.options(
+        return remote.options(
             name=f"ecliptica-prover-{self._pool}-{crew.name}-{number}",
             **self._cluster.options(crew.threads, crew.gpus, crew.memory_bytes),
         ).remote(work, {**environment, THREADS_VARIABLE: str(crew.threads)})
-        if (
-            crew.prepare is not None
-        ):  # what goes wrong here goes wrong again, and is told, with the first work
-            actor.prepare.remote(crew.prepare)
-        return actor
 
     def _await_workers(self) -> None:
         """Waits until every worker of a joined cluster has a place and its imports work.

@@ -126,7 +126,6 @@ class Day:
             genesis = prepare_chain(settings.data, configuration, seed, now_millis)
             supervisor.claim()
             traffic = prepare_traffic(settings.data, configuration, genesis, seed, report)
-            write_node_configuration(settings)
         days = configuration.demo.days if configuration.proving.pyramid else 0
         windows_per_day = configuration.clock.windows_per_day
         name, ports = command_name("demo"), metrics_ports(configuration)
@@ -138,6 +137,7 @@ class Day:
             for line in addresses(settings, [name, *(plan.name for plan in supervisor.plans)]):
                 report.note(line)
             open_chain(log, settings.data, genesis)
+            write_node_configuration(settings)
             run = _Run(
                 log,
                 supervisor,

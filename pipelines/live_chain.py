@@ -172,9 +172,9 @@ def live_chain(base: Configuration, data: Path, url: str, seed: int) -> Iterator
     check_log(settings.log_url, data)
     genesis = prepare_chain(data, configuration, seed, lambda: time.time_ns() // NANOS_PER_MILLI)
     supervisor = Supervisor(node_plans(data, configuration, ROLES), data / "run")
-    write_node_configuration(settings)
     with closing(open_log(settings.log_url)) as log:
         open_chain(log, data, genesis)
+        write_node_configuration(settings)
         chain = LiveChain(genesis, log, supervisor)
         try:
             supervisor.start()

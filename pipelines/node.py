@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from operators.event_log import EventLog, LogUnreachable, open_log
+from operators.log_genesis import require_chain
 from operators.metered_log import MeteredLog
 from operators.metrics import NO_METRICS, Metrics
 from operators.proof_worker import host_backend, open_backend
@@ -235,6 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             watched(name, configuration.metrics, port) as (watch, metrics),
             closing(open_log(Settings(configuration, {}).log_url)) as plain_log,
         ):
+            require_chain(plain_log, genesis)
             log = MeteredLog(plain_log, metrics) if port else plain_log
             place = NodePlace(
                 given.data, configuration, genesis, log, given.index, given.end_window, metrics

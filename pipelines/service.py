@@ -138,9 +138,9 @@ class Service:
         ):
             supervisor.watch, supervisor.metrics = watch, metrics
             try:
+                open_chain(log, settings.data, genesis)
                 if plans:  # `export` alone must not change what the other processes run with
                     write_node_configuration(settings)
-                open_chain(log, settings.data, genesis)
                 counting = self._counting(log, genesis)
                 supervisor.start()
                 report.phase(f"{self.pipeline}: {len(plans)} processes", None)

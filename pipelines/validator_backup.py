@@ -18,6 +18,7 @@ from typing import Any
 
 from operators.consensus_node import NodeIdentity, beacon_topics, message_topics
 from operators.event_log import EventLog
+from operators.log_genesis import require_chain
 from operators.safe_floor import MARGIN_VIEWS, SignedViews, safe_floor, signed_views
 from operators.validator import identity_of
 from operators.vote_journal import VoteJournal
@@ -103,21 +104,23 @@ def restore(
         margin: See `operators.safe_floor`.
 
     Raises:
-        ParameterError: The file is no backup, of another chain, or the validator still has its journals.
+        ParameterError: The file is no backup, of another chain than the data or the log, or the validator still
+            has all its journals.
         EclipticaError: It has signed within `QUIET_SECONDS`, or the log says too little.
     """
     members = _read(backup)
     index = int(json.loads(members[HEAD])["index"])
     genesis = _place_genesis(data, members[GENESIS])
     directory = validator_directory(data, index)
-    kept = sorted(path.name for path in directory.glob("*.journal"))
-    if kept and key_path(directory, VALIDATOR_KEY).exists():
+    planned = list(_journals(genesis, index, directory))
+    kept = sorted(journal.path.name for journal in planned if journal.path.exists())
+    if len(kept) == len(planned) and key_path(directory, VALIDATOR_KEY).exists():
         raise ParameterError(
             f"{directory} has its journals ({', '.join(kept)}), which know more than any backup",
             "start the validator; restore is for one that has lost them",
         )
     floors = {}
-    planned = list(_journals(genesis, index, directory))
+    require_chain(log, genesis)
     for journal in planned:
         signed = _signed(log, journal, index, now_millis)
         quorum = journal.identity.committee.validators.quorum

@@ -262,7 +262,7 @@ def check_evolution(old: pa.Schema, new: pa.Schema) -> None:
 
 
 MAX_ASKED = 4096
-"""Foreign fingerprints for which a source is asked: junk on a topic must not cost a look for each record for ever."""
+"""Foreign fingerprints that are remembered; then all are forgotten."""
 
 
 @dataclass(slots=True)
@@ -271,8 +271,9 @@ class SchemaRegistry:
 
     Attributes:
         known: Table and schema by fingerprint.
-        source: Returns table and schema of what other versions have announced, or None; asked once for each
-            fingerprint that is not known.
+        source: Returns table and schema of what other versions have announced, or None.
+        announced: Says how much they have announced; a fingerprint that is not known is looked for once until
+            that has grown, so that junk costs little and cannot hide what is announced after it.
     """
 
     known: dict[str, tuple[str, pa.Schema]] = field(
@@ -280,7 +281,8 @@ class SchemaRegistry:
     )
 
     source: Callable[[], Iterable[tuple[str, pa.Schema]]] | None = None
-    _asked: set[str] = field(default_factory=set)
+    announced: Callable[[], int] = lambda: 0
+    _asked: dict[str, int] = field(default_factory=dict)
 
     def table_of(self, fingerprint: str) -> str:
         """Returns the name of the table that a fingerprint is of; empty if it is of none."""
@@ -318,12 +320,17 @@ class SchemaRegistry:
         return _conform(table, batch)
 
     def _find(self, fingerprint: str) -> tuple[str, pa.Schema | None]:
-        is_new = fingerprint not in self.known and fingerprint not in self._asked
-        if is_new and self.source is not None and len(self._asked) < MAX_ASKED:
-            self._asked.add(fingerprint)
-            for table, schema in self.source():
-                with suppress(ParameterError):  # of a table or version that this one cannot read
-                    self.learn(table, schema)
+        if fingerprint not in self.known and self.source is not None:
+            end = self.announced()
+            if self._asked.get(fingerprint) != end:
+                if len(self._asked) >= MAX_ASKED:
+                    self._asked.clear()
+                self._asked[fingerprint] = end
+                for table, schema in self.source():
+                    with suppress(
+                        ParameterError
+                    ):  # of a table or version that this one cannot read
+                        self.learn(table, schema)
         return self.known.get(fingerprint, ("", None))
 
 

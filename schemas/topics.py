@@ -122,6 +122,11 @@ class Access:
     writes: tuple[str, ...]
     readers: tuple[str, ...] = ()
 
+    @property
+    def all_reads(self) -> tuple[str, ...]:
+        """What it reads, and whose log it is."""
+        return (*self.reads, GENESIS)
+
 
 _MESSAGES = ("proposals", "votes", "certificates")
 

@@ -110,6 +110,9 @@ def test_a_validator_that_stops_below_its_floor_keeps_the_floor(tmp_path: Path) 
 def test_a_validator_that_may_still_run_is_not_restored(tmp_path: Path) -> None:
     chain = played(tmp_path)
     backup = tmp_path / "early.backup"
+    with pytest.raises(EclipticaError, match="it seems to run"):
+        restore(chain.data, backup, chain.log(), chain.now)  # it has never sat on the beacon
+    (validator_directory(chain.data, LOST) / "beacon.journal").touch()
     with pytest.raises(ParameterError, match="has its journals"):
         restore(chain.data, backup, chain.log(), chain.now)
     chain.kill(f"validator-{LOST}")
@@ -165,3 +168,15 @@ def test_the_command_wants_to_be_told_that_the_old_one_is_gone(tmp_path: Path) -
     refused = CliRunner().invoke(build_app(), ["validator", "restore", str(out), *data])
     assert isinstance(refused.exception, ParameterError)
     assert "stop the old one for good" in refused.exception.hint
+
+
+def test_a_log_of_another_chain_says_nothing_of_a_validators_votes(tmp_path: Path) -> None:
+    chain = played(tmp_path)
+    backup = tmp_path / "early.backup"
+    chain.kill(f"validator-{LOST}")
+    shutil.rmtree(validator_directory(chain.data, LOST))
+    other = MiniChain(tmp_path / "other")
+    with pytest.raises(ParameterError, match="is not of this chain"):
+        restore(chain.data, backup, other.log(), chain.now + 10**6)
+    assert not validator_directory(chain.data, LOST).exists()
+    chain.close()

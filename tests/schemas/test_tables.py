@@ -111,3 +111,12 @@ def test_damaged_batches_are_refused_or_still_conform(data: st.DataObject) -> No
     except WireError:
         return
     assert batch.schema == TRANSACTIONS.schema
+
+
+def test_a_schema_is_found_though_somebody_used_it_before_it_was_announced() -> None:
+    announced: list[tuple[str, pa.Schema]] = []
+    registry = SchemaRegistry(source=lambda: announced, announced=lambda: len(announced))
+    fingerprint = fingerprint_of(TRANSACTIONS.name, WIDER)
+    assert registry.table_of(fingerprint) == ""
+    announced.append((TRANSACTIONS.name, WIDER))
+    assert registry.table_of(fingerprint) == TRANSACTIONS.name

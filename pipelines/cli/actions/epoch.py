@@ -19,6 +19,7 @@ from operators.beacon_start import open_planner
 from operators.event_log import open_existing_log
 from operators.export import ExportedEpoch, ExportSource, export_epochs
 from operators.export_files import epoch_folder, exported_epochs, read_manifest
+from operators.log_genesis import require_chain
 from operators.message_retention import Removed, remove_messages
 from operators.proof_index import check_index, write_index
 from operators.proof_worker import process_backend
@@ -119,7 +120,7 @@ def prune_messages(call: Call, *, dry_run: bool, yes: bool) -> list[Removed]:
     """Removes the messages of finished epochs from the log.
 
     Raises:
-        ParameterError: Nobody has said yes.
+        ParameterError: Nobody has said yes, or the log is of another chain.
     """
     if not dry_run and not yes:
         raise ParameterError(
@@ -129,6 +130,7 @@ def prune_messages(call: Call, *, dry_run: bool, yes: bool) -> list[Removed]:
     settings = call.settings()
     genesis = load_genesis(genesis_path(settings.data))
     with closing(open_existing_log(settings.log_url)) as log:
+        require_chain(log, genesis)
         return [
             remove_messages(
                 log, settings.data, identity_of(genesis, shard, None, None), is_dry=dry_run
