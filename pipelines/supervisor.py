@@ -31,8 +31,10 @@ MAX_BACKOFF_SECONDS = 5.0
 CALM_SECONDS = 20.0
 """A child that ran so long has its back-off forgotten."""
 
-HOPELESS_CODES = frozenset({2, 5})
-"""Usage errors and missing parts do not go away by starting again; what was there once may come back."""
+MISSING_CODE = 5
+HOPELESS_CODES = frozenset({2, MISSING_CODE})
+"""Usage errors and missing parts do not go away by starting again; what was there once may come back, and is waited
+for without end: a Ray cluster that is away for an hour must not stop validators."""
 
 MAX_QUICK_DEATHS = 12
 """Deaths in a row, each before `CALM_SECONDS`, after which a child is given up."""
@@ -250,9 +252,10 @@ class Supervisor:
         _close(process)
         child.process = None
         is_quick = now - child.started_at < CALM_SECONDS
+        is_missed = code == MISSING_CODE and child.was_ready
         child.quick_deaths = child.quick_deaths + 1 if is_quick else 0
-        is_hopeless = code in HOPELESS_CODES and not child.was_ready
-        if is_hopeless or child.quick_deaths > MAX_QUICK_DEATHS:
+        is_given_up = child.quick_deaths > MAX_QUICK_DEATHS and not is_missed
+        if is_given_up or (code in HOPELESS_CODES and not child.was_ready):
             raise EclipticaError(
                 f"{child.plan.name} ended with code {code}: {_tail(child.log_path)}",
                 f"its log is {child.log_path}",

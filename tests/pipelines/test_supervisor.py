@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.supervisor import ProcessPlan, Supervisor
+from pipelines.supervisor import MAX_QUICK_DEATHS, ProcessPlan, Supervisor
 from schemas.errors import EclipticaError
 
 OBEDIENT = """
@@ -90,6 +90,20 @@ def test_a_hopeless_child_ends_the_run_with_its_last_words(tmp_path: Path) -> No
     supervisor.start()
     with pytest.raises(EclipticaError, match="lost ended with code 5: no such thing"):
         poll_often(supervisor)
+    supervisor.stop()
+
+
+def test_what_was_there_once_is_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.supervisor.MAX_BACKOFF_SECONDS", 0.0)
+    ready_once = "import sys; print('ready', flush=True); sys.exit(5)"
+    supervisor = Supervisor([ProcessPlan("prover", ["-c", ready_once])], tmp_path)
+    supervisor.start()
+    deadline = time.monotonic() + 60
+    while supervisor.restarts["prover"] <= MAX_QUICK_DEATHS + 1:
+        supervisor.poll(0.1)
+        assert time.monotonic() < deadline
     supervisor.stop()
 
 
