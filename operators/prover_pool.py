@@ -30,6 +30,9 @@ CALLS_PER_ACTOR = 2
 RESTART_SECONDS = 20.0
 """How long all workers may be absent before the cluster is given up: one that restarts on a busy machine takes some."""
 
+CREW_SECONDS = 120.0
+"""How long all workers of one crew may be absent while others answer: nobody does that crew's work meanwhile."""
+
 HIRE_SECONDS = 180.0
 """How long the workers of a joined cluster may take to begin: a node that scales up, the imports of many at once."""
 
@@ -139,8 +142,8 @@ class RayPool:
     """Named, restartable Ray actors with two calls in flight each.
 
     A killed actor is restarted by Ray, on another node if its own is gone, and one whose device failed is killed; their
-    calls come back as lost, and it gets no more before it answers again. When all actors stay absent, `collect` raises
-    EnvironmentMissing, and the caller opens a new pool.
+    calls come back as lost, and it gets no more before it answers again; idle actors are asked then, too. When all actors of
+    a crew stay absent, `collect` raises EnvironmentMissing, and the caller opens a new pool.
     """
 
     def __init__(
@@ -278,7 +281,7 @@ class RayPool:
         """Lets actors that answer again work again, and asks the others anew.
 
         Raises:
-            EnvironmentMissing: All have been absent for `RESTART_SECONDS`.
+            EnvironmentMissing: All have been absent for `RESTART_SECONDS`, or all of a crew for `CREW_SECONDS`.
         """
         now = time.monotonic()
         for index, absence in list(self._absent.items()):
@@ -296,12 +299,17 @@ class RayPool:
             if absence.question is None and now >= absence.ask_at:
                 absence.question = self._actors[index].pid.remote()
                 absence.ask_at = now + ASK_AGAIN_SECONDS
-        if len(self._absent) == len(self._actors) and (
-            now - max(one.since for one in self._absent.values()) > RESTART_SECONDS
+        everybody = range(len(self._actors))
+        for crew, patience in (
+            (everybody, RESTART_SECONDS),
+            *((members, CREW_SECONDS) for members in self._members.values()),
         ):
-            raise EnvironmentMissing(
-                f"all {len(self._actors)} workers are lost", "the prover starts a new pool"
-            )
+            since = [self._absent[i].since for i in crew if i in self._absent]
+            if len(since) == len(crew) and now - max(since) > patience:
+                raise EnvironmentMissing(
+                    f"{len(crew)} of {len(everybody)} workers are lost, all of their sort",
+                    "the prover starts a new pool",
+                )
 
     def _asked(self) -> list[Any]:
         return [one.question for one in self._absent.values() if one.question is not None]
@@ -320,14 +328,16 @@ class RayPool:
             told = f"{type(cause).__name__}: {cause}".splitlines()[0]
             return Outcome(ticket, None, told, is_lost)
         except self._ray.exceptions.RayError as error:
-            self._absent.setdefault(index, _Absence(time.monotonic()))
+            idle = [i for i, load in enumerate(self._load) if load == 0]
+            for absent in {index, *idle}:  # what took this worker may have taken others
+                self._absent.setdefault(absent, _Absence(time.monotonic()))
             return Outcome(ticket, None, f"worker lost: {type(error).__name__}", is_lost=True)
         return Outcome(ticket, result)
 
 
 @dataclass(slots=True)
 class _Absence:
-    """An actor that lost a call and has not answered since; times are of the monotonic clock, seconds."""
+    """An actor that may be gone and has not answered since; times are of the monotonic clock, seconds."""
 
     since: float
     ask_at: float = 0.0

@@ -14,6 +14,7 @@ import pytest
 
 from operators.prover_pool import Crew, Outcome, ProverPool, RayPool
 from operators.ray_cluster import join_cluster
+from pipelines.campaign_chaos import descendants
 from schemas.errors import EnvironmentMissing
 from schemas.job import ProofLevel
 from tests.suites.ray_nodes import RayNodes, ray_nodes
@@ -106,4 +107,35 @@ def work_until_all_are_back(pool: RayPool) -> None:
         if count == 4 and not any(one.is_lost for one in found):
             return
         assert time.monotonic() < deadline
+        time.sleep(0.05)  # pace of asking
+
+
+@pytest.mark.slow
+def test_a_killed_daemon_ends_the_pool_though_a_crew_had_nothing_to_do() -> None:
+    crews = [
+        Crew("segments", 2, 1, frozenset({SEGMENT})),
+        Crew("pyramid", 1, 1, frozenset({ProofLevel.WINDOW})),
+    ]
+    pool = RayPool(node_and_setting, crews, environment={"ECLIPTICA_TOLD": "!"})
+    try:
+        pool.submit(b"1", SEGMENT, b"x")
+        assert results(pool, 1)[0].result == b"x!"
+        for victim in descendants(os.getpid()):
+            if "raylet/raylet" in Path(f"/proc/{victim}/cmdline").read_text("utf-8", "replace"):
+                os.kill(victim, signal.SIGKILL)
+        with pytest.raises(EnvironmentMissing, match="are lost"):
+            work_until_told(pool)
+    finally:
+        pool.close()
+
+
+def work_until_told(pool: RayPool) -> None:
+    """Gives work to whoever seems to be there, until the pool says that nobody is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    number = 0
+    while time.monotonic() < deadline:
+        for _ in range(pool.free(SEGMENT)):
+            number += 1
+            pool.submit(b"%d" % number, SEGMENT, b"x")
+        pool.collect(0.5)
         time.sleep(0.05)  # pace of asking
