@@ -136,6 +136,7 @@ def test_a_lost_worker_fails_its_ticket_and_is_started_again(
         again = drain(ray_pool, 1)[b"again"].result
     assert again == b"xyxy"
     await_free(ray_pool, ProofLevel.EPOCH)
+    assert ray_pool.free(ProofLevel.EPOCH) == CALLS_PER_ACTOR
     after = ray_pool.worker_pids()
     assert len(set(before) & set(after)) == len(before) - 1
 

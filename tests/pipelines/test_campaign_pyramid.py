@@ -92,11 +92,11 @@ def test_the_part_has_every_claim_that_is_not_about_a_childs_proof(kind: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [JOIN_KIND, EPOCH_KIND])
-def test_every_claim_of_joins_and_epochs_has_a_forgery_or_is_implied(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "sorts"), [(JOIN_KIND, 14), (EPOCH_KIND, 21)])
+def test_every_claim_of_joins_and_epochs_has_a_forgery_or_is_implied(kind: str, sorts: int) -> None:
     found = findings(kind)
     targets = {claim for attempt in forgeries_of(kind) for claim in attempt.targets}
-    assert found.tried > 10
+    assert found.tried == sorts
     assert len(found.alone) + len(found.together) > 10
     assert targets | found.implied.keys() == found.claims
     assert implied_claims(kind, statement_part(kind)) == found.implied
