@@ -17,7 +17,6 @@ from operators.delivery_notice import notices_of
 from operators.event_log import Append, Record, StoredRecord
 from operators.final_headers import block_row
 from operators.final_history import replay, shard_blocks
-from operators.log_schemas import registry_of
 from operators.mempool import Candidate
 from operators.shard_start import MESSAGE_REWIND, ShardFeeds, ShardPlace, ShardState, open_shard
 from operators.validator import NodeParts, identity_of, observer_config, start_node
@@ -72,15 +71,16 @@ class ShardObserver:
         blocks = shard_blocks(place.log, shard)
         tip, recent = replay(application, identity, self.state.tip, blocks, config.retained_blocks)
         application.take_dropped()
-        topics = message_topics(shard)
+        topics, reader = message_topics(shard), f"observer-{shard}"
+        self._feeds = ShardFeeds(application, shard, place.log, reader)
         parts = NodeParts(
             place.log,
             identity,
             topics,
             application,
-            ShardFeeds(application, shard, registry_of(place.log)).topics,
+            self._feeds.topics,
             self.state.positions,
-            f"observer-{shard}",
+            reader,
             place.metrics,
         )
         self.node = start_node(
@@ -122,7 +122,7 @@ class ShardObserver:
 
     def save(self) -> None:
         """Writes a snapshot."""
-        positions = {topic: at for (topic, _), at in self.node.reader.positions().items()}
+        positions = self._feeds.positions(self.node.reader.positions())
         self.state.save(self._snapshot, self.node.core.tip, positions)
         self._since_snapshot = 0
 

@@ -32,6 +32,7 @@ from operators.shard_start import ShardPlace
 from operators.stage_driver import StageDriver, open_driver
 from operators.validator import ShardValidator, identity_of
 from operators.windows import WindowsStage, WindowsState
+from operators.windows_supply import BLOCK_RECORDS, windows_supply
 from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles, together
@@ -41,6 +42,7 @@ from proving.segment_proofs import large_shape, segment_layout
 from schemas.config import ProvingConfig
 from schemas.errors import EclipticaError, EnvironmentMissing
 from schemas.job import ProofLevel
+from schemas.topics import shard_topic
 
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
@@ -157,8 +159,18 @@ def _windows(
 ) -> BoundedWindows:
     """Returns the windows stage of a shard."""
     stage = windows_stage(shard)
+    driver = open_driver(
+        stage,
+        place.log,
+        directory,
+        place.genesis.chain,
+        place.metrics,
+        windows_supply(place.log, stage),
+        [shard_topic("blocks", shard.shard)],
+        BLOCK_RECORDS,
+    )
     return BoundedWindows(
-        open_driver(stage, place.log, directory, place.genesis.chain, place.metrics),
+        driver,
         lambda: tips.final.tips[shard.shard].window,
         place.configuration.proving.max_unproven_windows,
     )
