@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from operators.admission_backlog import ASSEMBLY
 from operators.consensus_messages import decode_message, encode_certificate
 from operators.consensus_node import message_topics
 from operators.delivery_notice import notices_of
@@ -38,9 +39,6 @@ from schemas.topics import shard_topic
 
 SNAPSHOT_BLOCKS = 32
 """Final blocks between two snapshots."""
-
-STAGE = "assembly"
-"""Stage named in dead letters of transactions that were admitted and can never be executed."""
 
 PROPOSALS_REMEMBERED = 1024
 
@@ -216,10 +214,10 @@ class ShardObserver:
         receipts: list[dict[str, Any]] = []
         for candidate, reason in dropped:
             stored = candidate.stored
-            self._place.metrics.count(DEAD_LETTERS, STAGE, reason.value)
+            self._place.metrics.count(DEAD_LETTERS, ASSEMBLY, reason.value)
             letters.append(
                 {
-                    "stage": STAGE,
+                    "stage": ASSEMBLY,
                     "reason": reason.value,
                     "detail": "admitted, but no block could hold it in time",
                     "topic": topic,

@@ -45,6 +45,9 @@ _logger = logging.getLogger(__name__)
 Supply = Callable[[S, Sequence[StoredRecord]], list[StoredRecord]]
 """Returns what records refer to and a state does not hold yet, records of the stage's other topics."""
 
+Cut = Callable[[Sequence[StoredRecord]], int]
+"""Returns how many of the records that were read a step takes; at least one is taken."""
+
 
 @dataclass(slots=True)
 class StageDriver(Generic[S]):
@@ -84,15 +87,19 @@ class StageDriver(Generic[S]):
         self._registry = registry_of(self.log)
 
     def run_once(
-        self, timeout_seconds: float, now_millis: int, max_records: int | None = None
+        self,
+        timeout_seconds: float,
+        now_millis: int,
+        max_records: int | None = None,
+        cut: Cut | None = None,
     ) -> int:
         """Takes in what is there and commits what follows from it; returns the number of records.
 
         Args:
             timeout_seconds: How long to wait for a record.
             now_millis: Time of the outputs, UTC milliseconds.
-            max_records: How many to take at most, None for `poll_records`; those that a restart has found beyond its
-                commit come all at once.
+            max_records: How many to read; None for `poll_records`.
+            cut: Chooses how many of what was read to take, the rest is read again; None for all.
 
         Raises:
             FencedError: The stage was started elsewhere.
@@ -103,6 +110,8 @@ class StageDriver(Generic[S]):
         self._pending = []
         if not records:
             return 0
+        if cut is not None:
+            records = self._cut(records, max(1, cut(records)))
         count = len(records)
         records = self._supplied(records)
         begun = time.perf_counter()
@@ -160,6 +169,12 @@ class StageDriver(Generic[S]):
             old = [r for r in records if r.offset < committed[r.topic, r.partition]]
             self._pending += [r for r in records if r.offset >= committed[r.topic, r.partition]]
             self._replay(self._supplied(old))
+
+    def _cut(self, records: list[StoredRecord], count: int) -> list[StoredRecord]:
+        """Leaves the records from `count` on to the next poll."""
+        for record in reversed(records[count:]):
+            self.reader.seek(record.topic, record.partition, record.offset)
+        return records[:count]
 
     def _supplied(self, records: list[StoredRecord]) -> list[StoredRecord]:
         return records if self.supply is None else [*self.supply(self.state, records), *records]

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from operators.admission import Admission
-from operators.admission_view import AdmissionView
 from operators.beacon import BeaconApplication
 from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
+from operators.bounded_admission import AdmissionPlace, open_admission
 from operators.chain_observer import ShardObserver
 from operators.jobs import RetryPolicy
 from operators.log_schemas import registry_of
@@ -54,28 +54,6 @@ TURN_SECONDS = 0.25
 """Longest wait of a prover for its pool."""
 
 
-@dataclass(slots=True)
-class StageRole:
-    """A stage under its driver."""
-
-    driver: StageDriver[AdmissionView]
-
-    def pump(self, now_millis: int) -> bool:
-        """See `Role`."""
-        return self.driver.run_once(0.0, now_millis) > 0
-
-    def next_tick(self) -> int | None:
-        """See `Role`: news alone moves it."""
-        return None
-
-    def measure(self) -> None:
-        """See `Role`: the driver records as it goes."""
-
-    def close(self) -> None:
-        """See `Role`."""
-        self.driver.close()
-
-
 def admission(place: NodePlace) -> Role:
     """Returns the admission stages of all shards."""
     stages = [
@@ -87,13 +65,8 @@ def admission(place: NodePlace) -> Role:
         )
         for shard in range(place.genesis.shards)
     ]
-    directory, chain = place.data / STAGES, place.genesis.chain
-    return together(
-        [
-            StageRole(open_driver(stage, place.log, directory, chain, place.metrics))
-            for stage in stages
-        ]
-    )
+    where = AdmissionPlace(place.log, place.data / STAGES, place.genesis.chain, place.metrics)
+    return together([open_admission(stage, where, place.configuration) for stage in stages])
 
 
 def validator(place: NodePlace) -> Role:
