@@ -40,6 +40,12 @@ class LogFull(LogError):
     may_pass = True
 
 
+class LogBusy(LogError):
+    """Another process kept its turn to write for too long; nothing was written."""
+
+    may_pass = True
+
+
 class LogCorrupt(LogError):
     """The stored log is damaged, or is not a log."""
 

@@ -39,11 +39,11 @@ from pipelines.progress import Progress
 from schemas.config import Configuration, profile_configuration
 from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
 
-RATE = 40
-"""Transactions per second; an idle machine of two cores makes ten times as many final."""
+RATE = 30
+"""Transactions per second; an idle machine of two cores makes fifteen times as many final."""
 
-SECONDS_PER_FAULT = 60
-"""Traffic that is signed before, per fault; recoveries included, most take half of it."""
+SECONDS_PER_FAULT = 45
+"""Traffic that is signed before, per fault; recoveries included, most take less."""
 
 SLOT_MICROS = 468_750
 """The target's slot: transactions live 7,680 slots, an hour here, longer than a campaign."""

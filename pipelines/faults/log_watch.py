@@ -69,12 +69,12 @@ class LogWatch:
         try:
             with closing(open_log(self.url)) as log:
                 place = self.place_on(log)
-                feeds, self.history = _begin(place)
+                feeds, self.history = begin_history(place)
                 view = TopicView(log)
                 while True:
                     is_last = self._stop.is_set()
                     try:
-                        self._read(view, feeds, self.history)
+                        self.read(view, feeds, self.history)
                         self.rounds += 1
                         if not is_last:
                             log.wait(WAIT_SECONDS)
@@ -86,7 +86,7 @@ class LogWatch:
         except BaseException as error:
             self.failure = error
 
-    def _read(self, view: TopicView, feeds: ShardFeeds, history: History) -> None:
+    def read(self, view: TopicView, feeds: ShardFeeds, history: History) -> None:
         """Reads what is new; transactions before the blocks that refer to them."""
         blocks_end = view.end(BLOCKS_TOPIC)
         for record in self._news(view, TX_TOPIC):
@@ -119,7 +119,7 @@ class LogWatch:
             yield record
 
 
-def _begin(place: ShardPlace) -> tuple[ShardFeeds, History]:
+def begin_history(place: ShardPlace) -> tuple[ShardFeeds, History]:
     """Returns what executes the shard again from the genesis."""
     state = open_shard(place, None)
     identity = identity_of(place.genesis, place.shard, None, None)
