@@ -39,16 +39,17 @@ from pipelines.progress import Progress
 from schemas.config import Configuration, profile_configuration
 from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
 
-RATE = 30
-"""Transactions per second; an idle machine of two cores makes fifteen times as many final."""
+RATE = 10
+"""Transactions per second: little, so that a recovery is not the working off of a backlog on a busy machine."""
 
-SECONDS_PER_FAULT = 45
+SECONDS_PER_FAULT = 60
 """Traffic that is signed before, per fault; recoveries included, most take less."""
 
 SLOT_MICROS = 468_750
 """The target's slot: transactions live 7,680 slots, an hour here, longer than a campaign."""
 
 WARM_UP_SECONDS = 5.0
+CALIBRATION_SECONDS = 15.0
 DISK_MEGABYTES = 512
 OWN_DISK_MEGABYTES = 32
 
@@ -203,6 +204,7 @@ def _scene(
         if not scene.run(RECOVERY_SECONDS, lambda: watch.rounds > 1 and bool(fates.final)):
             raise EclipticaError("nothing becomes final even in peace", f"look at {data}/run")
         scene.run(WARM_UP_SECONDS)
+        scene.calibrate(CALIBRATION_SECONDS)
         yield scene
 
 
@@ -270,6 +272,7 @@ def _finish(scene: Scene, data: Path) -> dict[str, Any]:
                 problems.append(f"{name} stands on another block of height {tip.height}")
     supply = dict(history.check_supply())
     return {
+        "normal_wait_seconds": round(scene.normal, 2),
         "height": history.tip.height,
         "tips": tips,
         "sent": fates.sent,

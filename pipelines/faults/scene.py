@@ -27,8 +27,9 @@ from pipelines.live_chain import LiveChain
 from schemas.errors import EclipticaError
 
 POLL_SECONDS = 0.02
-NORMAL_LAG_SECONDS = 1.5
-"""A transaction waits 0.3 s in peace; finality counts as recovered when the oldest one has waited no longer than this."""
+LEAST_NORMAL_SECONDS, NORMAL_FACTOR = 1.5, 2.0
+"""Finality counts as recovered while no transaction has waited longer than the longest one in peace, times the factor, and
+no less than the first number: an idle machine of two cores takes 0.3 s."""
 
 RECOVERY_SECONDS = 180.0
 """After so long a fault counts as one that the system does not recover from."""
@@ -54,6 +55,7 @@ class Scene:
         islands: Namespaces of the validators, in order.
         broker: The log's broker.
         longest: Longest wait of any transaction since the fault began, seconds.
+        normal: Longest wait at which finality counts as normal, seconds.
     """
 
     chain: LiveChain
@@ -65,6 +67,7 @@ class Scene:
     islands: Sequence[Island] = ()
     broker: Broker | None = None
     longest: float = 0.0
+    normal: float = LEAST_NORMAL_SECONDS
 
     @property
     def history(self) -> History:
@@ -125,7 +128,13 @@ class Scene:
 
     def is_normal(self) -> bool:
         """Says whether finality is as far behind the schedule as in peace."""
-        return self.traffic.fates.lag(time.monotonic()) < NORMAL_LAG_SECONDS
+        return self.traffic.fates.lag(time.monotonic()) < self.normal
+
+    def calibrate(self, seconds: float) -> None:
+        """Measures what is normal on this machine while nothing is wrong."""
+        self.longest = 0.0
+        self.run(seconds)
+        self.normal = max(LEAST_NORMAL_SECONDS, NORMAL_FACTOR * self.longest)
 
     def voters_since(self, offset: int) -> set[str]:
         """Returns the validators with a vote behind an offset."""
@@ -181,7 +190,7 @@ def try_fault(scene: Scene, fault: Fault) -> dict[str, Any]:
     wanted = {name for name in fault.victims if name.startswith("validator-")}
     final_at, votes_at = _await_recovery(scene, wanted, last, healed)
     supply = history.check_supply()
-    lost = fates.waiting_before(time.monotonic() - CALM_SECONDS - NORMAL_LAG_SECONDS)
+    lost = fates.waiting_before(time.monotonic() - CALM_SECONDS - scene.normal)
     problems = [*fates.problems, *history.problems][known:]
     if fault.must == "go_on" and not went_on:
         problems.append("finality stood still, though enough validators were well")
