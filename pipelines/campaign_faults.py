@@ -1,7 +1,7 @@
 """`campaign faults`: one fault after another on a live chain under load, and how long each takes to get over.
 
 Two scenes: all on the embedded log and a small disk; with `--kafka` also a broker, and each validator in a network
-namespace. Every transaction must get exactly one verdict; the log must tell one history, which executes again; no
+namespace. What no real log does to messages is simulated before. Every transaction must get exactly one verdict; the log must tell one history, which executes again; no
 validator may contradict itself; the supply must hold. All that is checked while it happens, from the log alone.
 """
 
@@ -30,6 +30,7 @@ from pipelines.faults.catalogue import VALIDATORS, on_embedded_log, on_kafka
 from pipelines.faults.clock import wall_clocks
 from pipelines.faults.disk import small_disk
 from pipelines.faults.log_watch import LogWatch
+from pipelines.faults.medium import MediumFault, medium_faults, try_medium
 from pipelines.faults.network import MAINLAND, islands
 from pipelines.faults.scene import RECOVERY_SECONDS, Fault, Scene, try_fault
 from pipelines.faults.transactions import Fates, Traffic
@@ -71,7 +72,7 @@ class FaultPlan:
     kafka: bool = False
 
     def scenes(self) -> list[tuple[str, list[Fault]]]:
-        """Returns the faults by scene, in order.
+        """Returns the faults of live chains by scene, in order.
 
         Raises:
             ParameterError: A name is none of a fault, or a fault is asked for without its scene.
@@ -79,17 +80,24 @@ class FaultPlan:
         found = [("embedded log", on_embedded_log())]
         if self.kafka:
             found.append(("kafka", on_kafka()))
-        known = {fault.name for _, faults in found for fault in faults}
+        known = [fault.name for fault in medium_faults()]
+        known += [fault.name for _, faults in found for fault in faults]
         for name in self.names:
             if name not in known:
                 raise ParameterError(f"there is no fault {name!r}", f"faults: {', '.join(known)}")
         left = len(known) if self.runs is None else self.runs
+        left -= len(self.medium())
         chosen = []
         for scene, faults in found:
             wanted = [fault for fault in faults if not self.names or fault.name in self.names]
             chosen.append((scene, wanted[:left]))
             left = max(0, left - len(wanted))
         return [(scene, faults) for scene, faults in chosen if faults]
+
+    def medium(self) -> list[MediumFault]:
+        """Returns the faults of the simulated medium, which come first."""
+        wanted = [one for one in medium_faults() if not self.names or one.name in self.names]
+        return wanted[: self.runs]
 
 
 def run_faults(plan: FaultPlan, report: Progress, is_stopped: Callable[[], bool]) -> dict[str, Any]:
@@ -108,7 +116,10 @@ def run_faults(plan: FaultPlan, report: Progress, is_stopped: Callable[[], bool]
     ends: dict[str, Any] = {}
     missing: dict[str, str] = {}
     scenes = plan.scenes()
-    report.phase("faults", sum(len(faults) for _, faults in scenes))
+    report.phase("faults of the medium", len(plan.medium()))
+    for fault in plan.medium():
+        rows.append(try_medium(fault, plan.seed))
+        report.advance(1)
     folder = Path(tempfile.mkdtemp(prefix="ecliptica-faults-"))
     for name, faults in scenes:
         place = folder / name.replace(" ", "-")
@@ -116,6 +127,7 @@ def run_faults(plan: FaultPlan, report: Progress, is_stopped: Callable[[], bool]
             place.mkdir()
             count = RATE * SECONDS_PER_FAULT * (len(faults) + 3)
             corpus = sign_traffic(place, count, plan.seed, report, fault_configuration())
+            report.phase(f"faults on {name}", len(faults))
             with _scene(place, name, plan.seed, corpus, missing) as scene:
                 for fault in faults:
                     if is_stopped():
