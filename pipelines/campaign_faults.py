@@ -117,8 +117,8 @@ def run_faults(plan: FaultPlan, report: Progress, is_stopped: Callable[[], bool]
     missing: dict[str, str] = {}
     scenes = plan.scenes()
     report.phase("faults of the medium", len(plan.medium()))
-    for fault in plan.medium():
-        rows.append(try_medium(fault, plan.seed))
+    for one in plan.medium():
+        rows.append(try_medium(one, plan.seed))
         report.advance(1)
     folder = Path(tempfile.mkdtemp(prefix="ecliptica-faults-"))
     for name, faults in scenes:
@@ -136,8 +136,8 @@ def run_faults(plan: FaultPlan, report: Progress, is_stopped: Callable[[], bool]
                 ends[name] = _finish(scene, place / "data")
         except EnvironmentMissing as error:
             missing[name] = str(error)
-    problems = [one for row in rows for one in row["problems"]]
-    problems += [one for end in ends.values() for one in end["problems"]]
+    problems = [said for row in rows for said in row["problems"]]
+    problems += [said for end in ends.values() for said in end["problems"]]
     if not problems:
         shutil.rmtree(folder, ignore_errors=True)
     return {
