@@ -90,6 +90,7 @@ _AWAY = {
     KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
     KafkaError._RESOLVE,  # noqa: SLF001
     KafkaError._DESTROY,  # noqa: SLF001 - a connection given up while the question waited on it
+    KafkaError._DESTROY_BROKER,  # noqa: SLF001 - the same, told of the broker it led to
 }
 _STALE = {
     KafkaError.FENCED_LEADER_EPOCH,
