@@ -122,6 +122,8 @@ def run_faults(plan: FaultPlan, report: Progress, is_stopped: Callable[[], bool]
         report.advance(1)
     folder = Path(tempfile.mkdtemp(prefix="ecliptica-faults-"))
     for name, faults in scenes:
+        if is_stopped():
+            break
         place = folder / name.replace(" ", "-")
         try:
             place.mkdir()
@@ -154,7 +156,7 @@ def run_faults(plan: FaultPlan, report: Progress, is_stopped: Callable[[], bool]
             "seconds": round(time.monotonic() - started, 1),
         },
         "missing": bool(missing),
-        "ok": bool(rows) and not problems,
+        "ok": bool(rows) and not problems and not is_stopped(),
     }
 
 
