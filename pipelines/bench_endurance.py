@@ -29,7 +29,7 @@ from pipelines.latency import LatencySummary, Rate, SystemClock, summary_of
 from pipelines.live_chain import ROLES, SHARD, LiveChain, live_chain
 from pipelines.node_plan import metrics_ports
 from pipelines.process_samples import ProcessSampler, Sample, Trend, free_ports, trends
-from pipelines.traffic_replay import Pace, Sender
+from pipelines.traffic_sender import Pace, Sender
 from proving.signatures import default_backend
 from schemas.config import Configuration, profile_configuration
 from schemas.topics import shard_topic
@@ -187,12 +187,16 @@ def soak(work: BenchWork) -> dict[str, Any]:
         before = topic_bytes(run.chain.log)
         played = run.play(Rate(per_second=rate), int(rate * seconds))
         work.report.advance(1)
-        grown = {name: size - before.get(name, 0) for name, size in topic_bytes(run.chain.log).items()}
+        grown = {
+            name: size - before.get(name, 0) for name, size in topic_bytes(run.chain.log).items()
+        }
         samples = run.sampler.samples
     inside = between(samples, played, SETTLING_SHARE)
     lags = [max(one.lag_millis.values()) for one in inside if one.lag_millis]
     thirds = disk_per_transaction(between(samples, played, 0.0), played)
-    by_topic = {name: round(size / max(1, played.sent), 1) for name, size in sorted(grown.items()) if size}
+    by_topic = {
+        name: round(size / max(1, played.sent), 1) for name, size in sorted(grown.items()) if size
+    }
     kept = sum(size for name, size in by_topic.items() if name.partition(".")[0] not in MESSAGES)
     is_level = len(thirds) == 2 and abs(thirds[1] / thirds[0] - 1) < FLAT_DISK_SHARE
     return {

@@ -177,9 +177,7 @@ def bench_configuration() -> Configuration:
     return profile_configuration("local")
 
 
-def sign_traffic(
-    folder: Path, count: int, work: BenchWork, configuration: Configuration
-) -> Path:
+def sign_traffic(folder: Path, count: int, work: BenchWork, configuration: Configuration) -> Path:
     """Writes a corpus of valid transfers between a hundred accounts, for a chain, and returns its path."""
     corpus = folder / "corpus.parquet"
     workloads = resources.files("pipelines").joinpath("data", "workloads")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from schemas.tables import ADMITTED, RECEIPTS
 from schemas.workload import Workload
 from tests.suites.mini_chain import MiniChain, small_configuration, small_traffic
 
-COUNT = 400
+COUNT = 900
 PER_RECORD = 7
 WORKLOAD = Workload(accounts=8, funding=10**12)
 
@@ -58,6 +59,10 @@ def verdicts(chain: MiniChain) -> list[tuple[int, bytes]]:
 def final(chain: MiniChain) -> int:
     rows = TopicView(chain.log()).rows("receipts", RECEIPTS)
     return sum(row["state"] == "bft_final" for row in rows)
+
+
+def is_final(chain: MiniChain, count: int) -> bool:
+    return final(chain) == count
 
 
 @pytest.fixture
@@ -115,6 +120,6 @@ def test_verdicts_are_those_of_an_admission_that_never_waits(
     for one in (chain, other):
         one.send(rows, PER_RECORD)
         one.start_all(proving=False)
-        one.run_until(lambda one=one: final(one) == len(rows), 60)
+        one.run_until(partial(is_final, one, len(rows)), 60)
         one.close()
     assert verdicts(chain) == verdicts(other)
