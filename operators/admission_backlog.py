@@ -29,7 +29,7 @@ SHRINK_LIMIT, GROWTH_LIMIT = 0.5, 1.25
 """How much one look may change the room, as a factor: half at most, since one slow block may be an accident of the
 machine; a quarter more, so that a burst is not let in at once."""
 
-LEAST_ROOM = 256
+LEAST_ROOM = 64
 """Transactions that are let in whatever the delay. Below it a block's own cost, votes and certificate, outweighs what
 it holds, so that throughput falls and waiting becomes no shorter."""
 

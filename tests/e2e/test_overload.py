@@ -19,7 +19,7 @@ from schemas.tables import ADMITTED, RECEIPTS
 from schemas.workload import Workload
 from tests.suites.mini_chain import MiniChain, small_configuration, small_traffic
 
-COUNT = 900
+COUNT = 400
 PER_RECORD = 7
 WORKLOAD = Workload(accounts=8, funding=10**12)
 
