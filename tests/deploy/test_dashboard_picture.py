@@ -52,7 +52,10 @@ class Answering:
         if self.error:
             return {"status": "error", "error": self.error}
         if path == "/api/v1/query":
-            return {"status": "success", "data": {"resultType": "scalar", "result": [NOW, str(NOW)]}}
+            return {
+                "status": "success",
+                "data": {"resultType": "scalar", "result": [NOW, str(NOW)]},
+            }
         self.asked.append(query)
         return {"status": "success", "data": {"resultType": "matrix", "result": self.results}}
 
@@ -110,7 +113,9 @@ def test_step_and_rate_window_grow_with_the_time(minutes: int, step: float, wind
 
 def test_a_series_is_called_as_the_legend_says(server: Answering) -> None:
     server.results = [line(shard="0", kind="check")]
-    (found,) = Prometheus(server.url).series(Target("x", "p99 {{kind}} {{ shard }}"), Interval(0, 9))
+    (found,) = Prometheus(server.url).series(
+        Target("x", "p99 {{kind}} {{ shard }}"), Interval(0, 9)
+    )
     assert (found.name, found.times, found.values[:2]) == (
         "p99 check 0",
         (900.0, 905.0, 910.0),
@@ -121,7 +126,7 @@ def test_a_series_is_called_as_the_legend_says(server: Answering) -> None:
 
 def test_a_query_that_is_refused_names_its_panel(server: Answering) -> None:
     server.error = "parse error"
-    with pytest.raises(EclipticaError, match="panel 'Ready': .* refuses: parse error"):
+    with pytest.raises(EclipticaError, match=r"panel 'Ready': .* refuses: parse error"):
         picture(Prometheus(server.url), read_panels(), Interval(0, 60))
 
 

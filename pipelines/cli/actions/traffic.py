@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from operators.congestion import congestion_of
 from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.account_keys import issuer_pair
@@ -148,6 +149,9 @@ def replay(
             lambda: call.stop.is_requested,
             latencies=latencies,
         )
+        congestion = congestion_of(log, shard, time.time_ns() // 1_000_000)
+    if congestion.is_overloaded:
+        call.report.note(str(congestion))
     if report is not None:
         ReplayReport(options, result, latencies).write(report)
         call.report.note(f"report {report}")
