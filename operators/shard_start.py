@@ -158,7 +158,9 @@ class ShardFeeds:
         topics: Topics that a node reads for the application, and what takes their records.
     """
 
-    def __init__(self, application: ShardApplication, shard: int, log: EventLog, owner: str) -> None:
+    def __init__(
+        self, application: ShardApplication, shard: int, log: EventLog, owner: str
+    ) -> None:
         """Opens the transactions of the shard under the name of the node's reader, `owner`."""
         self._application = application
         self._registry = registry_of(log)

@@ -23,7 +23,8 @@ from pipelines.latency import NANOS_PER_MILLI, LatencyRecorder, LatencySummary, 
 from pipelines.node_plan import node_plans, write_node_configuration
 from pipelines.settings import Settings
 from pipelines.supervisor import Supervisor
-from pipelines.traffic_replay import Follower, Pace, Sender
+from pipelines.traffic_replay import Follower
+from pipelines.traffic_sender import Pace, Sender
 from pipelines.traffic_verdicts import VerdictTracker
 from schemas.config import Configuration
 from schemas.errors import EclipticaError, InvariantError
