@@ -1,4 +1,4 @@
-"""The counting of windows as a long-lived job on Flink, handed to a job server.
+"""Closed windows as a long-lived job on Flink, handed to a job server.
 
 The job's Python runs in this process (Beam's loopback environment), so data directory and embedded log need not be shared with
 other machines.
@@ -9,20 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import statesampler
 
-from operators.beam_analytics import build_counting
-from operators.beam_source import ChainLog, ShardSource
+from operators.beam_analytics import WindowWork, build_windows
+from operators.beam_source import ShardSource
 from schemas.errors import EclipticaError
 
 CHECKPOINT_MILLIS = 20_000
@@ -102,9 +104,11 @@ class FlinkJob:
         Raises:
             EclipticaError: It does not.
         """
-        if PipelineState.is_terminal(self._result.state):
+        with _reaching_server():
+            state = self._result.state
+        if PipelineState.is_terminal(state):
             raise EclipticaError(
-                f"the job on Flink ended: {self._result.state}",
+                f"the job on Flink ended: {state}",
                 "see the job server's log; start again, written windows stay",
             )
 
@@ -125,19 +129,31 @@ def _without_hang_ups(
         rest(failure)
 
 
-def submit_counting(
-    chain: ChainLog, sources: Sequence[ShardSource], root: Path, job_server: str
-) -> FlinkJob:
-    """Submits the counting of some shards.
+def submit_windows(work: WindowWork, sources: Sequence[ShardSource], job_server: str) -> FlinkJob:
+    """Submits the counting, and the planning, of the windows of some shards.
 
     Args:
-        chain: What is read.
+        work: What is done with them.
         sources: Without an end.
-        root: Data directory.
         job_server: HOST:PORT of a Beam job server for Flink that answers.
+
+    Raises:
+        EclipticaError: It does not take the job.
     """
     statesampler.DEFAULT_SAMPLING_PERIOD_MS = SAMPLING_MILLIS
-    options = flink_options(job_server, len(sources), root / CHECKPOINTS)
+    options = flink_options(job_server, len(sources), work.root / CHECKPOINTS)
     pipeline = beam.Pipeline(runner=PortableRunner(), options=options)
-    build_counting(pipeline, chain, sources, root)
-    return FlinkJob(pipeline.run())
+    build_windows(pipeline, work, sources)
+    with _reaching_server():
+        return FlinkJob(pipeline.run())
+
+
+@contextmanager
+def _reaching_server() -> Iterator[None]:
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise EclipticaError(
+            f"the job server for Flink does not answer: {error}",
+            "`make flink` starts it; written windows stay",
+        ) from error

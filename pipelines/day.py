@@ -19,6 +19,7 @@ from operators.day_files import day_path
 from operators.event_log import EventLog, open_log
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
+from pipelines.analytics import check_built, check_job_server
 from pipelines.chain_setup import check_log, open_chain, prepare_chain
 from pipelines.chain_view import ShardViews, shard_views
 from pipelines.dataflow import Dataflow
@@ -120,6 +121,9 @@ class Day:
         seed = configuration.demo.seed
         check_log(settings.log_url, settings.data)
         check_backend(configuration.proving.backend)
+        check_built(configuration.streaming.runner)
+        if configuration.streaming.runner == "flink":
+            check_job_server(configuration.streaming.job_server)
         timer = PhaseTimer()
         supervisor = Supervisor(self.processes(), settings.data / "run")
         with timer.phase("prepare"):

@@ -35,11 +35,14 @@ from operators.windows import WindowsStage, WindowsState
 from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles, together
+from proving.backends.port import Hasher
+from proving.ledger.rules import LedgerParameters
 from proving.ledger.state import genesis_ledger
 from proving.recursion.wrap import WRAP_KIND
 from proving.segment_proofs import large_shape, segment_layout
 from schemas.config import ProvingConfig
 from schemas.errors import EclipticaError, EnvironmentMissing
+from schemas.genesis import Genesis
 from schemas.job import ProofLevel
 
 STAGES = "stages"
@@ -139,7 +142,7 @@ class BoundedWindows:
 
 
 def chain(place: NodePlace) -> Role:
-    """Returns what writes final blocks, windows and accepted proofs."""
+    """Returns what writes final blocks, accepted proofs and, unless Beam does, windows."""
     directory = place.data / STAGES
     beacon_observer = BeaconObserver(beacon_place(place), directory, place.data)
     tips = beacon_observer.state.application
@@ -147,7 +150,11 @@ def chain(place: NodePlace) -> Role:
         [
             *[ShardObserver(shard, directory) for shard in place.shards()],
             beacon_observer,
-            *[_windows(place, shard, tips, directory) for shard in place.shards()],
+            *[
+                _windows(place, shard, tips, directory)
+                for shard in place.shards()
+                if place.configuration.streaming.runner == "loop"
+            ],
         ]
     )
 
@@ -156,7 +163,7 @@ def _windows(
     place: NodePlace, shard: ShardPlace, tips: BeaconApplication, directory: Path
 ) -> BoundedWindows:
     """Returns the windows stage of a shard."""
-    stage = windows_stage(shard)
+    stage = windows_stage(shard.genesis, shard.shard, shard.parameters(), shard.hasher)
     return BoundedWindows(
         open_driver(stage, place.log, directory, place.genesis.chain, place.metrics),
         lambda: tips.final.tips[shard.shard].window,
@@ -164,15 +171,16 @@ def _windows(
     )
 
 
-def windows_stage(place: ShardPlace) -> WindowsStage:
+def windows_stage(
+    genesis: Genesis, shard: int, parameters: LedgerParameters, hasher: Hasher
+) -> WindowsStage:
     """Returns the windows stage of a shard."""
-    genesis, hasher = place.genesis, place.hasher
-    identity = identity_of(genesis, place.shard, None, None)
+    identity = identity_of(genesis, shard, None, None)
     return WindowsStage(
         identity.committee,
         identity.verifier,
         genesis.window_of,
-        lambda: genesis_ledger(place.parameters(), hasher, genesis.issuer_key),
+        lambda: genesis_ledger(parameters, hasher, genesis.issuer_key),
         segment_layout(),
         hasher,
         large_shape(),
