@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from operators.event_log import EventLog, open_existing_log
-from operators.stage_driver import StageDriver, open_driver
+from operators.stage_driver import StageDriver
 from operators.windows import WindowsStage, WindowsState
+from operators.windows_supply import open_windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class _Lane:
     def _open(self, planning: Planning) -> _Open:
         url, directory, shard = self.key
         log, stage = open_existing_log(url), planning.build(shard)
-        return _Open(log, open_driver(stage, log, directory, stage.committee.chain))
+        return _Open(log, open_windows(stage, log, directory))
 
 
 def _last_closed(state: WindowsState) -> int:

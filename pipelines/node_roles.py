@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from operators.admission import Admission
-from operators.admission_view import AdmissionView
 from operators.beacon import BeaconApplication
 from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
+from operators.bounded_admission import AdmissionPlace, open_admission
 from operators.chain_observer import ShardObserver
 from operators.jobs import RetryPolicy
 from operators.log_schemas import registry_of
@@ -29,9 +29,10 @@ from operators.prover_role import ProverRole
 from operators.pyramid_role import open_pyramid
 from operators.ray_cluster import NodeSize, join_cluster
 from operators.shard_start import ShardPlace
-from operators.stage_driver import StageDriver, open_driver
+from operators.stage_driver import StageDriver
 from operators.validator import ShardValidator, identity_of
 from operators.windows import WindowsStage, WindowsState
+from operators.windows_supply import open_windows
 from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles, together
@@ -55,28 +56,6 @@ TURN_SECONDS = 0.25
 """Longest wait of a prover for its pool."""
 
 
-@dataclass(slots=True)
-class StageRole:
-    """A stage under its driver."""
-
-    driver: StageDriver[AdmissionView]
-
-    def pump(self, now_millis: int) -> bool:
-        """See `Role`."""
-        return self.driver.run_once(0.0, now_millis) > 0
-
-    def next_tick(self) -> int | None:
-        """See `Role`: news alone moves it."""
-        return None
-
-    def measure(self) -> None:
-        """See `Role`: the driver records as it goes."""
-
-    def close(self) -> None:
-        """See `Role`."""
-        self.driver.close()
-
-
 def admission(place: NodePlace) -> Role:
     """Returns the admission stages of all shards."""
     stages = [
@@ -88,13 +67,8 @@ def admission(place: NodePlace) -> Role:
         )
         for shard in range(place.genesis.shards)
     ]
-    directory, chain = place.data / STAGES, place.genesis.chain
-    return together(
-        [
-            StageRole(open_driver(stage, place.log, directory, chain, place.metrics))
-            for stage in stages
-        ]
-    )
+    where = AdmissionPlace(place.log, place.data / STAGES, place.genesis.chain, place.metrics)
+    return together([open_admission(stage, where, place.configuration) for stage in stages])
 
 
 def validator(place: NodePlace) -> Role:
@@ -165,7 +139,7 @@ def _windows(
     """Returns the windows stage of a shard."""
     stage = windows_stage(shard.genesis, shard.shard, shard.parameters(), shard.hasher)
     return BoundedWindows(
-        open_driver(stage, place.log, directory, place.genesis.chain, place.metrics),
+        open_windows(stage, place.log, directory, place.metrics),
         lambda: tips.final.tips[shard.shard].window,
         place.configuration.proving.max_unproven_windows,
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from operators.event_log import EventLog, Headers, Record, StoredRecord, open_log
 from operators.log_sqlite import SqliteLog
-from operators.stage_driver import open_driver
 from operators.window_planning import Planning
+from operators.windows_supply import open_windows
 from pipelines.analytics import CountingPlace
 from pipelines.window_roles import stage_of
 from tests.suites.counted_chain import SHARDS, counted_chain, two_shards
@@ -51,7 +51,7 @@ def plan_by_loop(url: str, directory: Path) -> None:
     with open_log(url) as log:
         for shard in range(SHARDS):
             stage = stage_of(genesis, two_shards(), shard)
-            driver = open_driver(stage, log, directory, genesis.chain)
+            driver = open_windows(stage, log, directory)
             while driver.run_once(0.0, NOW):
                 pass
             driver.close()
