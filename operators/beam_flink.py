@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import statesampler
 
 from operators.beam_analytics import WindowWork, build_windows
-from operators.beam_source import ShardSource
+from operators.beam_source import HAS_READ, ShardSource
 from schemas.errors import EclipticaError
 
 CHECKPOINT_MILLIS = 20_000
@@ -42,6 +43,12 @@ RESTARTS = 10
 RESTART_MILLIS = 1000
 """Wait before each, milliseconds."""
 
+
+START_SECONDS = 300.0
+"""Longest wait for a job to read; the first one of a job server takes 15 s on an idle machine, and a minute on a busy one."""
+
+LOOK_SECONDS = 0.5
+"""Between two looks at a job that begins."""
 
 CHECKPOINTS = Path("run") / "flink"
 """Folder of a data directory in which Flink keeps a job's state."""
@@ -112,6 +119,21 @@ class FlinkJob:
                 "see the job server's log; start again, written windows stay",
             )
 
+    def await_start(self) -> None:
+        """Waits until its source reads, in the workers that this process holds for it.
+
+        Raises:
+            EclipticaError: It ends before, or does not begin within `START_SECONDS`.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not HAS_READ.wait(LOOK_SECONDS):
+            self.check()
+            if time.monotonic() > deadline:
+                raise EclipticaError(
+                    f"the job on Flink does not read after {START_SECONDS:g} s",
+                    "see the job server's log; the machine may be too busy",
+                )
+
     def cancel(self) -> None:
         """Ends it; windows that are not closed are counted again by the next job.
 
@@ -144,6 +166,7 @@ def submit_windows(work: WindowWork, sources: Sequence[ShardSource], job_server:
     options = flink_options(job_server, len(sources), work.root / CHECKPOINTS)
     pipeline = beam.Pipeline(runner=PortableRunner(), options=options)
     build_windows(pipeline, work, sources)
+    HAS_READ.clear()
     with _reaching_server():
         return FlinkJob(pipeline.run())
 

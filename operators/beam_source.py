@@ -241,6 +241,7 @@ class ReadFeed(beam.DoFn):
         while True:
             before = reader.feed.position.open_window
             items, _ = reader.advance(time.time_ns() // 1_000_000, POLL_RECORDS, IDLE_SECONDS)
+            HAS_READ.set()
             if not tracker.try_claim(reader.feed.position):
                 _drop_feed(chain, source.shard)
                 return
@@ -294,6 +295,10 @@ def _store_offsets(chain: ChainLog, shard: int, position: FeedPosition) -> None:
     except LogError:
         del _held.readers[key]
         raise
+
+
+HAS_READ = threading.Event()
+"""Set once a source has read in this process, where a job's workers run in the one that submitted it."""
 
 
 class _Held(threading.local):

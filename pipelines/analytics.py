@@ -213,16 +213,18 @@ def open_counting(runner: str, place: CountingPlace, job_server: str) -> WindowC
 
 
 def open_job(place: CountingPlace, job_server: str) -> FlinkRunner:
-    """Starts a job on Flink where the written windows end; nothing here follows what it does.
+    """Starts a job on Flink where the written windows end, and returns when it reads; nothing here follows what it does.
 
     Raises:
         EnvironmentMissing: Beam is not installed, or nobody answers at the job server.
-        EclipticaError: It does not take the job.
+        EclipticaError: It does not take the job, or the job does not begin.
         ParameterError: What is written is damaged or of another chain.
     """
     starts, work = _starts(place), _work(place)
     _catch_up(place, starts)
-    return _on_flink(place, work, starts, job_server)
+    runner = _on_flink(place, work, starts, job_server)
+    runner.job.await_start()
+    return runner
 
 
 def _starts(place: CountingPlace) -> dict[int, FeedPosition]:

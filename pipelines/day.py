@@ -304,8 +304,8 @@ class _Run:
         return sender.send(self.traffic, wait)
 
     def _wait_for_chain(self) -> None:
-        """Waits for all that transactions need to become final; provers may come later, for they work behind it."""
-        names = {plan.name for plan in self.supervisor.plans} - {"prover"}
+        """Waits for all that transactions need to become final; what works behind it may come later."""
+        names = {plan.name for plan in self.supervisor.plans} - {"prover", "windows"}
         self.report.phase("start", len(names))
         deadline = time.monotonic() + PATIENCE_SECONDS
         done = 0

@@ -34,7 +34,7 @@ ROLES = ("admission", "validator", "chain")
 """What a transaction needs to become final."""
 
 SHARD = 0
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 PATIENCE_SECONDS = 20.0
 """How long no verdict may come before what is left counts as lost."""
 
@@ -159,7 +159,9 @@ class LiveChain:
 
 
 @contextmanager
-def live_chain(base: Configuration, data: Path, url: str, seed: int) -> Iterator[LiveChain]:
+def live_chain(
+    base: Configuration, data: Path, url: str, seed: int, roles: tuple[str, ...] = ROLES
+) -> Iterator[LiveChain]:
     """Starts a chain of one shard without provers and stops it in the end.
 
     Args:
@@ -167,6 +169,7 @@ def live_chain(base: Configuration, data: Path, url: str, seed: int) -> Iterator
         data: A directory of its own.
         url: Its log; empty for an embedded one.
         seed: Of the issuer, as the corpus has it.
+        roles: Its processes.
 
     Raises:
         ParameterError: The log is of a chain already.
@@ -176,7 +179,7 @@ def live_chain(base: Configuration, data: Path, url: str, seed: int) -> Iterator
     settings = Settings(configuration, {})
     check_log(settings.log_url, data)
     genesis = prepare_chain(data, configuration, seed, lambda: time.time_ns() // NANOS_PER_MILLI)
-    supervisor = Supervisor(node_plans(data, configuration, ROLES), data / "run")
+    supervisor = Supervisor(node_plans(data, configuration, roles), data / "run")
     with closing(open_log(settings.log_url)) as log:
         open_chain(log, data, genesis)
         write_node_configuration(settings)

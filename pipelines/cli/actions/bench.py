@@ -61,9 +61,20 @@ def run_bench(
     seed, log_url = configuration.demo.seed, configuration.storage.log_url
     drawn = (out, tuple(records or ()))
     many = DEFAULT_ACCOUNTS if accounts is None else accounts
-    kept = (epochs or 0, settings.data, log_url, seconds or 0)
     work = BenchWork(
-        size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many, *kept
+        size,
+        repeat,
+        seed,
+        call.report,
+        rows or 0,
+        *drawn,
+        aggregates,
+        many,
+        epochs or 0,
+        settings.data,
+        log_url,
+        seconds or 0,
+        configuration.streaming,
     )
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record
