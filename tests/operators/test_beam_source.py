@@ -130,6 +130,18 @@ def test_a_bounded_range_ends_with_its_window_and_an_unbounded_one_never() -> No
     assert not unbounded.try_claim(after)
 
 
+def test_a_source_whose_windows_are_too_far_ahead_of_the_beacon_reads_nothing() -> None:
+    """The chain has no beacon, so no window is ever accepted."""
+    chain, source = counted_chain(), _source(None)
+    rest = FeedRange(FeedPosition(first_position(0).place, open_window=3), None)
+    for max_ahead, is_held in ((3, True), (4, False)):
+        dofn = ReadFeed(ChainLog(chain.log_url, chain.genesis), max_ahead)
+        handle = Handle(FeedTracker(rest), 1)
+        items = list(dofn.process(source.to_bytes(), Finalizer(), handle, Watermark()))
+        assert (handle.residual == rest) == is_held
+        assert bool(items) != is_held
+
+
 def test_after_a_closing_come_empty_bundles_and_then_reading_goes_on() -> None:
     rest = FeedRange(first_position(0), None, echoes=ECHOES)
     source = _source(None)

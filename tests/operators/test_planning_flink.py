@@ -13,7 +13,7 @@ import pytest
 
 from deploy.flink_job_server import JobServer
 from deploy.java_service import free_port
-from operators.event_log import open_log
+from operators.event_log import Record, open_log
 from pipelines.analytics import open_counting
 from pipelines.node_plan import node_plans, write_node_configuration
 from pipelines.settings import Settings
@@ -28,6 +28,7 @@ from tests.suites.counted_chain import (
     two_shards,
 )
 from tests.suites.flink_servers import JARS, flink_server
+from tests.suites.kafka_brokers import kafka_broker, log_url
 from tests.suites.planned_chain import (
     chain_records,
     plan_by_loop,
@@ -38,7 +39,12 @@ from tests.suites.planned_chain import (
 
 pytestmark = [pytest.mark.beam, pytest.mark.flink]
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
+
+AGO_MILLIS = 60_000
+
+INPUTS = ("tx.0", "tx.1", "blocks.0", "blocks.1")
+"""What the windows stage reads."""
 
 
 def _await(is_done: Callable[[], bool], turn: Callable[[], None]) -> None:
@@ -64,6 +70,33 @@ def test_flink_plans_what_the_loop_plans_byte_for_byte(tmp_path: Path) -> None:
         try:
             _await(
                 lambda: planned_records(url) == expected and files_of(root) == files,
+                lambda: _turn(log.wait, counting.turn),
+            )
+        finally:
+            counting.close()
+    assert len(expected["windows.0"]) > 2
+
+
+@pytest.mark.kafka
+def test_flink_plans_from_a_broker_what_the_loop_plans_from_a_copy(tmp_path: Path) -> None:
+    """A broker stamps records itself, so the chain is one whose windows are over when it gets them."""
+    url = log_url(kafka_broker())
+    genesis = counted_chain().genesis.model_copy(
+        update={"start_millis": time.time_ns() // 1_000_000 - AGO_MILLIS}
+    )
+    with open_log(url) as log, open_log(counted_chain().log_url) as source:
+        log.create_topics(dict(source.topics()))
+        for record in chain_records():
+            log.append(record.topic, [Record(record.value, record.headers, record.key)])
+        stamped = [record for topic in INPUTS for record in log.read(topic, 0, 10_000)]
+        loop = unplanned_log(tmp_path / "loop.sqlite", stamped)
+        plan_by_loop(loop, tmp_path / "loop")
+        expected, root = planned_records(loop), tmp_path / "flink"
+        place = planned_place(log, root, genesis=genesis)
+        counting = open_counting("flink", place, flink_server().address)
+        try:
+            _await(
+                lambda: planned_records(url) == expected,
                 lambda: _turn(log.wait, counting.turn),
             )
         finally:

@@ -12,6 +12,7 @@ from operators.window_planning import Planning
 from operators.windows_supply import open_windows
 from pipelines.analytics import CountingPlace
 from pipelines.window_roles import stage_of
+from schemas.genesis import Genesis
 from tests.suites.counted_chain import SHARDS, counted_chain, two_shards
 
 NOW = 1_800_000_100_000
@@ -57,17 +58,21 @@ def plan_by_loop(url: str, directory: Path) -> None:
             driver.close()
 
 
-def planning(directory: Path, max_ahead: int = MAX_AHEAD) -> Planning:
-    """Returns how Beam plans the chain."""
-    build = partial(stage_of, counted_chain().genesis, two_shards())
+def planning(
+    directory: Path, max_ahead: int = MAX_AHEAD, genesis: Genesis | None = None
+) -> Planning:
+    """Returns how Beam plans the chain, or one that began at another time."""
+    build = partial(stage_of, genesis or counted_chain().genesis, two_shards())
     return Planning(build, directory, max_ahead)
 
 
-def planned_place(log: EventLog, root: Path, max_ahead: int = MAX_AHEAD) -> CountingPlace:
+def planned_place(
+    log: EventLog, root: Path, max_ahead: int = MAX_AHEAD, genesis: Genesis | None = None
+) -> CountingPlace:
     """Returns what a runner is given."""
-    genesis = counted_chain().genesis
-    planned = planning(root / "stages", max_ahead)
-    return CountingPlace(log, log.url, genesis, range(SHARDS), root, planned)
+    planned = planning(root / "stages", max_ahead, genesis)
+    chain = genesis or counted_chain().genesis
+    return CountingPlace(log, log.url, chain, range(SHARDS), root, planned)
 
 
 def planned_records(url: str) -> Planned:
