@@ -246,8 +246,11 @@ class _Run:
         )
 
     def _end_days(self) -> None:
-        """Stops what makes blocks when every shard has made one after the days, which tells provers they have all."""
-        if not self.days or self.has_ended or self._needs_blocks():
+        """Stops what makes blocks when every shard has made one after the days, which tells provers they have all.
+
+        Without days, that is when all is decided and settled: else each epoch would have a further window to prove.
+        """
+        if self.has_ended or self._needs_blocks():
             return
         makers = {"admission", "validator"}
         plans = self.supervisor.plans
@@ -283,7 +286,8 @@ class _Run:
 
     def _is_over(self) -> bool:
         chain = self.chain
-        return chain.is_delivered and chain.is_sealed and chain.is_settled and chain.is_proven
+        is_quiet = chain.is_delivered and chain.is_sealed and chain.is_settled
+        return is_quiet and chain.is_planned and chain.is_proven
 
     def _send(self) -> tuple[SendResult, ...]:
         """Sends the traffic, and looks after the processes meanwhile."""
