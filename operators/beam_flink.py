@@ -43,7 +43,6 @@ RESTARTS = 10
 RESTART_MILLIS = 1000
 """Wait before each, milliseconds."""
 
-
 START_SECONDS = 300.0
 """Longest wait for a job to read; the first one of a job server takes 15 s on an idle machine, and a minute on a busy one."""
 
@@ -61,6 +60,9 @@ DECLARED = (
     "execution_retry_delay",
 )
 """Options with numbers."""
+
+
+_logger = logging.getLogger(__name__)
 
 
 class FlinkOptions(PipelineOptions):
@@ -135,13 +137,16 @@ class FlinkJob:
                 )
 
     def cancel(self) -> None:
-        """Ends it; windows that are not closed are counted again by the next job.
+        """Ends it, if its server is there; windows that are not closed are counted again by the next job.
 
         The job's workers in this process end with complaints that the runner has hung up, which are kept from the user.
         """
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         threading.excepthook = partial(_without_hang_ups, threading.excepthook)
-        self._result.cancel()
+        try:
+            self._result.cancel()
+        except grpc.RpcError as error:
+            _logger.warning("the job server is gone, and the job with it: %s", _text_of(error))
 
 
 def _without_hang_ups(
@@ -171,12 +176,16 @@ def submit_windows(work: WindowWork, sources: Sequence[ShardSource], job_server:
         return FlinkJob(pipeline.run())
 
 
+def _text_of(error: grpc.RpcError) -> str:
+    return str(error.details()) if isinstance(error, grpc.Call) else str(error)
+
+
 @contextmanager
 def _reaching_server() -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
         raise EclipticaError(
-            f"the job server for Flink does not answer: {error}",
+            f"the job server for Flink does not answer: {_text_of(error)}",
             "`make flink` starts it; written windows stay",
         ) from error

@@ -35,7 +35,7 @@ from operators.analytics_feed import (
     position_fields,
     position_from,
 )
-from operators.event_log import EventLog, LogError, LogReader, open_existing_log
+from operators.event_log import EventLog, FencedError, LogError, LogReader, open_existing_log
 from schemas.genesis import Genesis
 
 BUNDLE_SECONDS = 10.0
@@ -292,6 +292,8 @@ def _store_offsets(chain: ChainLog, shard: int, position: FeedPosition) -> None:
         reader.seek(topic, 0, offset)
     try:
         reader.commit()
+    except FencedError:  # another job counts too; nothing is resumed from these offsets
+        del _held.readers[key]
     except LogError:
         del _held.readers[key]
         raise
