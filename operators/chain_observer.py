@@ -203,7 +203,7 @@ class ShardObserver:
         if proposed is not None:
             metrics.observe(CERTIFICATE_SECONDS, (at_millis - proposed) / 1000, shard)
         for stored in self.state.application.final.rows:
-            metrics.observe(SUBMISSION_SECONDS, (at_millis - stored.submitted_millis) / 1000, shard)
+            metrics.observe(SUBMISSION_SECONDS, (at_millis - stored.sent_millis) / 1000, shard)
 
     def _drop(
         self, dropped: Iterable[tuple[Candidate, RejectionReason]], now_millis: int

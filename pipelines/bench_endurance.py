@@ -301,7 +301,7 @@ def _running(work: BenchWork, count: int) -> Iterator[_Run]:
     """Signs traffic, starts a chain, registers the accounts and warms up."""
     with tempfile.TemporaryDirectory(prefix="ecliptica-endurance-") as folder:
         data, configuration = Path(folder) / "chain", endurance_configuration()
-        corpus = sign_traffic(Path(folder), WARM_UP + count, work, configuration)
+        corpus = sign_traffic(Path(folder), WARM_UP + count, work.seed, work.report, configuration)
         genesis = read_corpus_info(corpus).genesis_rows
         with live_chain(configuration, data, work.log_url, work.seed) as chain:
             sampler = ProcessSampler(

@@ -246,7 +246,7 @@ CERTIFICATE_SECONDS = _metric(
 SUBMISSION_SECONDS = _metric(
     _HISTOGRAM,
     "submission_latency_seconds",
-    "From a transaction's submission, as its sender says, to finality.",
+    "From a transaction's submission, as its sender says, to finality; believed within the minute before the append.",
     ("shard",),
     FINALITY_SECONDS,
 )
