@@ -36,7 +36,7 @@ ROLES = ("admission", "validator", "chain")
 """What a transaction needs to become final."""
 
 SHARD = 0
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 PATIENCE_SECONDS = 20.0
 """How long no verdict may come before what is left counts as lost."""
 

@@ -46,7 +46,7 @@ from schemas.genesis import Genesis, load_genesis
 IDLE_SECONDS = 0.2
 """Longest wait for news of the log: a slot may end a window without any."""
 
-NICENESS = {"beacon": 5, "pyramid": 5, "prover": 10}
+NICENESS = {"beacon": 5, "pyramid": 5, "windows": 5, "prover": 10}
 """Finality comes first where processes share cores: proofs are checked and made with what is left."""
 
 _logger = logging.getLogger("ecliptica.node")
@@ -164,7 +164,7 @@ class StopSignal:
 
 def build_role(name: str, place: NodePlace) -> Role:
     """Returns a role, started from its directory and the log."""
-    from pipelines import node_roles  # noqa: PLC0415 - each process loads what its role needs
+    from pipelines import node_roles, window_roles  # noqa: PLC0415 - each process loads what its role needs
 
     builders: dict[str, Callable[[NodePlace], Role]] = {
         "admission": node_roles.admission,
@@ -173,6 +173,7 @@ def build_role(name: str, place: NodePlace) -> Role:
         "chain": node_roles.chain,
         "prover": node_roles.prover,
         "pyramid": node_roles.pyramid,
+        "windows": window_roles.windows,
     }
     return builders[name](place)
 

@@ -231,7 +231,11 @@ class LogsConfig(Section):
 
 
 class StreamingConfig(Section):
-    """Where Beam pipelines run."""
+    """What closes windows and plans their jobs, and where Beam pipelines run."""
+
+    runner: Literal["loop", "direct", "prism", "flink"] = "loop"
+    """`loop`: the process `chain`, by its own loop. `direct` and `flink`: the pipeline `windows`, which also counts every window;
+    on Beam's local runner, or as a job on Flink. All processes of a chain must be given the same. `prism` is not there."""
 
     job_server: str = Field(default="127.0.0.1:8099", pattern=r"^[^:\s]+:[0-9]{1,5}$")
     """Beam job server for Flink, HOST:PORT; `make flink` starts one."""

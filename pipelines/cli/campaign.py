@@ -49,6 +49,7 @@ BenchName = Literal[
     "wan",
     "overload",
     "soak",
+    "windows",
 ]
 
 
@@ -107,7 +108,7 @@ def register(app: typer.Typer) -> None:
         app,
         "bench",
         example="ecliptica bench batch --transactions 100 --json",
-        settings=("seed", "log"),
+        settings=("seed", "log", "runner"),
         drains=True,
     )
     def bench(

@@ -11,8 +11,7 @@ from typing import Any
 from operators.consensus_messages import decode_certificate
 from operators.event_log import EventLog, LogError, StoredRecord, open_log
 from operators.final_history import CertifiedChain
-from operators.log_schemas import registry_of
-from operators.shard_start import ShardFeeds, ShardPlace, open_shard
+from operators.shard_start import ShardPlace, open_shard
 from operators.topic_view import TopicView
 from operators.validator import identity_of
 from pipelines.faults.history import History
@@ -26,7 +25,7 @@ from schemas.topics import shard_topic
 SHARD = 0
 WAIT_SECONDS = 0.1
 MESSAGE_TOPICS = tuple(shard_topic(kind, SHARD) for kind in ("proposals", "votes", "certificates"))
-BLOCKS_TOPIC, TX_TOPIC = shard_topic("blocks", SHARD), shard_topic("tx", SHARD)
+BLOCKS_TOPIC = shard_topic("blocks", SHARD)
 
 
 @dataclass(slots=True)
@@ -69,12 +68,12 @@ class LogWatch:
         try:
             with closing(open_log(self.url)) as log:
                 place = self.place_on(log)
-                feeds, self.history = begin_history(place)
+                self.history = begin_history(place)
                 view = TopicView(log)
                 while True:
                     is_last = self._stop.is_set()
                     try:
-                        self.read(view, feeds, self.history)
+                        self.read(view, self.history)
                         self.rounds += 1
                         if not is_last:
                             log.wait(WAIT_SECONDS)
@@ -86,15 +85,12 @@ class LogWatch:
         except BaseException as error:
             self.failure = error
 
-    def read(self, view: TopicView, feeds: ShardFeeds, history: History) -> None:
-        """Reads what is new; transactions before the blocks that refer to them."""
-        blocks_end = view.end(BLOCKS_TOPIC)
-        for record in self._news(view, TX_TOPIC):
-            feeds.topics[TX_TOPIC](record)
+    def read(self, view: TopicView, history: History) -> None:
+        """Reads what is new."""
         for topic in MESSAGE_TOPICS:
             for record, row in self._rows(view, topic, CONSENSUS):
                 history.take_message(row["message"], record.offset)
-        for _, row in self._rows(view, BLOCKS_TOPIC, BLOCKS, blocks_end):
+        for _, row in self._rows(view, BLOCKS_TOPIC, BLOCKS):
             block = Block(header_from_bytes(row["header"]), row["payload"])
             history.take_block(block, decode_certificate(row["certificate"]))
         for _, row in self._rows(view, RECEIPTS_TOPIC, RECEIPTS):
@@ -104,25 +100,17 @@ class LogWatch:
                 self.fates.reject(row["digest"], row["reason"])
 
     def _rows(
-        self, view: TopicView, topic: str, table: Table, end: int | None = None
+        self, view: TopicView, topic: str, table: Table
     ) -> Iterator[tuple[StoredRecord, Mapping[str, Any]]]:
         start = self._offsets.get(topic, 0)
         for record, row in view.placed_rows(topic, table, start):
-            if end is not None and record.offset >= end:
-                return
             self._offsets[topic] = record.offset + 1
             yield record, row
 
-    def _news(self, view: TopicView, topic: str) -> Iterator[StoredRecord]:
-        for record in view.records(topic, self._offsets.get(topic, 0)):
-            self._offsets[topic] = record.offset + 1
-            yield record
 
-
-def begin_history(place: ShardPlace) -> tuple[ShardFeeds, History]:
-    """Returns what executes the shard again from the genesis."""
+def begin_history(place: ShardPlace) -> History:
+    """Returns what executes the shard again from the genesis; it reads the transactions of a block when it meets them."""
     state = open_shard(place, None)
     identity = identity_of(place.genesis, place.shard, None, None)
-    feeds = ShardFeeds(state.application, place.shard, registry_of(place.log))
     chain = CertifiedChain(identity, state.tip.hash, state.tip.height)
-    return feeds, History(chain, state.application, state.tip)
+    return History(chain, state.application, state.tip)

@@ -44,11 +44,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniChain]:
 def watched(chain: MiniChain) -> tuple[History, Fates]:
     log, fates = chain.log(), Fates()
     place = NodePlace(chain.data, chain.configuration, chain.genesis, log, 0).shards()[0]
-    feeds, history = begin_history(place)
+    history = begin_history(place)
     watch = LogWatch("memory://mini", lambda _: place, fates)
     view = TopicView(log)
     for _ in range(2):  # a second look finds nothing new
-        watch.read(view, feeds, history)
+        watch.read(view, history)
     return history, fates
 
 

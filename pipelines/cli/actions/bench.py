@@ -73,6 +73,7 @@ def run_bench(
         data=settings.data,
         log_url=log_url,
         seconds=seconds or 0,
+        streaming=configuration.streaming,
     )
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record
