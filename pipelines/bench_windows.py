@@ -72,8 +72,10 @@ def windows(work: BenchWork) -> dict[str, Any]:
     roles = (*ROLES, "windows") if is_counting else ROLES
     with tempfile.TemporaryDirectory(prefix="ecliptica-windows-") as folder:
         data = Path(folder) / "chain"
-        corpus = sign_traffic(Path(folder), WARM_UP + work.transactions, work, base)
-        with live_chain(base, data, work.log_url, work.seed, roles) as chain:
+        corpus = sign_traffic(
+            Path(folder), WARM_UP + work.transactions, work.seed, work.report, base
+        )
+        with live_chain(base, data, work.log_url, work.seed, roles=roles) as chain:
             rows = read_corpus(corpus)
             chain.play(list(islice(rows, read_corpus_info(corpus).genesis_rows)), Rate())
             chain.play(list(islice(rows, WARM_UP)), Rate(per_second=float(RATE)))

@@ -43,7 +43,7 @@ from pipelines.node_watch import watched
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.supervisor import ProcessPlan, Supervisor
-from pipelines.traffic_replay import SendResult
+from pipelines.traffic_sender import SendResult
 from pipelines.traffic_verdicts import VerdictReport, VerdictTracker, joined_report
 from schemas.errors import EclipticaError
 from schemas.genesis import Genesis

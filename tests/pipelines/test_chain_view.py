@@ -13,12 +13,12 @@ def test_a_shard_is_planned_once_the_last_window_that_a_block_ended_is_closed() 
     with open_log(chain.log_url) as log:
         rows = TopicView(log)
         blocks, windows = list(rows.rows("blocks.0", BLOCKS)), list(rows.rows("windows.0", WINDOWS))
-    assert view.is_planned
+    planned = [view.is_planned]
     for row in blocks:
         view.add_block(row)
     assert len(windows) > 2
     for row in windows:
-        assert not view.is_planned
+        planned.append(view.is_planned)
         view.add_window(row)
-    assert view.is_planned
+    assert [*planned, view.is_planned] == [True, *(False for _ in windows), True]
     assert view.ended_window == windows[-1]["window"] < view.tip_window
