@@ -1,0 +1,163 @@
+"""Values that the rules of fraud and market are made of: immutable tables, and books in which money only moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Generic, NamedTuple, Self, TypeVar
+
+from schemas.errors import InvariantError
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Table(Generic[K, V]):
+    """An immutable mapping with value equality and a hash; iteration is in the order of keys, which must have one.
+
+    A change copies the table: O(entries).
+    """
+
+    __slots__ = ("_entries", "_hash")
+
+    def __init__(self, entries: Mapping[K, V] | None = None) -> None:
+        """Takes a copy of entries."""
+        self._entries: dict[K, V] = dict(entries or {})
+        self._hash: int | None = None
+
+    def __getitem__(self, key: K) -> V:
+        return self._entries[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[K]:
+        order: Any = self._entries
+        return iter(sorted(order))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Table) and self._entries == other._entries
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._entries.items()))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Table({ {key: self._entries[key] for key in self} })"
+
+    def get(self, key: K) -> V | None:
+        """Returns an entry, or None."""
+        return self._entries.get(key)
+
+    def values(self) -> Iterator[V]:
+        """Yields the values in the order of their keys."""
+        return (self._entries[key] for key in self)
+
+    def with_entry(self, key: K, value: V) -> Self:
+        """Returns the table with one entry more or replaced."""
+        return type(self)({**self._entries, key: value})
+
+    def without(self, *keys: K) -> Self:
+        """Returns the table without some entries."""
+        return type(self)({k: v for k, v in self._entries.items() if k not in keys})
+
+
+class PotKind(StrEnum):
+    """What money on the beacon is for."""
+
+    FREE = "free"
+    BOND = "bond"
+    CLAIM = "claim"
+    POOL = "pool"
+    BURNED = "burned"
+    STAKE = "stake"
+    ESCROW = "escrow"
+    RESCUE = "rescue"
+    REWARDS = "rewards"
+    EPOCH = "epoch"
+
+
+class Pot(NamedTuple):
+    """One pot of money.
+
+    Attributes:
+        kind: What it is for.
+        owner: Whose, or of which claim, job or epoch; empty for the pots that everybody shares.
+    """
+
+    kind: PotKind
+    owner: bytes = b""
+
+
+POOL = Pot(PotKind.POOL)
+"""The insurance pool."""
+
+BURNED = Pot(PotKind.BURNED)
+"""What nobody has any more."""
+
+REWARDS = Pot(PotKind.REWARDS)
+"""What provers are paid from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """All money on the beacon: it comes in, moves and goes out, and is never made.
+
+    Attributes:
+        pots: Units by pot; empty pots are left out.
+        inflow: Units that ever came in from the shards.
+        outflow: Units that ever went back to them.
+    """
+
+    pots: Table[Pot, int] = Table()  # noqa: RUF009 - immutable
+    inflow: int = 0
+    outflow: int = 0
+
+    def held(self, pot: Pot) -> int:
+        """Returns the units in a pot."""
+        return self.pots.get(pot) or 0
+
+    def deposit(self, pot: Pot, units: int) -> Books:
+        """Returns the books after units came in."""
+        return replace(self._changed(pot, units), inflow=self.inflow + units)
+
+    def withdraw(self, pot: Pot, units: int) -> Books:
+        """Returns the books after units went out.
+
+        Raises:
+            InvariantError: The pot holds less.
+        """
+        return replace(self._changed(pot, -units), outflow=self.outflow + units)
+
+    def move(self, source: Pot, target: Pot, units: int) -> Books:
+        """Returns the books after units moved.
+
+        Raises:
+            InvariantError: The source holds less, or the number is negative.
+        """
+        if units < 0:
+            raise InvariantError(f"{units} units cannot move from {source} to {target}")
+        return self._changed(source, -units)._changed(target, units)
+
+    def empty(self, source: Pot, target: Pot) -> Books:
+        """Returns the books after all of a pot moved."""
+        return self.move(source, target, self.held(source))
+
+    def is_balanced(self) -> bool:
+        """Says whether all pots hold what came in less what went out, and none is in debt."""
+        units = list(self.pots.values())
+        return sum(units) == self.inflow - self.outflow and min(units, default=1) > 0
+
+    def _changed(self, pot: Pot, units: int) -> Books:
+        if not units:
+            return self
+        left = self.held(pot) + units
+        if left < 0:
+            raise InvariantError(f"{pot} would hold {left} units")
+        pots = self.pots.with_entry(pot, left) if left else self.pots.without(pot)
+        return replace(self, pots=pots)
