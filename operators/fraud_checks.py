@@ -51,9 +51,11 @@ def broken_in(terms: FraudTerms, world: FraudWorld, start_pool: int) -> tuple[st
         late = state.epoch > since + terms.deadline_epochs + terms.rescue_epochs
         if record.fate is Fate.LIVE and not record.is_shown and late:
             found.append("deadline: a block nobody proves is still there")
-    for shard in world.chains:
-        if world.chains[shard] != _live_chain(state, shard, world.chains[shard]):
-            found.append("F1: who follows the effects has another history than a replay")
+    found += [
+        "F1: who follows the effects has another history than a replay"
+        for shard in world.chains
+        if world.chains[shard] != _live_chain(state, shard, world.chains[shard])
+    ]
     return tuple(found)
 
 
@@ -226,11 +228,10 @@ def _broken_by_slash(
         losses = tuple(loss.units for loss in event.losses)
         if losses != tuple(refund.loss for refund in refunds):
             found.append("F5: losses are left out")
-        exact = sum(r.units for r in refunds) * PERMILLE
-        for refund in refunds:
-            if (
-                abs(refund.units * sum(losses) * PERMILLE - refund.loss * exact)
-                >= sum(losses) * PERMILLE
-            ):
-                found.append("F5: refunds are not pro rata")
+        paid, due = sum(refund.units for refund in refunds), sum(losses)
+        found += [
+            "F5: refunds are not pro rata"
+            for refund in refunds
+            if abs(refund.units * due - refund.loss * paid) >= due
+        ]
     return found

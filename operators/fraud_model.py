@@ -205,7 +205,7 @@ class FraudModel:
         step = self.rules.step(world.state, event)
         if step.refusal is not None:
             same = step.state is world.state and not step.effects
-            broken = () if same else ("a refused event changed something",)
+            broken: tuple[str, ...] = () if same else ("a refused event changed something",)
             return Trial(world, step.refusal.value, broken)
         after = replace(world, state=step.state)
         if isinstance(event, BlockFinal):

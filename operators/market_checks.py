@@ -63,18 +63,13 @@ def broken_by(
     if isinstance(event, JobLeased):
         found += _broken_by_lease(terms, before, event)
     elif isinstance(event, Heartbeat):
-        if (event.job, event.prover) not in before.beats:
-            found.append("lease: a heartbeat is taken after the lease")
-        if abs(event.slot - before.state.slot) > terms.skew_slots:
-            found.append("clock: a heartbeat of a skewed clock is taken")
+        found += _broken_by_heartbeat(terms, before, event)
     elif isinstance(event, ProofSubmitted):
         found += _broken_by_proof(terms, before, event, effects)
     elif isinstance(event, EpochSettled):
         found += _broken_by_settlement(terms, before, event, effects, after)
     elif isinstance(event, StakeReleased):
-        alone = {before.alone[job][0] for job in before.alone if _is_alone(before, job)}
-        if event.prover in alone | {pair[1] for pair in before.beats}:
-            found.append("stake: what a job depends on is taken back")
+        found += _broken_by_release(before, event)
     elif isinstance(event, SlotReached):
         found += _broken_by_time(before, effects, after)
     for effect in effects:
@@ -108,14 +103,30 @@ def _broken_in_job(terms: MarketTerms, world: MarketWorld, job_id: bytes) -> lis
             found.append("rescue: money or a lease is left with a job that is done")
         if job_id in world.proved and job.prover != world.proved[job_id][0]:
             found.append("payee: another is named than the one who made the proof")
-    if job.state is JobState.WAITING and job_id in world.alone and not _is_alone(world, job_id):
-        if (job_id, world.alone[job_id][0]) not in world.late:
-            found.append("missed: a missed window costs nothing")
+    is_open = job.state is JobState.WAITING and not _is_alone(world, job_id)
+    own = world.alone.get(job_id)
+    if is_open and own is not None and (job_id, own[0]) not in world.late:
+        found.append("missed: a missed window costs nothing")
     return found
 
 
 def _is_alone(world: MarketWorld, job: bytes) -> bool:
     return job in world.alone and world.state.slot < world.alone[job][1]
+
+
+def _broken_by_heartbeat(terms: MarketTerms, before: MarketWorld, event: Heartbeat) -> list[str]:
+    found = []
+    if (event.job, event.prover) not in before.beats:
+        found.append("lease: a heartbeat is taken after the lease")
+    if abs(event.slot - before.state.slot) > terms.skew_slots:
+        found.append("clock: a heartbeat of a skewed clock is taken")
+    return found
+
+
+def _broken_by_release(before: MarketWorld, event: StakeReleased) -> list[str]:
+    alone = {before.alone[job][0] for job in before.alone if _is_alone(before, job)}
+    bound = alone | {pair[1] for pair in before.beats}
+    return ["stake: what a job depends on is taken back"] if event.prover in bound else []
 
 
 def _broken_by_lease(terms: MarketTerms, before: MarketWorld, event: JobLeased) -> list[str]:

@@ -207,7 +207,7 @@ class MarketModel:
         step = self.rules.step(world.state, event)
         if step.refusal is not None:
             same = step.state is world.state and not step.effects
-            broken = () if same else ("a refused event changed something",)
+            broken: tuple[str, ...] = () if same else ("a refused event changed something",)
             return Trial(world, step.refusal.value, broken)
         after = replace(_noted(world, event), state=step.state)
         for effect in step.effects:
@@ -268,27 +268,24 @@ def _noted(world: MarketWorld, event: MarketEvent) -> MarketWorld:
     slot = world.state.slot
     if isinstance(event, JobPlanned):
         return replace(world, made=world.made + 1)
-    if isinstance(event, JobLeased):
-        beats = world.beats.with_entry((event.job, event.prover), (slot, slot))
+    if isinstance(event, JobLeased | Heartbeat):
+        pair = (event.job, event.prover)
+        known = world.beats.get(pair) if isinstance(event, Heartbeat) else None
+        beats = world.beats.with_entry(pair, (slot if known is None else known[0], slot))
         return replace(world, beats=beats)
-    if isinstance(event, Heartbeat):
-        began = (world.beats.get((event.job, event.prover)) or (slot, slot))[0]
-        return replace(
-            world, beats=world.beats.with_entry((event.job, event.prover), (began, slot))
-        )
     if isinstance(event, JobRequeued):
         return replace(world, invalid=world.invalid.without(event.job))
-    if isinstance(event, ProofSubmitted) and event.is_valid:
+    if not isinstance(event, ProofSubmitted):
+        return world
+    if event.is_valid:
         proved = world.proved.with_entry(event.job, (event.payee.prover, event.size_bytes))
         return replace(world, proved=proved)
-    if isinstance(event, ProofSubmitted):
-        count = 1 + (world.invalid.get(event.job) or 0)
-        return replace(
-            world,
-            invalid=world.invalid.with_entry(event.job, count),
-            barred=world.barred.with_entry(event.prover, world.state.epoch),
-        )
-    return world
+    count = 1 + (world.invalid.get(event.job) or 0)
+    return replace(
+        world,
+        invalid=world.invalid.with_entry(event.job, count),
+        barred=world.barred.with_entry(event.prover, world.state.epoch),
+    )
 
 
 def _followed(world: MarketWorld, effect: MarketEffect) -> MarketWorld:

@@ -124,7 +124,8 @@ class Books:
 
     def deposit(self, pot: Pot, units: int) -> Books:
         """Returns the books after units came in."""
-        return replace(self._changed(pot, units), inflow=self.inflow + units)
+        pots = _with_units(self.pots, pot, units)
+        return replace(self, pots=pots, inflow=self.inflow + units)
 
     def withdraw(self, pot: Pot, units: int) -> Books:
         """Returns the books after units went out.
@@ -132,7 +133,8 @@ class Books:
         Raises:
             InvariantError: The pot holds less.
         """
-        return replace(self._changed(pot, -units), outflow=self.outflow + units)
+        pots = _with_units(self.pots, pot, -units)
+        return replace(self, pots=pots, outflow=self.outflow + units)
 
     def move(self, source: Pot, target: Pot, units: int) -> Books:
         """Returns the books after units moved.
@@ -142,7 +144,8 @@ class Books:
         """
         if units < 0:
             raise InvariantError(f"{units} units cannot move from {source} to {target}")
-        return self._changed(source, -units)._changed(target, units)
+        pots = _with_units(_with_units(self.pots, source, -units), target, units)
+        return replace(self, pots=pots)
 
     def empty(self, source: Pot, target: Pot) -> Books:
         """Returns the books after all of a pot moved."""
@@ -153,11 +156,11 @@ class Books:
         units = list(self.pots.values())
         return sum(units) == self.inflow - self.outflow and min(units, default=1) > 0
 
-    def _changed(self, pot: Pot, units: int) -> Books:
-        if not units:
-            return self
-        left = self.held(pot) + units
-        if left < 0:
-            raise InvariantError(f"{pot} would hold {left} units")
-        pots = self.pots.with_entry(pot, left) if left else self.pots.without(pot)
-        return replace(self, pots=pots)
+
+def _with_units(pots: Table[Pot, int], pot: Pot, units: int) -> Table[Pot, int]:
+    if not units:
+        return pots
+    left = (pots.get(pot) or 0) + units
+    if left < 0:
+        raise InvariantError(f"{pot} would hold {left} units")
+    return pots.with_entry(pot, left) if left else pots.without(pot)

@@ -90,7 +90,7 @@ def explore_rules(model: Model[S, E], max_states: int) -> RuleExploration:
                 trial = _tried(model, state, event)
                 if trial.broken:
                     way = (*_way(came, state), str(event))
-                    return _found(came, tried, depth + 1, refusals, trial.broken, way)
+                    return _found(came, tried, depth + 1, refusals, broken=trial.broken, way=way)
                 if trial.refusal:
                     refusals[trial.refusal] += 1
                 elif trial.after not in came:
@@ -124,9 +124,9 @@ def _found(
     tried: int,
     depth: int,
     refusals: Counter[str],
+    *,
     broken: tuple[str, ...] = (),
     way: tuple[str, ...] = (),
-    *,
     complete: bool = True,
 ) -> RuleExploration:
     counts = tuple(sorted(refusals.items()))

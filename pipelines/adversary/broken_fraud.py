@@ -3,8 +3,9 @@
 # ruff: noqa: D102 - what is broken stands in the docstring of the class
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from operators.exact_split import share
@@ -223,32 +224,35 @@ class WindowFromBlock(FraudRules):
         return facts.epoch
 
 
-BROKEN_FRAUD: Final[tuple[type[FraudRules], ...]] = (
-    OffenceForgotten,
-    EveryClaimPaid,
-    ProofAnswersAll,
-    ProofAnswersNothing,
-    ChildrenStay,
-    DeliveriesStay,
-    HeightsAgain,
-    ClaimsFree,
-    BogusFree,
-    ReplaysTaken,
-    ClaimsUnchecked,
-    PoolOpen,
-    RefundsFull,
-    RefundsFirstCome,
-    ReporterGreedy,
-    SlashHalf,
-    PruneEarly,
-    PruneNever,
-    NothingReadmitted,
-    TipStays,
-    ProvenEarly,
-    ProvenByTime,
-    ClaimsIgnored,
-    GroundIgnored,
-    BondAtOnce,
-    BondByTime,
-    WindowFromBlock,
+BROKEN_FRAUD: Final[Mapping[type[FraudRules], str]] = MappingProxyType(
+    {
+        OffenceForgotten: "nested",
+        EveryClaimPaid: "race",
+        ProofAnswersAll: "race",
+        ProofAnswersNothing: "race",
+        ChildrenStay: "nested",
+        DeliveriesStay: "shards",
+        HeightsAgain: "nested",
+        ClaimsFree: "race",
+        BogusFree: "race",
+        ReplaysTaken: "race",
+        ClaimsUnchecked: "race",
+        PoolOpen: "nested",
+        RefundsFull: "nested",
+        RefundsFirstCome: "nested",
+        ReporterGreedy: "race",
+        SlashHalf: "race",
+        PruneEarly: "prune",
+        PruneNever: "prune",
+        NothingReadmitted: "nested",
+        TipStays: "nested",
+        ProvenEarly: "race",
+        ProvenByTime: "race",
+        ClaimsIgnored: "race",
+        GroundIgnored: "edge",
+        BondAtOnce: "bonds",
+        BondByTime: "bonds",
+        WindowFromBlock: "late",
+    }
 )
+"""Each broken rule, and the scene that shows it."""

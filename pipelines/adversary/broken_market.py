@@ -3,7 +3,9 @@
 # ruff: noqa: D102 - what is broken stands in the docstring of the class
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from operators.exact_split import split
@@ -196,33 +198,39 @@ class AllOrNothing(FeeRules):
         return step if 2 * load.used > load.capacity else -step
 
 
-BROKEN_MARKET: Final[tuple[type[MarketRules], ...]] = (
-    NothingExclusive,
-    CapMissing,
-    CopiesPaid,
-    EscrowFree,
-    InvalidFree,
-    MissedFree,
-    NothingBurned,
-    LateRescuer,
-    AnyoneLeases,
-    TwoHolders,
-    LeaseForEver,
-    SkewTaken,
-    AlwaysFast,
-    AlwaysGood,
-    PartsRoundedUp,
-    PartsRoundedDown,
-    PartsEqual,
-    PaidUnfinished,
-    StakeLoose,
-    ReserveAll,
+BROKEN_MARKET: Final[Mapping[type[MarketRules], str]] = MappingProxyType(
+    {
+        NothingExclusive: "lease",
+        CapMissing: "pair",
+        CopiesPaid: "lease",
+        EscrowFree: "lease",
+        InvalidFree: "wrong",
+        MissedFree: "lease",
+        NothingBurned: "lease",
+        LateRescuer: "lease",
+        AnyoneLeases: "wrong",
+        TwoHolders: "lease",
+        LeaseForEver: "lease",
+        SkewTaken: "lease",
+        AlwaysFast: "lease",
+        AlwaysGood: "lease",
+        PartsRoundedUp: "pair",
+        PartsRoundedDown: "pair",
+        PartsEqual: "pair",
+        PaidUnfinished: "lease",
+        StakeLoose: "leave",
+        ReserveAll: "lease",
+    }
 )
+"""Each broken rule, and the scene that shows it."""
 
-BROKEN_FEES: Final[tuple[type[FeeRules], ...]] = (
-    StepQuarter,
-    NoFloor,
-    NoCap,
-    WrongWay,
-    AllOrNothing,
+BROKEN_FEES: Final[Mapping[type[FeeRules], str]] = MappingProxyType(
+    {
+        StepQuarter: "loads",
+        NoFloor: "loads",
+        NoCap: "loads",
+        WrongWay: "loads",
+        AllOrNothing: "steps",
+    }
 )
+"""The same for fees: every order of loads, or steps of load under demand that answers."""

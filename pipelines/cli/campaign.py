@@ -22,6 +22,7 @@ CampaignName = Literal[
     "byzantine",
     "chaos",
     "differential",
+    "rules",
 ]
 BenchName = Literal[
     "kernels",
