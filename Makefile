@@ -8,7 +8,7 @@ SOURCES = pipelines operators schemas proving deploy tests
 DEFAULT_TIER = not slow and not gpu and not flink
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu demo kafka kafka-stop flink flink-stop test test-slow test-kafka test-flink check lint types docs docs-check keys bench campaigns lock clean
+.PHONY: help install install-gpu demo kafka kafka-stop flink flink-stop test test-slow test-kafka test-flink check lint types docs docs-check keys bench campaigns schedules lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -94,6 +94,9 @@ bench: $(STAMP) ## Measure: make bench BENCH=batch
 campaigns: $(STAMP) ## Run the adversarial and fault campaigns
 	@for name in $(or $(CAMPAIGN),mutate-constraints mutate-proofs mutate-day mutate-children pyramid differential inflate theft double-spend byzantine rules chaos); do \
 		$(BIN)/ecliptica campaign $$name --json || exit $$?; done
+
+schedules: $(STAMP) ## A million consensus schedules with the core compiled by mypyc (RUNS=1000000 SEED=1; gcc)
+	@$(BIN)/python -m tests.bench.compiled_schedules --runs $(or $(RUNS),1000000) --seed $(or $(SEED),1)
 
 LOCKING = uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header

@@ -14,6 +14,9 @@ from typing import Any
 
 from schemas.metrics import (
     ACCEPTED_PROOFS,
+    ADMISSION_HELD,
+    ADMISSION_ROOM,
+    ADMISSION_WAITING,
     BLOCK_SECONDS,
     CERTIFICATE_SECONDS,
     CONSENSUS_MESSAGES,
@@ -261,6 +264,16 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "short",
                 (largest(MEMPOOL_TRANSACTIONS, "shard"),),
                 "Admitted and not final; the largest of the validators'.",
+            ),
+            Panel(
+                "Admission",
+                "short",
+                (
+                    named("waiting", largest(ADMISSION_WAITING, "shard")),
+                    named("room", largest(ADMISSION_ROOM, "shard")),
+                    named("held", largest(ADMISSION_HELD, "shard")),
+                ),
+                "Held is 1 under more load than blocks hold: the rest waits on the log.",
             ),
             Panel(
                 "Work on a block, p99",

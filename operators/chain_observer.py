@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from operators.admission_backlog import ASSEMBLY
 from operators.consensus_messages import decode_message, encode_certificate
 from operators.consensus_node import message_topics
 from operators.delivery_notice import notices_of
 from operators.event_log import Append, Record, StoredRecord
 from operators.final_headers import block_row
 from operators.final_history import replay, shard_blocks
-from operators.log_schemas import registry_of
 from operators.mempool import Candidate
 from operators.shard_start import MESSAGE_REWIND, ShardFeeds, ShardPlace, ShardState, open_shard
 from operators.validator import NodeParts, identity_of, observer_config, start_node
@@ -39,9 +39,6 @@ from schemas.topics import shard_topic
 
 SNAPSHOT_BLOCKS = 32
 """Final blocks between two snapshots."""
-
-STAGE = "assembly"
-"""Stage named in dead letters of transactions that were admitted and can never be executed."""
 
 PROPOSALS_REMEMBERED = 1024
 
@@ -72,15 +69,16 @@ class ShardObserver:
         blocks = shard_blocks(place.log, shard)
         tip, recent = replay(application, identity, self.state.tip, blocks, config.retained_blocks)
         application.take_dropped()
-        topics = message_topics(shard)
+        topics, reader = message_topics(shard), f"observer-{shard}"
+        self._feeds = ShardFeeds(application, shard, place.log, reader)
         parts = NodeParts(
             place.log,
             identity,
             topics,
             application,
-            ShardFeeds(application, shard, registry_of(place.log)).topics,
+            self._feeds.topics,
             self.state.positions,
-            f"observer-{shard}",
+            reader,
             place.metrics,
         )
         self.node = start_node(
@@ -122,7 +120,7 @@ class ShardObserver:
 
     def save(self) -> None:
         """Writes a snapshot."""
-        positions = {topic: at for (topic, _), at in self.node.reader.positions().items()}
+        positions = self._feeds.positions(self.node.reader.positions())
         self.state.save(self._snapshot, self.node.core.tip, positions)
         self._since_snapshot = 0
 
@@ -205,7 +203,7 @@ class ShardObserver:
         if proposed is not None:
             metrics.observe(CERTIFICATE_SECONDS, (at_millis - proposed) / 1000, shard)
         for stored in self.state.application.final.rows:
-            metrics.observe(SUBMISSION_SECONDS, (at_millis - stored.submitted_millis) / 1000, shard)
+            metrics.observe(SUBMISSION_SECONDS, (at_millis - stored.sent_millis) / 1000, shard)
 
     def _drop(
         self, dropped: Iterable[tuple[Candidate, RejectionReason]], now_millis: int
@@ -216,10 +214,10 @@ class ShardObserver:
         receipts: list[dict[str, Any]] = []
         for candidate, reason in dropped:
             stored = candidate.stored
-            self._place.metrics.count(DEAD_LETTERS, STAGE, reason.value)
+            self._place.metrics.count(DEAD_LETTERS, ASSEMBLY, reason.value)
             letters.append(
                 {
-                    "stage": STAGE,
+                    "stage": ASSEMBLY,
                     "reason": reason.value,
                     "detail": "admitted, but no block could hold it in time",
                     "topic": topic,

@@ -30,6 +30,7 @@ from operators.consensus_messages import (
     encode_vote,
 )
 from operators.consensus_ports import (
+    ANY_SLOT,
     Action,
     Alarm,
     AlarmReason,
@@ -79,6 +80,7 @@ class Simplex:
         view: Current view.
         tree: Blocks above the last final one.
         floor: Views up to here are never signed in again, because the journal no longer knows them.
+        latest_slot: Slot beyond which no proposal may move the chain, by the driver's clock; it keeps this up.
         is_halted: An `Alarm` was raised; further events are ignored.
     """
 
@@ -123,6 +125,7 @@ class Simplex:
         self.tree.retained.extend(recent)
         self.view = tip.view + 1
         self.floor = floor
+        self.latest_slot = ANY_SLOT
         self.is_halted = False
         self._signer = signer
         self._config = config
@@ -547,7 +550,7 @@ class Simplex:
         if parent is None or not is_justified(self.view, head, self.tree, self._records):
             return Standing.WAITING
         linked = (parent.height + 1, parent.view) == (head.height, head.parent_view)
-        if not linked or head.slot < parent.slot:
+        if not linked or not parent.slot <= head.slot <= max(parent.slot, self.latest_slot):
             return Standing.INVALID
         self._pursue(block.hash)
         return self.tree.standing(block.hash).standing

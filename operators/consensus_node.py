@@ -67,6 +67,10 @@ MAX_MESSAGE_BYTES = 4 * 2**20
 
 KINDS = ("proposal", "vote", "certificate", "status", "chain")
 
+CLOCK_SKEW_MILLIS = 2_000
+"""How far a leader's clock may be ahead of one's own. A proposal of a later slot gets no vote: else one leader would move
+the slots of all, and with them the expiry of every transaction. A time server keeps clocks within a tenth of it."""
+
 OBSERVER = -1
 """Sender of messages that no validator has sent."""
 
@@ -177,6 +181,8 @@ class ConsensusNode:
     _unwritten: list[bytes] = field(default_factory=list)
     _outgoing: list[Broadcast] = field(default_factory=list)
     _log_millis: int = 0
+    _wall_millis: int = 0
+    _set_back_millis: int = 0
 
     def __post_init__(self) -> None:
         """Looks for schemas of other versions on the log."""
@@ -185,10 +191,15 @@ class ConsensusNode:
     def pump(self, now_millis: int) -> bool:
         """Takes in what the log has, acts on it, and says whether anything was there.
 
+        A clock that was set back stops no timer: the core's time stands still at that moment and goes on.
+
         Raises:
             HaltedError: The core has raised an alarm.
             LogError: The log does not take what must be published.
         """
+        self._set_back_millis += max(0, self._wall_millis - now_millis)
+        self._wall_millis = now_millis
+        self.core.latest_slot = self.slot_at(now_millis + CLOCK_SKEW_MILLIS)
         records = self.reader.poll(POLL_RECORDS)
         begun = time.perf_counter()
         events: list[Event] = []
@@ -204,7 +215,7 @@ class ConsensusNode:
                     if self.on_message is not None:
                         self.on_message(record, message)
                     events.append(MessageReceived(message))
-        if self._timer is not None and now_millis >= self._timer:
+        if self._timer is not None and now_millis + self._set_back_millis >= self._timer:
             self._timer = None
             events.insert(0, Tick())
             self.metrics.count(CONSENSUS_TIMEOUTS, self._shard)
@@ -228,7 +239,7 @@ class ConsensusNode:
 
     def next_tick(self) -> int | None:
         """Returns when the core wants to be called again, UTC milliseconds; None when it does not."""
-        return self._timer
+        return None if self._timer is None else self._timer - self._set_back_millis
 
     def close(self) -> None:
         """Gives the journal back."""
@@ -258,7 +269,8 @@ class ConsensusNode:
     def _run(self, events: Sequence[Event], now_millis: int) -> None:
         inbox: deque[Event] = deque(events)
         while True:
-            actions = self.core.step(list(inbox), now_millis) if inbox else []
+            core_millis = now_millis + self._set_back_millis
+            actions = self.core.step(list(inbox), core_millis) if inbox else []
             inbox.clear()
             for action in actions:
                 inbox.extend(self._perform(action, now_millis))

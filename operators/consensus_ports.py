@@ -15,6 +15,9 @@ from operators.application import BlockContent, Check
 from schemas.block import Block, Certificate, Equivocation
 from schemas.errors import ParameterError
 
+ANY_SLOT = 2**64 - 1
+"""The latest slot there can be: what a core without a clock of slots lets through."""
+
 
 class Signer(Protocol):
     """Signs with one validator's key."""

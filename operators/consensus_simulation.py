@@ -272,8 +272,11 @@ class World:
             node.timer = None
         self._maybe_crash(node)
         inbox: deque[Event] = deque([event])
-        while inbox and node.core is not None:
-            self._execute(node, node.core.step([inbox.popleft()], self.now), inbox)
+        while inbox:
+            core = self.nodes[endpoint].core  # a crash in between leaves none
+            if core is None:
+                return
+            self._execute(node, core.step([inbox.popleft()], self.now), inbox)
             if not inbox:
                 self._report_work(node, inbox)
 

@@ -16,6 +16,9 @@ from schemas.errors import EclipticaError, EnvironmentMissing, ParameterError
 MAX_RECORD_BYTES = 16 * 2**20
 """Largest value of a record, bytes."""
 
+HELD_BACK = "/held"
+"""End of the names of readers that read no further than their owner lets them: that they are behind says nothing."""
+
 Place = tuple[str, int]
 """Topic and partition."""
 

@@ -73,7 +73,11 @@ class _Lane:
 
 
 class Feed:
-    """Reads some partitions from given positions on."""
+    """Reads some partitions from given positions on.
+
+    Attributes:
+        heard_at: When a record came last, by the monotonic clock; 0 if none has come.
+    """
 
     def __init__(
         self, consumer: Consumer, address: KafkaAddress, ends: Ends, places: Sequence[Place]
@@ -84,6 +88,7 @@ class Feed:
         self._lanes = {place: _Lane() for place in places}
         self._ranks = {place: rank for rank, place in enumerate(places)}
         self._is_started = False
+        self.heard_at = 0.0
 
     @property
     def places(self) -> list[Place]:
@@ -255,6 +260,7 @@ class Feed:
         lane = self._lanes[place]
         record, is_last = stored_record(message, place)
         lane.take_in(record, is_last)
+        self.heard_at = time.monotonic()
         if lane.waiting_bytes > PAUSE_BYTES and not lane.is_paused:
             self._consumer.pause([self._partition(place)])
             lane.is_paused = True

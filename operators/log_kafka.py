@@ -61,7 +61,7 @@ from schemas.topics import POSITIONS_STEM, SCRATCH_GROUP, plan_of, positions_top
 SHORTEST_NAP_SECONDS = 0.001
 LONGEST_NAP_SECONDS = 0.02
 IDLE_GROWTH = 1.2
-"""A process with several readers naps between looks at them, a little longer each time."""
+"""A process with several readers waits at one of them between looks at the others, a little longer each time."""
 
 SHOWN_SECONDS = 1.0
 """Least time between two updates of the group offsets that Kafka's tools show."""
@@ -217,20 +217,15 @@ class KafkaLog:
         deadline = time.monotonic() + timeout_seconds
         nap = SHORTEST_NAP_SECONDS
         while True:
-            left = deadline - time.monotonic()
-            if len(self._readers) == 1:
-                if self._readers[0].has_news(max(0.0, left)):
-                    return True
-            elif sum(reader.has_news(0.0) for reader in self._readers) > 0 or (
-                not self._readers and self._have_ends_moved()
-            ):
+            left = max(0.0, deadline - time.monotonic())
+            turn = left if len(self._readers) == 1 else min(nap, left)
+            if self._hear(turn) if self._readers else self._have_ends_moved():
                 return True
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if time.monotonic() >= deadline:
                 return False
-            if len(self._readers) != 1:
-                time.sleep(min(nap, left))
-                nap = min(nap * IDLE_GROWTH, LONGEST_NAP_SECONDS)
+            if not self._readers:
+                time.sleep(turn)
+            nap = min(nap * IDLE_GROWTH, LONGEST_NAP_SECONDS)
 
     def retain(self, topic: str, first_kept: int, partition: int = 0) -> None:
         """See `EventLog`; brokers remove whole segments, in their own time."""
@@ -342,6 +337,12 @@ class KafkaLog:
         if feed.positions()[place] != start:
             feed.move({place: start})
         return feed
+
+    def _hear(self, seconds: float) -> bool:
+        """Looks at all readers, and waits so long at the one that was sent something last."""
+        liveliest = max(self._readers, key=KafkaReader.heard_at)
+        others = [reader for reader in self._readers if reader is not liveliest]
+        return sum(reader.has_news(0.0) for reader in others) > 0 or liveliest.has_news(seconds)
 
     def _have_ends_moved(self) -> bool:
         self._refresh()
@@ -489,6 +490,10 @@ class KafkaReader:
     def has_news(self, timeout_seconds: float) -> bool:
         """Says whether records come within a time that were not there at the last poll or look."""
         return self._feed.drain(timeout_seconds)
+
+    def heard_at(self) -> float:
+        """Returns when it was last sent a record, by the monotonic clock; 0 if never."""
+        return self._feed.heard_at
 
     def close(self) -> None:
         """Ends its connections."""

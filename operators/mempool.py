@@ -1,11 +1,12 @@
 """Admitted transactions that wait for a block, in log order.
 
-A validator keeps them only as candidates: it judges every transaction of a block itself.
+A validator keeps them only as candidates: it judges every transaction of a block itself. Transactions are read up to
+the last one that has a verdict; what admission has not looked at stays on the log, however much that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from operators.stage import Input
@@ -20,6 +21,9 @@ Place = tuple[int, int]
 
 Fetch = Callable[[int], Input | None]
 """Reads a record of `tx.<shard>` again; None when the log does not hold it."""
+
+ReadUpTo = Callable[[int, int], Sequence[Input]]
+"""Reads the records of `tx.<shard>` from an offset to another one, both included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Mempool:
         candidates: Admitted and not final, by place, in log order.
         unseen: (verdict bitmap, offset of the verdict) of records that have not arrived, by offset.
         settled: Rows that are final or given up, by offset, as far back as anything waits.
+        read_up_to: Reads the records that verdicts speak of; None where they are given.
     """
 
     fetch: Fetch
@@ -54,6 +59,8 @@ class Mempool:
     candidates: dict[Place, Candidate] = field(default_factory=dict)
     unseen: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     settled: dict[int, set[int]] = field(default_factory=dict)
+    read_up_to: ReadUpTo | None = None
+    _fetched: Input | None = None
 
     def take_transactions(self, record: Input) -> None:
         """Takes a record of `tx.<shard>`."""
@@ -65,10 +72,12 @@ class Mempool:
             self._admit(record.offset, *found)
 
     def take_verdicts(self, record: Input) -> None:
-        """Takes a record of `admitted.<shard>`; what was refused is held no longer."""
+        """Takes a record of `admitted.<shard>` and reads what it speaks of; what was refused is held no longer."""
         if record.batch is None:
             return
-        for row in record.batch.to_pylist():
+        rows = record.batch.to_pylist()
+        self._read_up_to({row["source_offset"] for row in rows})
+        for row in rows:
             offset, verdicts = row["source_offset"], row["verdicts"]
             if offset >= self.store.end:
                 self.unseen[offset] = (verdicts, record.offset)
@@ -80,9 +89,13 @@ class Mempool:
         held = self.store.rows.get(place)
         if held is not None:
             return held
-        record = self.fetch(place[0])
+        record = self._record(place[0])
         rows = () if record is None else rows_of(record)
         return next((stored for stored in rows if stored.row == place[1]), None)
+
+    def is_past(self, offset: int) -> bool:
+        """Says whether a record is there, so that a row it lacks will never come."""
+        return offset < self.store.end or self._record(offset) is not None
 
     def includable(
         self, ledger: Ledger, excluded: set[Place], slot: int, limit: int
@@ -142,6 +155,22 @@ class Mempool:
         verdicts = [candidate.verdict_offset for candidate in self.candidates.values()]
         verdicts += [offset for _, offset in self.unseen.values()]
         return first, min(verdicts, default=-1)
+
+    def _record(self, offset: int) -> Input | None:
+        """Reads a record again; the last one is remembered, since a block refers to its rows one by one."""
+        if self._fetched is None or self._fetched.offset != offset:
+            self._fetched = self.fetch(offset)
+        return self._fetched
+
+    def _read_up_to(self, judged: set[int]) -> None:
+        """Reads the records that have a verdict now; one between them has none and will get none."""
+        if self.read_up_to is None or max(judged, default=-1) < self.store.end:
+            return
+        for record in self.read_up_to(self.store.end, max(judged)):
+            if record.offset in judged or record.offset in self.unseen:
+                self.take_transactions(record)
+            else:
+                self.store.end = record.offset + 1
 
     def _admit(self, offset: int, verdicts: bytes, verdict_offset: int) -> None:
         rows = self.store.rows

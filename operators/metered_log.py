@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from operators.event_log import (
+    HELD_BACK,
     Append,
     EventLog,
     Lag,
@@ -90,7 +91,8 @@ class MeteredLog:
     """A log that measures; see `EventLog`.
 
     Attributes:
-        readers: Readers opened through it, by name; of a name that was opened again, the last.
+        readers: Readers opened through it, by name; of a name that was opened again, the last. Without those that
+            are held back, whose distance is not lag.
     """
 
     def __init__(self, log: EventLog, metrics: Metrics) -> None:
@@ -150,7 +152,8 @@ class MeteredLog:
     def reader(self, name: str, topics: Iterable[str]) -> MeteredReader:
         """See `EventLog`."""
         reader = MeteredReader(self._log.reader(name, topics), self._metrics)
-        self.readers[name] = reader
+        if not name.endswith(HELD_BACK):
+            self.readers[name] = reader
         return reader
 
     def wait(self, timeout_seconds: float) -> bool:

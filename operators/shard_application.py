@@ -314,7 +314,7 @@ class ShardApplication:
         for reference in references:
             row = self.mempool.find((reference.offset, reference.row))
             if row is None:
-                if self.mempool.store.is_past(reference):
+                if self.mempool.is_past(reference.offset):
                     return Check(CheckState.INVALID, "no_such_transaction")
                 return Check(CheckState.MISSING, f"tx/{reference.offset}")
             if row.digest != reference.digest:

@@ -12,7 +12,8 @@ from pathlib import Path
 from operators.consensus_chain import FinalTip, genesis_tip
 from operators.consensus_keys import CommitteeVerifier
 from operators.consensus_votes import Committee
-from operators.event_log import EventLog, StoredRecord
+from operators.event_log import EventLog, Place, StoredRecord
+from operators.held_transactions import hold_transactions
 from operators.log_schemas import registry_of
 from operators.mempool import Mempool
 from operators.metrics import NO_METRICS, Metrics
@@ -35,7 +36,7 @@ from schemas.block import ValidatorSet
 from schemas.config import Configuration
 from schemas.errors import WireError
 from schemas.genesis import Genesis
-from schemas.tables import ADMITTED, TRANSACTIONS, SchemaRegistry
+from schemas.tables import ADMITTED, TRANSACTIONS
 from schemas.topics import shard_topic
 from schemas.wire import Reader, Writer
 
@@ -151,20 +152,28 @@ def start_position(log: EventLog, positions: Mapping[str, int], topic: str) -> i
 
 
 class ShardFeeds:
-    """Turns records of `tx.<shard>` and `admitted.<shard>` into what waits, other shards' blocks into links."""
+    """Turns records of `admitted.<shard>` and what they speak of into what waits, other shards' blocks into links.
 
-    def __init__(self, application: ShardApplication, shard: int, registry: SchemaRegistry) -> None:
+    Attributes:
+        topics: Topics that a node reads for the application, and what takes their records.
+    """
+
+    def __init__(self, application: ShardApplication, shard: int, log: EventLog, owner: str) -> None:
+        """Opens the transactions of the shard under the name of the node's reader, `owner`."""
         self._application = application
-        self._registry = registry
+        self._registry = registry_of(log)
+        self._shard = shard
+        application.mempool.read_up_to = hold_transactions(log, owner, shard).inputs
         self.topics = {
-            shard_topic("tx", shard): self._take_transactions,
             shard_topic("admitted", shard): self._take_verdicts,
             **link_feeds(application.links),
         }
 
-    def _take_transactions(self, record: StoredRecord) -> None:
-        mempool = self._application.mempool
-        mempool.take_transactions(input_of(record, TRANSACTIONS, self._registry))
+    def positions(self, positions: Mapping[Place, int]) -> dict[str, int]:
+        """Returns where the node's reader stands, by topic, with the transactions that came with verdicts."""
+        end = self._application.mempool.store.end
+        own = {topic: at for (topic, _), at in positions.items()}
+        return {**own, shard_topic("tx", self._shard): end}
 
     def _take_verdicts(self, record: StoredRecord) -> None:
         mempool = self._application.mempool

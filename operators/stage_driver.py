@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -42,6 +42,12 @@ BREAKS = (EclipticaError, ValueError, ArithmeticError, LookupError, TypeError)
 
 _logger = logging.getLogger(__name__)
 
+Supply = Callable[[S, Sequence[StoredRecord]], list[StoredRecord]]
+"""Returns what records refer to and a state does not hold yet, records of the stage's other topics."""
+
+Cut = Callable[[Sequence[StoredRecord]], int]
+"""Returns how many of the records that were read a step takes; at least one is taken."""
+
 
 @dataclass(slots=True)
 class StageDriver(Generic[S]):
@@ -55,6 +61,10 @@ class StageDriver(Generic[S]):
         kind: Names chain and stage in the snapshot.
         state: State after everything committed; after a commit that failed, beyond it.
         metrics: Where steps and what they put out are recorded.
+        supply: Reads the topics that the reader does not: each batch is preceded by what it refers to. None where
+            the reader reads all inputs.
+        poll_records: Records of a step, and of a replay's.
+        on_commit: Told what was put out, once the log has it.
     """
 
     stage: Stage[S]
@@ -64,6 +74,9 @@ class StageDriver(Generic[S]):
     kind: str
     state: S
     metrics: Metrics = NO_METRICS
+    supply: Supply[S] | None = None
+    poll_records: int = POLL_RECORDS
+    on_commit: Callable[[Sequence[Output]], None] = lambda _: None
     _registry: SchemaRegistry = field(init=False)
     _pending: list[StoredRecord] = field(default_factory=list)
     _commits: int = 0
@@ -73,18 +86,34 @@ class StageDriver(Generic[S]):
         """Looks for schemas of other versions on the log."""
         self._registry = registry_of(self.log)
 
-    def run_once(self, timeout_seconds: float, now_millis: int) -> int:
+    def run_once(
+        self,
+        timeout_seconds: float,
+        now_millis: int,
+        max_records: int | None = None,
+        cut: Cut | None = None,
+    ) -> int:
         """Takes in what is there and commits what follows from it; returns the number of records.
+
+        Args:
+            timeout_seconds: How long to wait for a record.
+            now_millis: Time of the outputs, UTC milliseconds.
+            max_records: How many to read; None for `poll_records`.
+            cut: Chooses how many of what was read to take, the rest is read again; None for all.
 
         Raises:
             FencedError: The stage was started elsewhere.
             LogError: The log does not take the outputs.
             InvariantError: The stage found its own state broken.
         """
-        records = self._pending or self.reader.poll(POLL_RECORDS, timeout_seconds)
+        records = self._pending or self.reader.poll(max_records or self.poll_records, timeout_seconds)
         self._pending = []
         if not records:
             return 0
+        if cut is not None:
+            records = self._cut(records, max(1, cut(records)))
+        count = len(records)
+        records = self._supplied(records)
         begun = time.perf_counter()
         self._is_ahead = True
         try:
@@ -101,10 +130,11 @@ class StageDriver(Generic[S]):
         self.reader.commit(_appends(outputs))
         self._is_ahead = False
         self._record(taken, outputs)
+        self.on_commit(outputs)
         self._commits += 1
         if self._commits >= SNAPSHOT_COMMITS:
             self.save()
-        return len(records)
+        return count
 
     def save(self) -> None:
         """Writes a snapshot of the state and the positions it was taken at."""
@@ -126,19 +156,28 @@ class StageDriver(Generic[S]):
         """Brings the state back to what is committed: snapshot, then replay without outputs."""
         committed = self.reader.committed()
         positions, self.state = self._restore()
-        if any(at > committed.get(place, 0) for place, at in positions.items()):
+        if any(positions.get(place, 0) > at for place, at in committed.items()):
             _logger.warning("%s is ahead of the log: starting from the log", self.snapshot_path)
             positions, self.state = {}, self.stage.initial()
         for topic, partition in committed:
             self.reader.seek(topic, partition, positions.get((topic, partition), 0))
         self._pending = []
         while any(self.reader.positions()[place] < at for place, at in committed.items()):
-            records = self.reader.poll(POLL_RECORDS)
+            records = self.reader.poll(self.poll_records)
             if not records:
                 break  # retention removed the rest
             old = [r for r in records if r.offset < committed[r.topic, r.partition]]
             self._pending += [r for r in records if r.offset >= committed[r.topic, r.partition]]
-            self._replay(old)
+            self._replay(self._supplied(old))
+
+    def _cut(self, records: list[StoredRecord], count: int) -> list[StoredRecord]:
+        """Leaves the records from `count` on to the next poll."""
+        for record in reversed(records[count:]):
+            self.reader.seek(record.topic, record.partition, record.offset)
+        return records[:count]
+
+    def _supplied(self, records: list[StoredRecord]) -> list[StoredRecord]:
+        return records if self.supply is None else [*self.supply(self.state, records), *records]
 
     def _record(self, seconds: float, outputs: Sequence[Output]) -> None:
         name, metrics = self.stage.name, self.metrics
@@ -213,16 +252,31 @@ def open_driver(
     directory: Path,
     chain: int,
     metrics: Metrics = NO_METRICS,
+    supply: Supply[S] | None = None,
+    topics: Collection[str] | None = None,
+    poll_records: int = POLL_RECORDS,
 ) -> StageDriver[S]:
     """Starts a stage where its last commit ends.
+
+    Args:
+        stage: The stage.
+        log: The log.
+        directory: Where its snapshot is.
+        chain: Chain number.
+        metrics: Where it records.
+        supply: See `StageDriver`; the state must tell what it holds of those topics.
+        topics: Topics that are read and committed; None for all inputs.
+        poll_records: Records of a step.
 
     Raises:
         ParameterError: One of its topics does not exist.
     """
-    reader = log.reader(stage.name, stage.inputs)
+    reader = log.reader(stage.name, stage.inputs if topics is None else topics)
     path = directory / f"{stage.name}.snapshot"
     kind = f"stage/{chain}/{stage.name}"
-    driver = StageDriver(stage, log, reader, path, kind, stage.initial(), metrics)
+    driver = StageDriver(
+        stage, log, reader, path, kind, stage.initial(), metrics, supply, poll_records
+    )
     driver.restart()
     return driver
 

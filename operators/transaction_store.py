@@ -17,6 +17,16 @@ from schemas.transactions import Transaction, decode_body
 from schemas.units import SIGNATURE_BYTES
 
 
+CLAIM_MILLIS = 60_000
+"""How long before the log stored it a transaction can have been sent and be believed: a sender that was held up for so long
+counts that, one that says more is not believed at all."""
+
+
+def believed_millis(claimed: int, appended: int) -> int:
+    """Returns when a transaction was sent, as far as its sender is believed; else when it was stored. UTC milliseconds."""
+    return claimed if appended - CLAIM_MILLIS <= claimed <= appended else appended
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTransaction:
     """One row of a record of `tx.<shard>`.
@@ -36,6 +46,11 @@ class StoredTransaction:
     signature: bytes
     submitted_millis: int
     append_millis: int
+
+    @property
+    def sent_millis(self) -> int:
+        """When it was sent, as far as the sender is believed; UTC milliseconds."""
+        return believed_millis(self.submitted_millis, self.append_millis)
 
     @property
     def digest(self) -> bytes:

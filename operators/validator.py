@@ -26,7 +26,6 @@ from operators.consensus_ports import ConsensusConfig
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, StoredRecord
 from operators.final_history import replay, shard_blocks
-from operators.log_schemas import registry_of
 from operators.metrics import NO_METRICS, Metrics
 from operators.shard_start import (
     FIRST_EPOCH,
@@ -176,14 +175,16 @@ class ShardValidator:
             identity.committee.journal_identity(index),
             must_exist=self._snapshot.exists(),
         )
+        reader = f"validator-{index}/shard-{shard}"
+        self._feeds = ShardFeeds(application, shard, place.log, reader)
         parts = NodeParts(
             place.log,
             identity,
             message_topics(shard),
             application,
-            ShardFeeds(application, shard, registry_of(place.log)).topics,
+            self._feeds.topics,
             self.state.positions,
-            f"validator-{index}/shard-{shard}",
+            reader,
             place.metrics,
         )
         self.node = start_node(
@@ -207,7 +208,7 @@ class ShardValidator:
     def save(self) -> None:
         """Writes a snapshot and compacts the journal below it."""
         core = self.node.core
-        positions = {topic: at for (topic, _), at in self.node.reader.positions().items()}
+        positions = self._feeds.positions(self.node.reader.positions())
         self.state.save(self._snapshot, core.tip, positions)
         if self.node.journal is not None:
             floor = max(core.tip.view, self.node.journal.floor)  # a restored one begins above

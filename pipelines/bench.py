@@ -15,6 +15,7 @@ import numpy as np
 from operators.proof_worker import process_backend
 from pipelines.bench_cold import cold
 from pipelines.bench_compress import compress
+from pipelines.bench_endurance import BURST, overload, soak
 from pipelines.bench_hop import DEFAULT_RECORDS, hop
 from pipelines.bench_levels import levels
 from pipelines.bench_permutations import permutations, scaling
@@ -29,6 +30,7 @@ from pipelines.bench_validator import admission, execution
 from pipelines.bench_verdicts import verified_apart
 from pipelines.bench_wan import wan
 from pipelines.bench_work import BenchWork, environment
+from pipelines.endurance_plot import DRAWN_OVER_TIME, draw_over_time
 from pipelines.forge import usable_cores
 from pipelines.sample_window import sample_window
 from proving.arithmetic.poseidon2 import NumpyHasher
@@ -59,6 +61,8 @@ DEFAULT_TRANSACTIONS = {
     "finality": FINALITY_RATE * SECONDS,
     "stream": 40_000,
     "wan": 50,
+    "overload": BURST,
+    "soak": BURST,
 }
 KERNEL_STATES = 1 << 14
 
@@ -91,6 +95,8 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "wan": wan,
         "finality": finality,
         "stream": stream,
+        "overload": overload,
+        "soak": soak,
         "plot": draw_records,
     }
     check_plot(work, name)
@@ -98,6 +104,8 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
     record = {**benches[name](work), **environment()}
     if name in DRAWN and work.out is not None:
         draw([record], work.out)
+    if name in DRAWN_OVER_TIME and work.out is not None:
+        draw_over_time(record, work.out)
     return record
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.bench_work import BenchWork
+from pipelines.endurance_plot import DRAWN_OVER_TIME
 from schemas.errors import EnvironmentMissing, ParameterError
 
 PANEL_INCHES, DOTS_PER_INCH = 5.0, 120
@@ -62,8 +63,8 @@ def check_plot(work: BenchWork, name: str) -> None:
         raise ParameterError(f"bench {name} measures anew", "--records goes with bench plot")
     if work.out is None:
         return
-    if name not in (*DRAWN, "plot"):
-        drawn = ", ".join((*DRAWN, "plot"))
+    if name not in (*DRAWN, *DRAWN_OVER_TIME, "plot"):
+        drawn = ", ".join((*DRAWN, *DRAWN_OVER_TIME, "plot"))
         raise ParameterError(f"bench {name} draws nothing", f"--out goes with {drawn}")
     if find_spec("matplotlib") is None:
         raise EnvironmentMissing(

@@ -103,7 +103,7 @@ def _bench(work: BenchWork, first_rate: int, traffic: int) -> Iterator[_Bench]:
     warm_up = int(WARM_UP_SECONDS * first_rate)
     with tempfile.TemporaryDirectory(prefix="ecliptica-stream-") as folder:
         configuration = bench_configuration()
-        corpus = sign_traffic(Path(folder), warm_up + traffic, work)
+        corpus = sign_traffic(Path(folder), warm_up + traffic, work, configuration)
         genesis = read_corpus_info(corpus).genesis_rows
         with live_chain(configuration, Path(folder) / "chain", work.log_url, work.seed) as chain:
             rows = read_corpus(corpus)
@@ -177,9 +177,11 @@ def bench_configuration() -> Configuration:
     return profile_configuration("local")
 
 
-def sign_traffic(folder: Path, count: int, work: BenchWork) -> Path:
-    """Writes a corpus of valid transfers between a hundred accounts and returns its path."""
-    configuration, corpus = bench_configuration(), folder / "corpus.parquet"
+def sign_traffic(
+    folder: Path, count: int, work: BenchWork, configuration: Configuration
+) -> Path:
+    """Writes a corpus of valid transfers between a hundred accounts, for a chain, and returns its path."""
+    corpus = folder / "corpus.parquet"
     workloads = resources.files("pipelines").joinpath("data", "workloads")
     with resources.as_file(workloads.joinpath(WORKLOAD)) as path:
         options = GenerateOptions(

@@ -88,6 +88,7 @@ class BenchWork:
         epochs: Epochs of the day, for `compress`; 0 for its own number.
         data: Where proofs that a bench starts from are kept.
         log_url: Log for `hop`; empty for an embedded one of its own.
+        seconds: How long `overload` and `soak` play; 0 for their own time.
     """
 
     transactions: int
@@ -102,6 +103,7 @@ class BenchWork:
     epochs: int = 0
     data: Path = Path("ecliptica-data")
     log_url: str = ""
+    seconds: int = 0
 
     def timed(self, run: Callable[[], Any]) -> Timings:
         """Runs once to warm up and then `repeat` times."""

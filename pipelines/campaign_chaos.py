@@ -31,19 +31,20 @@ from pipelines.progress import Progress
 from schemas.errors import EclipticaError, EnvironmentMissing
 
 DEFAULT_RUNS = 200
-KILLS_PER_DAY = 40
+KILLS_PER_DAY = 100
 """Kills in one demo; then it is left to finish."""
 
-SHORTEST_GAP, LONGEST_GAP = 0.2, 5.0
-"""Seconds between two kills, uniform."""
+SHORTEST_GAP, LONGEST_GAP = 0.1, 3.0
+"""Seconds between two kills, uniform; a process is up again after one or two."""
 
-DEMO_WEIGHT = 0.1
-"""Share of kills that hit the demo itself; the rest hit a process below it."""
+DEMO_WEIGHT = 0.05
+"""Share of kills that hit the demo itself; the rest hit a process below it. More, and hardly anything but start-ups
+would be there to be killed."""
 
 BROKER_WEIGHT = 0.1
 """Share of kills that hit the broker, where there is one."""
 
-DAY_TIMEOUT_SECONDS = 1200.0
+DAY_TIMEOUT_SECONDS = 2400.0
 COMPARED = ("final_root", "transactions")
 SUPPLY_COMPARED = ("issued", "accounts", "proposer_pool", "burned", "holds")
 

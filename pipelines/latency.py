@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from schemas.errors import ParameterError
 
@@ -166,12 +167,17 @@ class LatencyRecorder:
 
     def summary(self) -> LatencySummary | None:
         """Returns the percentiles, or None without samples."""
-        if not self._nanos:
-            return None
-        samples = np.frombuffer(self._nanos, dtype=np.int64)
-        ranks = np.quantile(samples, (0.5, 0.95, 0.99, 0.999, 1.0), method="higher")
-        p50, p95, p99, p99_9, largest = (round(float(n) / NANOS_PER_MILLI, 3) for n in ranks)
-        return LatencySummary(len(samples), p50, p95, p99, p99_9, largest)
+        return summary_of(np.frombuffer(self._nanos, dtype=np.int64) if self._nanos else ())
+
+
+def summary_of(nanos: ArrayLike) -> LatencySummary | None:
+    """Returns the percentiles of latencies in nanoseconds, or None without any."""
+    samples = np.asarray(nanos)
+    if not samples.size:
+        return None
+    ranks = np.quantile(samples, (0.5, 0.95, 0.99, 0.999, 1.0), method="higher")
+    p50, p95, p99, p99_9, largest = (round(float(n) / NANOS_PER_MILLI, 3) for n in ranks)
+    return LatencySummary(samples.size, p50, p95, p99, p99_9, largest)
 
 
 def due_times(rate: Rate, event_millis: Iterable[int | None]) -> Iterator[int]:

@@ -100,7 +100,7 @@ class LiveChain:
         patience = int(PATIENCE_SECONDS * 1e9)
         Follower(tracker, view, clock, lambda: False).follow(starts, patience)
         spent = {name: used - cpu.get(name, 0.0) for name, used in self.cpu_seconds().items()}
-        self._check()
+        self.check()
         report = tracker.report()
         if report.differences and not report.unresolved:
             raise InvariantError(f"verdicts differ from the corpus: {report.differences}")
@@ -144,7 +144,12 @@ class LiveChain:
                 raise EclipticaError(f"not ready after {START_SECONDS:g} s: {waiting}")
             self.supervisor.poll(POLL_SECONDS)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Looks after the processes.
+
+        Raises:
+            EclipticaError: One died.
+        """
         self.supervisor.poll(0.0)
         if any(self.supervisor.restarts.values()):
             raise EclipticaError(

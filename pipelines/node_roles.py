@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from operators.admission import Admission
-from operators.admission_view import AdmissionView
 from operators.beacon import BeaconApplication
 from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
+from operators.bounded_admission import AdmissionPlace, open_admission
 from operators.chain_observer import ShardObserver
 from operators.jobs import RetryPolicy
 from operators.log_schemas import registry_of
@@ -32,6 +32,7 @@ from operators.shard_start import ShardPlace
 from operators.stage_driver import StageDriver, open_driver
 from operators.validator import ShardValidator, identity_of
 from operators.windows import WindowsStage, WindowsState
+from operators.windows_supply import BLOCK_RECORDS, windows_supply
 from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles, together
@@ -41,6 +42,7 @@ from proving.segment_proofs import large_shape, segment_layout
 from schemas.config import ProvingConfig
 from schemas.errors import EclipticaError, EnvironmentMissing
 from schemas.job import ProofLevel
+from schemas.topics import shard_topic
 
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
@@ -50,28 +52,6 @@ PYRAMID_MEMORY_BYTES = 3_500_000_000
 
 TURN_SECONDS = 0.25
 """Longest wait of a prover for its pool."""
-
-
-@dataclass(slots=True)
-class StageRole:
-    """A stage under its driver."""
-
-    driver: StageDriver[AdmissionView]
-
-    def pump(self, now_millis: int) -> bool:
-        """See `Role`."""
-        return self.driver.run_once(0.0, now_millis) > 0
-
-    def next_tick(self) -> int | None:
-        """See `Role`: news alone moves it."""
-        return None
-
-    def measure(self) -> None:
-        """See `Role`: the driver records as it goes."""
-
-    def close(self) -> None:
-        """See `Role`."""
-        self.driver.close()
 
 
 def admission(place: NodePlace) -> Role:
@@ -85,13 +65,8 @@ def admission(place: NodePlace) -> Role:
         )
         for shard in range(place.genesis.shards)
     ]
-    directory, chain = place.data / STAGES, place.genesis.chain
-    return together(
-        [
-            StageRole(open_driver(stage, place.log, directory, chain, place.metrics))
-            for stage in stages
-        ]
-    )
+    where = AdmissionPlace(place.log, place.data / STAGES, place.genesis.chain, place.metrics)
+    return together([open_admission(stage, where, place.configuration) for stage in stages])
 
 
 def validator(place: NodePlace) -> Role:
@@ -157,8 +132,18 @@ def _windows(
 ) -> BoundedWindows:
     """Returns the windows stage of a shard."""
     stage = windows_stage(shard)
+    driver = open_driver(
+        stage,
+        place.log,
+        directory,
+        place.genesis.chain,
+        place.metrics,
+        windows_supply(place.log, stage),
+        [shard_topic("blocks", shard.shard)],
+        BLOCK_RECORDS,
+    )
     return BoundedWindows(
-        open_driver(stage, place.log, directory, place.genesis.chain, place.metrics),
+        driver,
         lambda: tips.final.tips[shard.shard].window,
         place.configuration.proving.max_unproven_windows,
     )

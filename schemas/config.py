@@ -108,6 +108,15 @@ class AdmissionConfig(Section):
     min_block_interval_millis: int = Field(default=50, ge=0, le=60_000)
     """Least time between two blocks of a shard, milliseconds."""
 
+    target_wait_millis: int = Field(default=250, ge=1, le=600_000)
+    """How long the first transaction of a block should have waited from admission to finality, milliseconds: the aim for
+    submission to certificate. Under more load than blocks hold, admission takes in so much that this is kept, and the
+    rest waits on the log; more of it makes larger blocks and more throughput."""
+
+    max_waiting: int = Field(default=16_384, ge=64, le=2**20)
+    """Most transactions of a shard that are admitted and not final: four full blocks, about 64 MB of each process that
+    holds them. One record of transactions may go beyond it."""
+
 
 class ConsensusConfig(Section):
     """Time-outs of Simplex; safety depends on none of them."""

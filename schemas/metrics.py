@@ -183,6 +183,24 @@ DEAD_LETTERS = _metric(
 MEMPOOL_TRANSACTIONS = _metric(
     _GAUGE, "mempool_transactions", "Admitted transactions that wait for a block.", ("shard",)
 )
+ADMISSION_WAITING = _metric(
+    _GAUGE,
+    "admission_waiting_transactions",
+    "Admitted transactions that are not final, as admission counts them.",
+    ("shard",),
+)
+ADMISSION_ROOM = _metric(
+    _GAUGE,
+    "admission_room_transactions",
+    "How many may be admitted and not final now; follows what blocks hold.",
+    ("shard",),
+)
+ADMISSION_HELD = _metric(
+    _GAUGE,
+    "admission_held_bool",
+    "1 while admission waits for blocks and transactions wait on the log: overload.",
+    ("shard",),
+)
 
 CONSENSUS_STEP_SECONDS = _metric(
     _HISTOGRAM,
@@ -228,7 +246,7 @@ CERTIFICATE_SECONDS = _metric(
 SUBMISSION_SECONDS = _metric(
     _HISTOGRAM,
     "submission_latency_seconds",
-    "From a transaction's submission, as its sender says, to finality.",
+    "From a transaction's submission, as its sender says, to finality; believed within the minute before the append.",
     ("shard",),
     FINALITY_SECONDS,
 )

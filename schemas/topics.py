@@ -132,7 +132,11 @@ _MESSAGES = ("proposals", "votes", "certificates")
 
 ACCESS: Mapping[str, Access] = {
     "wallet": Access(("tx", "admitted", "blocks", RECEIPTS, REJECTED, BEACON, SCHEMAS), ("tx",)),
-    "admission": Access(("tx", SCHEMAS), ("admitted", RECEIPTS, REJECTED), readers=("admission.",)),
+    "admission": Access(
+        ("tx", "admitted", "blocks", REJECTED, SCHEMAS),
+        ("admitted", RECEIPTS, REJECTED),
+        readers=("admission.",),
+    ),
     "validator": Access(
         ("tx", "admitted", "blocks", *_MESSAGES, SCHEMAS), _MESSAGES, readers=("validator-",)
     ),

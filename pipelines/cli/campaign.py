@@ -47,6 +47,8 @@ BenchName = Literal[
     "admission",
     "execution",
     "wan",
+    "overload",
+    "soak",
 ]
 
 
@@ -127,7 +129,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         out: Annotated[
             Path | None,
-            typer.Option(help="PNG to draw, for scaling, sizes and plot.", show_default="none"),
+            typer.Option(help="PNG to draw: scaling, sizes, loads, plot.", show_default="none"),
         ] = None,
         aggregation: Annotated[
             bool,
@@ -141,9 +143,17 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(min=2, help="Epochs of the day, for compress.", show_default="24"),
         ] = None,
+        seconds: Annotated[
+            int | None,
+            typer.Option(
+                min=1,
+                help="How long overload and soak play.",
+                show_default="300, 1800",
+            ),
+        ] = None,
     ) -> Work:
         """Measure; a run counts only if its proof verifies."""
         size = {"transactions": transactions, "repeat": repeat, "rows": rows}
-        size |= {"accounts": accounts, "epochs": epochs}
+        size |= {"accounts": accounts, "epochs": epochs, "seconds": seconds}
         rest = {"records": records, "out": out, "aggregates": aggregation}
         return Work("bench:run_bench", {"name": name, **size, **rest})

@@ -288,3 +288,16 @@ def test_closing_is_the_end(opener: Open) -> None:
         log.append("a", [Record(b"x")])
     with pytest.raises(Exception, match="closed"):
         log.append("a", [Record(b"x")])
+
+
+def test_two_readers_of_a_process_both_end_its_wait(opener: Open) -> None:
+    log, writer = opener(), opener()
+    log.create_topics({"a": 1, "b": 1})
+    readers = {name: log.reader(f"reads-{name}", [name]) for name in ("a", "b")}
+    for reader in readers.values():
+        assert reader.poll(1) == []
+    for number, name in enumerate("aabbab"):  # the one that heard last, and the other one
+        assert not log.wait(0.0)
+        writer.append(name, [Record(b"%d" % number)])
+        assert log.wait(60.0)
+        assert [record.value for record in readers[name].poll(10)] == [b"%d" % number]

@@ -86,7 +86,8 @@ class RayNodes:
     def _count_nodes(self) -> int:
         """Returns how many nodes the head knows; 0 while it does not answer."""
         health = [*RAY, "health-check", "--address", self.address]
-        if subprocess.run(health, capture_output=True, check=False).returncode:  # noqa: S603
+        asked = subprocess.run(health, capture_output=True, check=False, env=_told())  # noqa: S603
+        if asked.returncode:
             return 0
         ask = "import ray, sys; ray.init(address=sys.argv[1]); print(len(ray.nodes()))"
         told = subprocess.run(  # noqa: S603

@@ -13,7 +13,20 @@ from pipelines.bench_work import BenchWork
 from pipelines.cli.contract import Call, Document
 from schemas.errors import ParameterError
 
-SHOWN = ("verified", "proven_bits", "proof_bytes", "peak_memory_bytes", "commit")
+SHOWN = (
+    "verified",
+    "proven_bits",
+    "proof_bytes",
+    "peak_memory_bytes",
+    "capacity_per_second",
+    "p99_ratio",
+    "lost",
+    "is_memory_flat",
+    "disk_bytes_per_transaction_thirds",
+    "is_disk_level",
+    "log_bytes_per_transaction_after_retention",
+    "commit",
+)
 """Members of a record that stand below its table."""
 
 
@@ -29,6 +42,7 @@ def run_bench(
     aggregates: bool,
     accounts: int | None,
     epochs: int | None,
+    seconds: int | None,
 ) -> dict[str, Any] | Document:
     """Runs a bench.
 
@@ -47,9 +61,9 @@ def run_bench(
     seed, log_url = configuration.demo.seed, configuration.storage.log_url
     drawn = (out, tuple(records or ()))
     many = DEFAULT_ACCOUNTS if accounts is None else accounts
-    kept = (epochs or 0, settings.data)
+    kept = (epochs or 0, settings.data, log_url, seconds or 0)
     work = BenchWork(
-        size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many, *kept, log_url
+        size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many, *kept
     )
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record
