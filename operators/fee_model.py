@@ -49,7 +49,9 @@ class FeeModel:
         """See `Model`: the epoch is set back, so that states are fees."""
         step = self.rules.step(state, event)
         if step.refusal is not None:
-            broken: tuple[str, ...] = () if step.state is state else ("a refused event changed something",)
+            broken: tuple[str, ...] = (
+                () if step.state is state else ("a refused event changed something",)
+            )
             return Trial(state, step.refusal.value, broken)
         terms = self.rules.terms
         found = []

@@ -187,7 +187,6 @@ class FraudBlocks:
             fate,
             tuple((shard, shards[shard].tip) for shard in touched),
             tuple(record.facts.id for record in fallen if record.is_shown),
-            tuple(record.facts.id for record in fallen if not record.is_convicted),
         )
         return replace(state, blocks=blocks, shards=shards), (effect,)
 

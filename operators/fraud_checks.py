@@ -164,10 +164,6 @@ def _broken_by_removal(
             epoch > before.recorded[b] + limit and not blocks[b].is_shown for b in effect.blocks
         ):
             found.append("deadline: blocks are pruned before their time")
-    convicted = {before.state.pending[event.claim].block} if isinstance(event, Judged) else set()
-    convicted |= {block for block in effect.blocks if blocks[block].is_convicted}
-    if set(effect.readmitted) != set(effect.blocks) - convicted:
-        found.append("deadline: transactions are not admitted again")
     return found
 
 

@@ -285,20 +285,19 @@ FraudEvent = (
 class BlocksRemoved:
     """Blocks count no more: roll state, nullifiers, fees, receipts, windows and proof jobs back to the tips.
 
+    All their transactions are admitted again, and judged anew: a bad one is refused then, the others lose nothing.
+
     Attributes:
         blocks: All of them, in the order of shard and height.
         fate: Reverted by a verdict, or pruned because nobody proved them.
         tips: Shard and last live block, of every shard concerned.
         shown: Those whose accepted proofs count no more.
-        readmitted: Those whose transactions are admitted again: all but a block that was convicted, whose other
-            transactions are up to their senders.
     """
 
     blocks: tuple[bytes, ...]
     fate: Fate
     tips: tuple[tuple[int, bytes], ...]
     shown: tuple[bytes, ...]
-    readmitted: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,11 +190,11 @@ def _broken_by_penalty(terms: MarketTerms, before: MarketWorld, effect: Penalise
         return []
     if effect.burned - effect.kept not in {0, 1}:
         return ["missed: not half of it is burned"]
-    most = _wealth(before.state, effect.prover) * terms.missed_permille // PERMILLE
-    stake = before.state.books.held(Pot(PotKind.STAKE, effect.prover))
-    least = stake * terms.missed_permille // PERMILLE // 3
     units = effect.burned + effect.kept
-    return [] if least <= units <= most else ["missed: it costs another part than it should"]
+    due = terms.claim_escrow * terms.missed_permille // PERMILLE
+    had = before.state.books.held(Pot(PotKind.STAKE, effect.prover))
+    had += before.state.books.held(Pot(PotKind.ESCROW, effect.prover))
+    return [] if units == due or had < due else ["missed: it costs something else than it should"]
 
 
 def _broken_by_settlement(

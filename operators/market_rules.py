@@ -107,8 +107,8 @@ class MarketRules(Settlement):
         return self.terms.claim_escrow
 
     def missed_units(self, stake: int) -> int:
-        """Returns what a missed window or a lapsed lease costs."""
-        return share(stake, self.terms.missed_permille)
+        """Returns what a missed window or a lapsed lease costs a stake."""
+        return min(stake, share(self.terms.claim_escrow, self.terms.missed_permille))
 
     def burned_of(self, missed: int) -> int:
         """Returns what is burned of that; the rest is the rescuer's. The odd unit is burned."""

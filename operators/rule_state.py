@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
@@ -65,6 +66,48 @@ class Table(Generic[K, V]):
     def without(self, *keys: K) -> Self:
         """Returns the table without some entries."""
         return type(self)({k: v for k, v in self._entries.items() if k not in keys})
+
+
+def digest(value: Any) -> bytes:
+    """Returns SHA-256 over the canonical bytes of a state: tables in the order of keys, every value with its type.
+
+    Args:
+        value: Dataclasses, tables, tuples, sets of what has an order, bytes, text, numbers and None.
+
+    Raises:
+        InvariantError: It holds something else.
+    """
+    hasher = hashlib.sha256(b"ecliptica/rules/1")
+    hasher.update(_canonical(value))
+    return hasher.digest()
+
+
+def _canonical(value: Any) -> bytes:
+    if value is None:
+        return b"n"
+    if isinstance(value, bytes):
+        return _tagged(b"b", value)
+    if isinstance(value, str):
+        return _tagged(b"s", value.encode())
+    if isinstance(value, int):
+        return _tagged(b"i", b"%d" % value)
+    parts: list[Any]
+    if isinstance(value, Table):
+        parts = [part for key in value for part in (key, value[key])]
+    elif isinstance(value, frozenset):
+        parts = sorted(value)
+    elif isinstance(value, tuple):
+        parts = list(value)
+    elif is_dataclass(value):
+        parts = [type(value).__name__]
+        parts += [getattr(value, entry.name) for entry in fields(value)]
+    else:
+        raise InvariantError(f"{type(value).__name__} has no canonical bytes")
+    return _tagged(b"l", b"".join(map(_canonical, parts)))
+
+
+def _tagged(tag: bytes, data: bytes) -> bytes:
+    return tag + len(data).to_bytes(8, "little") + data
 
 
 class PotKind(StrEnum):

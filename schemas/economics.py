@@ -106,7 +106,8 @@ class MarketTerms:
         invalid_penalty: What an invalid proof costs, out of the escrow. Design: 1,000 ECLIPT.
         exclusive_permille: Exclusive window over the estimate. Design: 1.5.
         cap_permille: Most of an epoch's jobs for one assignee. Design: 5 %.
-        missed_permille: Part of the stake that a missed window costs, half burned, half to the rescuer. Own: 1 %.
+        missed_permille: What a missed window costs, of `claim_escrow`; half burned, half to the rescuer. Own: 1 ECLIPT, some
+            five times what one of 960 jobs earns. A part of the whole stake would ruin who misses many jobs at once.
         lease_slots: A lease ends so long after its last heartbeat. As `proving.lease_seconds`: 300 s.
         skew_slots: How far a sender's slot may be from the log's. Own: one window.
         max_attempts: Failed proofs after which a job waits for a person. As `proving.max_attempts`.
@@ -123,7 +124,7 @@ class MarketTerms:
     invalid_penalty: int = 1_000 * ECLIPT
     exclusive_permille: int = 1500
     cap_permille: int = 50
-    missed_permille: int = 10
+    missed_permille: int = 1
     lease_slots: int = 640
     skew_slots: int = 64
     max_attempts: int = 5

@@ -13,7 +13,6 @@ from operators.fraud_rules import FraudRules
 from operators.fraud_state import (
     BlockFacts,
     BlockRecord,
-    BlocksRemoved,
     Claim,
     Fate,
     FaultKind,
@@ -158,15 +157,6 @@ class PruneNever(FraudRules):
         return False
 
 
-class NothingReadmitted(FraudRules):
-    """Transactions of removed blocks are gone."""
-
-    def remove(self, state: FraudState, roots: Iterable[bytes], fate: Fate) -> Removed:
-        after, effects = FraudRules.remove(self, state, roots, fate)
-        lost = (replace(e, readmitted=()) if isinstance(e, BlocksRemoved) else e for e in effects)
-        return after, tuple(lost)
-
-
 class TipStays(FraudRules):
     """A revert leaves the tip where it was."""
 
@@ -244,7 +234,6 @@ BROKEN_FRAUD: Final[Mapping[type[FraudRules], str]] = MappingProxyType(
         SlashHalf: "race",
         PruneEarly: "prune",
         PruneNever: "prune",
-        NothingReadmitted: "nested",
         TipStays: "nested",
         ProvenEarly: "race",
         ProvenByTime: "race",

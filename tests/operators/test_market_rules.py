@@ -122,7 +122,7 @@ def test_a_job_is_its_assignees_alone_for_one_and_a_half_estimates() -> None:
 def test_a_missed_window_costs_a_part_half_burned_and_half_the_rescuers() -> None:
     state, own, other = assigned()
     state, effects = after(state, SlotReached(150))
-    part = STAKE // 100
+    part = ECLIPT
     assert effects == [
         Penalised(own, b"j", part // 2, part // 2, is_invalid=False),
         JobOpened(b"j"),
@@ -139,7 +139,7 @@ def test_who_missed_its_window_is_no_rescuer_of_its_own_job() -> None:
     state, _ = after(state, SlotReached(150), JobLeased(b"j", own, 150))
     state, effects = after(state, proof(state, b"j", own))
     assert effects[-1] == JobProved(b"j", own, 0, ())
-    assert held(state, PotKind.BURNED) == STAKE // 100
+    assert held(state, PotKind.BURNED) == ECLIPT
     assert not held(state, PotKind.RESCUE, b"j")
 
 
@@ -164,7 +164,7 @@ def test_in_the_open_race_one_holds_the_job_and_pays_if_it_lets_it_lapse() -> No
     assert refusal(state, JobLeased(b"j", own, 150)) is MarketRefusal.JOB_LEASED
     state, _ = after(state, SlotReached(299), Heartbeat(b"j", other, 299))
     state, effects = after(state, SlotReached(300))
-    part = STAKE // 100
+    part = ECLIPT
     lapsed = Penalised(other, b"j", part // 2, part // 2, is_invalid=False)
     assert effects == [LeaseEnded(b"j", other), lapsed]
     after(state, JobLeased(b"j", own, 300))
