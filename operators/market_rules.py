@@ -323,7 +323,7 @@ class MarketRules(Settlement):
         before, state = state, replace(state, slot=event.slot)
         effects: tuple[MarketEffect, ...] = ()
         for job_id in state.jobs:
-            job = state.jobs[job_id]
+            known = job = state.jobs[job_id]
             if job.state is not JobState.WAITING:
                 continue
             was_exclusive = self.is_exclusive(before, job)
@@ -340,7 +340,8 @@ class MarketRules(Settlement):
             if job.attempts >= self.terms.max_attempts and not len(job.leases):
                 job = replace(job, state=JobState.DEAD)
                 effects += (JobDied(job_id),)
-            state = _with_job(state, job)
+            if job is not known:
+                state = _with_job(state, job)
         return state, effects
 
     def _punish_late(

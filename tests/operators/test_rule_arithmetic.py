@@ -117,7 +117,7 @@ def test_a_missed_window_is_halved_exactly_and_costs_no_more_than_the_stake() ->
         yield burned - (missed - burned) <= 1
         yield missed - burned >= 0
 
-    assert prove(both, ("stake",), amounts, claims) == 1
+    assert prove(both, ("stake",), amounts, claims) >= 2
 
 
 def test_the_budgets_of_an_epoch_are_what_is_reserved_and_no_more_than_the_rewards() -> None:
