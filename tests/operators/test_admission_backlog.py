@@ -52,7 +52,9 @@ def test_what_is_admitted_waits_until_a_block_holds_it_or_it_is_dropped() -> Non
     found.take_verdicts([verdict(4, "1011111110"), verdict(6, "")], NOW)
     assert set(found.waiting) == {(4, row) for row in (0, 2, 3, 4, 5, 6, 7, 8)}
     found.take_blocks([block((4, 0), (4, 8))], NOW)
-    found.take_letters([letter(4, 2), letter(4, 3, "admission"), letter(4, 4, topic="tx.1")], "tx.0")
+    found.take_letters(
+        [letter(4, 2), letter(4, 3, "admission"), letter(4, 4, topic="tx.1")], "tx.0"
+    )
     assert set(found.waiting) == {(4, row) for row in (3, 4, 5, 6, 7)}
     assert found.judged == 7
 

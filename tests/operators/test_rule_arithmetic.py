@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import z3
 
 from operators.exact_split import share, split
 from operators.fee_rules import LOAD_LIMIT, FeeRules, TierLoad
@@ -12,26 +13,34 @@ from operators.market_rules import MarketRules
 from operators.refund_rules import waterfall
 from schemas.economics import FeeTerms, FraudTerms, MarketTerms
 from schemas.units import AMOUNT_LIMIT, FEE_LIMIT
-from tests.suites.symbolic import Undecided, prove
+from tests.suites.symbolic import STEPS, Undecided, prove
 
 
 def amounts(*terms: Any) -> list[Any]:
     return [bound for term in terms for bound in (term >= 0, term < AMOUNT_LIMIT)]
 
 
-def test_a_split_of_any_amount_over_two_weights_is_whole() -> None:
-    def claims(parts: Any, total: Any, _a: Any, _b: Any) -> Any:
-        yield parts[0] + parts[1] == total
-        yield parts[0] >= 0
-        yield parts[1] >= 0
+def refuted(*terms: Any) -> bool:
+    """Whether z3 shows that terms never hold together."""
+    solver = z3.Solver()
+    solver.set(rlimit=STEPS)
+    solver.add(*terms)
+    return bool(solver.check() == z3.unsat)
 
-    paths = prove(
-        lambda total, a, b: split(total, (a, b)),
-        ("total", "a", "b"),
-        lambda total, a, b: [*amounts(total, a, b), a > 0],
-        claims,
-    )
-    assert paths >= 4
+
+def test_largest_remainders_leave_less_than_one_unit_a_part_whatever_the_weights() -> None:
+    """With x units left after rounding down: x * whole is the sum of three remainders, each below the whole.
+
+    And a part with a remainder is below its weight by one, so that it may have one of the units left.
+    """
+    left, whole, sum_of_rests = z3.Ints("left whole rests")
+    given = [whole > 0, left * whole == sum_of_rests, sum_of_rests >= 0, sum_of_rests < 3 * whole]
+    assert refuted(*given, z3.Or(left < 0, left > 2))
+    total, weight, part, rest = z3.Ints("total weight part rest")
+    given = [total >= 0, weight >= 0, total <= whole, total * weight == part * whole + rest]
+    given += [whole > 0, rest > 0, rest < whole]
+    assert refuted(*given, part + 1 > weight)
+    assert not refuted(*given, part + 1 > weight - 1)
 
 
 @pytest.mark.parametrize("weights", [(2**28, 3 * 2**20 + 1), (1, 1), (7, 2**59), (300, 500, 200)])

@@ -69,6 +69,12 @@ class Paths:
         key = (number.get_id(), divisor.get_id())
         if key not in self._quotients:
             self.prove(divisor > 0)
+            factors = list(number.children()) if z3.is_mul(number) else []
+            place = next((n for n, f in enumerate(factors) if f.eq(divisor)), None)
+            if place is not None:
+                others = factors[:place] + factors[place + 1 :]
+                self._quotients[key] = z3.Product(others), z3.IntVal(0)
+                return self._quotients[key]
             quotient, rest = (z3.FreshInt(name) for name in ("q", "r"))
             self._facts += [number == quotient * divisor + rest, rest >= 0, rest < divisor]
             self._quotients[key] = quotient, rest
