@@ -59,12 +59,13 @@ class Broker:
 
     Attributes:
         home: The folder.
-        port: Plain listener on loopback.
+        port: Plain listener.
         jars: Folder of the jars; below `home` unless shared.
         controller_port: Port of the controller.
         secure_port: Listener with TLS, users and access lists; 0 for none.
         keystore: PEM file with the listener's private key and certificate.
         admin: User and password that the secure listener begins with.
+        host: Address of this machine that the plain listener is on; loopback, or one that other machines do not reach.
     """
 
     home: Path
@@ -74,11 +75,12 @@ class Broker:
     secure_port: int = 0
     keystore: Path | None = None
     admin: tuple[str, str] = ("", "")
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
         """Address of a log on it, without a namespace."""
-        return f"kafka://127.0.0.1:{self.port}"
+        return f"kafka://{self.host}:{self.port}"
 
     @property
     def library(self) -> Path:
@@ -141,6 +143,7 @@ class Broker:
         if self.secure_port:
             text += (FILES / "secure.properties").read_text()
         return Template(text).substitute(
+            host=self.host,
             port=self.port,
             controller_port=self.controller_port,
             more_listeners=f",SASL_SSL://127.0.0.1:{self.secure_port}" if self.secure_port else "",
@@ -172,9 +175,9 @@ class Broker:
         from confluent_kafka.admin import AdminClient  # noqa: PLC0415
 
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", self.port)):
+            if probe.connect_ex((self.host, self.port)):
                 return False
-        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{self.port}", "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": f"{self.host}:{self.port}", "log_level": 0})
         try:
             return bool(admin.list_topics(timeout=5.0).brokers)
         except KafkaException:

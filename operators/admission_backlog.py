@@ -31,7 +31,7 @@ machine; a quarter more, so that a burst is not let in at once."""
 
 LEAST_ROOM = 64
 """Transactions that are let in whatever the delay. Below it a block's own cost, votes and certificate, outweighs what
-it holds, and waiting would not become shorter."""
+it holds, so that throughput falls and waiting becomes no shorter."""
 
 
 @dataclass(slots=True)
@@ -110,7 +110,11 @@ class AdmissionBacklog:
     def take_verdicts(self, rows: Iterable[Mapping[str, Any]], now_millis: int) -> None:
         """Takes rows of `admitted.<shard>`; one that was taken before changes nothing."""
         for row in rows:
-            offset, verdicts, admitted = row["source_offset"], row["verdicts"], row["admitted_millis"]
+            offset, verdicts, admitted = (
+                row["source_offset"],
+                row["verdicts"],
+                row["admitted_millis"],
+            )
             if offset < self.judged:
                 continue
             self.judged = offset + 1
@@ -166,9 +170,7 @@ class AdmissionBacklog:
             (reader.u64("offset"), reader.u32("row")): reader.u64("admitted")
             for _ in range(reader.u32("waiting"))
         }
-        self.early = {
-            (reader.u64("offset"), reader.u32("row")) for _ in range(reader.u32("early"))
-        }
+        self.early = {(reader.u64("offset"), reader.u32("row")) for _ in range(reader.u32("early"))}
         reader.finish()
 
     def _is_alive(self, admitted_millis: int, now_millis: int) -> bool:

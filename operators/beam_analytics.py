@@ -1,4 +1,4 @@
-"""Counting windows with Beam: batches to parts, parts by shard and window, windows to files.
+"""Closed windows with Beam: batches to parts, parts by shard and window, windows to files and to proof jobs.
 
 Shuffled are parts, never transactions: some hundred bytes a block and eight a transaction. A window is merged by place, so that a
 part that comes twice counts once, and written only with its closing.
@@ -6,7 +6,9 @@ part that comes twice counts once, and written only with its closing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from operators.analytics_feed import FeedItem
 from operators.analytics_files import WrittenWindow, write_window
 from operators.analytics_parts import Part, PartKey, Parts, ReferencedTransactions, part_of
 from operators.analytics_window import Witness, closing_of, votes_of, window_rows
-from operators.beam_source import ChainLog, ReadFeed, ShardSource, held_log
+from operators.beam_source import ChainLog, ReadFeed, ShardSource, held_log, window_at
 from operators.log_schemas import registry_of
 from operators.validator import identity_of
+from operators.window_planning import Planning
 from schemas.errors import EclipticaError, InvariantError
 
 ShardPart = tuple[int, tuple[PartKey, Part]]
@@ -80,38 +83,77 @@ class WriteWindows(beam.DoFn):
         genesis, closing = self._chain.genesis, closing_of(parts)
         if closing is None:
             return
-        window = genesis.window_of(int(span.start.micros // 1_000_000))
+        window = window_at(genesis, span)
         identity = identity_of(genesis, shard, None, None)
         votes = votes_of(held_log(self._chain.log_url), shard)
         rows = window_rows(window, parts, Witness(identity.committee, identity.verifier, votes))
         yield write_window(self._root, genesis, (shard, window), rows, closing.next)
 
 
-class CountWindows(beam.PTransform[PCollection[bytes], PCollection[WrittenWindow]]):
-    """Bytes of `ShardSource` to written windows."""
+class PlanWindows(beam.DoFn):
+    """Plans each closed window: parts by shard to (shard, last window that its stage has closed)."""
 
-    def __init__(self, chain: ChainLog, root: Path) -> None:
-        """Takes what is read and where to write."""
+    def __init__(self, chain: ChainLog, planning: Planning) -> None:
+        """Takes what is read and how windows are planned."""
+        self._chain, self._planning = chain, planning
+
+    def process(
+        self, entry: tuple[int, Parts], span: Any = beam.DoFn.WindowParam
+    ) -> Iterator[tuple[int, int]]:
+        """Plans a window; one that is not closed was cut off, and is not planned."""
+        shard, parts = entry
+        if closing_of(parts) is not None:
+            window = window_at(self._chain.genesis, span)
+            now_millis = time.time_ns() // 1_000_000
+            yield shard, self._planning.plan(self._chain.log_url, shard, window, now_millis)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowWork:
+    """What is done with closed windows.
+
+    Attributes:
+        chain: What is read.
+        root: Data directory: windows are counted into files below it.
+        planning: How they are planned; None to count alone.
+    """
+
+    chain: ChainLog
+    root: Path
+    planning: Planning | None = None
+
+
+class CloseWindows(beam.PTransform[PCollection[bytes], PCollection[WrittenWindow]]):
+    """Bytes of `ShardSource` to written windows; planned ones are on the log."""
+
+    def __init__(self, work: WindowWork) -> None:
+        """Takes what is done."""
         super().__init__()
-        self._chain, self._root = chain, root
+        self._work = work
 
     def expand(self, sources: PCollection[bytes]) -> PCollection[WrittenWindow]:
         """Returns a collection of `WrittenWindow`."""
-        written: PCollection[WrittenWindow] = (
+        chain, planning = self._work.chain, self._work.planning
+        max_ahead = None if planning is None else planning.max_ahead
+        windows = (
             sources
-            | "read" >> beam.ParDo(ReadFeed(self._chain))
-            | "reduce" >> beam.ParDo(ToParts(self._chain))
-            | "window" >> beam.WindowInto(FixedWindows(self._chain.genesis.slots_per_window))
+            | "read" >> beam.ParDo(ReadFeed(chain, max_ahead))
+            | "reduce" >> beam.ParDo(ToParts(chain))
+            | "window" >> beam.WindowInto(FixedWindows(chain.genesis.slots_per_window))
             | "merge" >> beam.CombinePerKey(MergeParts())
-            | "write" >> beam.ParDo(WriteWindows(self._chain, self._root))
+        )
+        if planning is not None:
+            _ = windows | "plan" >> beam.ParDo(PlanWindows(chain, planning))
+        written: PCollection[WrittenWindow] = windows | "write" >> beam.ParDo(
+            WriteWindows(chain, self._work.root)
         )
         return written
 
 
-def build_counting(
-    pipeline: beam.Pipeline, chain: ChainLog, sources: Sequence[ShardSource], root: Path
+def build_windows(
+    pipeline: beam.Pipeline, work: WindowWork, sources: Sequence[ShardSource]
 ) -> None:
-    """Puts the counting of some shards into a pipeline, as a branch for each.
+    """Puts the windows of some shards into a pipeline, as a branch for each.
 
     Runners that read the elements of a source by turns would let one shard wait for another, and a watermark is one
     of all elements.
@@ -120,22 +162,21 @@ def build_counting(
         _ = (
             pipeline
             | f"shard {source.shard}" >> beam.Create([source.to_bytes()], reshuffle=False)
-            | f"count {source.shard}" >> CountWindows(chain, root)
+            | f"windows {source.shard}" >> CloseWindows(work)
         )
 
 
-def count_closed(chain: ChainLog, sources: Sequence[ShardSource], root: Path) -> None:
-    """Counts windows that are closed as one bounded pipeline in this process.
+def close_windows(work: WindowWork, sources: Sequence[ShardSource]) -> None:
+    """Counts, and plans, windows that are closed as one bounded pipeline in this process.
 
     Args:
-        chain: What is read.
+        work: What is done with them.
         sources: `until` names a closed window.
-        root: Data directory.
 
     Raises:
-        EclipticaError: A window cannot be counted or written.
+        EclipticaError: A window cannot be counted, planned or written.
     """
-    run_here(lambda pipeline: build_counting(pipeline, chain, sources, root))
+    run_here(lambda pipeline: build_windows(pipeline, work, sources))
 
 
 def run_here(build: Callable[[beam.Pipeline], None]) -> None:

@@ -1,4 +1,4 @@
-"""The counting of windows as a long-lived job on Flink, handed to a job server.
+"""Closed windows as a long-lived job on Flink, handed to a job server.
 
 The job's Python runs in this process (Beam's loopback environment), so data directory and embedded log need not be shared with
 other machines.
@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineState
 from apache_beam.runners.worker import statesampler
 
-from operators.beam_analytics import build_counting
-from operators.beam_source import ChainLog, ShardSource
+from operators.beam_analytics import WindowWork, build_windows
+from operators.beam_source import HAS_READ, ShardSource
 from schemas.errors import EclipticaError
 
 CHECKPOINT_MILLIS = 20_000
@@ -40,6 +43,11 @@ RESTARTS = 10
 RESTART_MILLIS = 1000
 """Wait before each, milliseconds."""
 
+START_SECONDS = 300.0
+"""Longest wait for a job to read; the first one of a job server takes 15 s on an idle machine, and a minute on a busy one."""
+
+LOOK_SECONDS = 0.5
+"""Between two looks at a job that begins."""
 
 CHECKPOINTS = Path("run") / "flink"
 """Folder of a data directory in which Flink keeps a job's state."""
@@ -52,6 +60,9 @@ DECLARED = (
     "execution_retry_delay",
 )
 """Options with numbers."""
+
+
+_logger = logging.getLogger(__name__)
 
 
 class FlinkOptions(PipelineOptions):
@@ -102,20 +113,40 @@ class FlinkJob:
         Raises:
             EclipticaError: It does not.
         """
-        if PipelineState.is_terminal(self._result.state):
+        with _reaching_server():
+            state = self._result.state
+        if PipelineState.is_terminal(state):
             raise EclipticaError(
-                f"the job on Flink ended: {self._result.state}",
+                f"the job on Flink ended: {state}",
                 "see the job server's log; start again, written windows stay",
             )
 
+    def await_start(self) -> None:
+        """Waits until its source reads, in the workers that this process holds for it.
+
+        Raises:
+            EclipticaError: It ends before, or does not begin within `START_SECONDS`.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not HAS_READ.wait(LOOK_SECONDS):
+            self.check()
+            if time.monotonic() > deadline:
+                raise EclipticaError(
+                    f"the job on Flink does not read after {START_SECONDS:g} s",
+                    "see the job server's log; the machine may be too busy",
+                )
+
     def cancel(self) -> None:
-        """Ends it; windows that are not closed are counted again by the next job.
+        """Ends it, if its server is there; windows that are not closed are counted again by the next job.
 
         The job's workers in this process end with complaints that the runner has hung up, which are kept from the user.
         """
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         threading.excepthook = partial(_without_hang_ups, threading.excepthook)
-        self._result.cancel()
+        try:
+            self._result.cancel()
+        except grpc.RpcError as error:
+            _logger.warning("the job server is gone, and the job with it: %s", _text_of(error))
 
 
 def _without_hang_ups(
@@ -125,19 +156,36 @@ def _without_hang_ups(
         rest(failure)
 
 
-def submit_counting(
-    chain: ChainLog, sources: Sequence[ShardSource], root: Path, job_server: str
-) -> FlinkJob:
-    """Submits the counting of some shards.
+def submit_windows(work: WindowWork, sources: Sequence[ShardSource], job_server: str) -> FlinkJob:
+    """Submits the counting, and the planning, of the windows of some shards.
 
     Args:
-        chain: What is read.
+        work: What is done with them.
         sources: Without an end.
-        root: Data directory.
         job_server: HOST:PORT of a Beam job server for Flink that answers.
+
+    Raises:
+        EclipticaError: It does not take the job.
     """
     statesampler.DEFAULT_SAMPLING_PERIOD_MS = SAMPLING_MILLIS
-    options = flink_options(job_server, len(sources), root / CHECKPOINTS)
+    options = flink_options(job_server, len(sources), work.root / CHECKPOINTS)
     pipeline = beam.Pipeline(runner=PortableRunner(), options=options)
-    build_counting(pipeline, chain, sources, root)
-    return FlinkJob(pipeline.run())
+    build_windows(pipeline, work, sources)
+    HAS_READ.clear()
+    with _reaching_server():
+        return FlinkJob(pipeline.run())
+
+
+def _text_of(error: grpc.RpcError) -> str:
+    return str(error.details()) if isinstance(error, grpc.Call) else str(error)
+
+
+@contextmanager
+def _reaching_server() -> Iterator[None]:
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise EclipticaError(
+            f"the job server for Flink does not answer: {_text_of(error)}",
+            "`make flink` starts it; written windows stay",
+        ) from error

@@ -20,9 +20,10 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
-from apache_beam.transforms.window import TimestampedValue
+from apache_beam.transforms.window import IntervalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
+from operators.accepted_tips import AcceptedTips
 from operators.analytics_feed import (
     POLL_RECORDS,
     READER,
@@ -34,7 +35,7 @@ from operators.analytics_feed import (
     position_fields,
     position_from,
 )
-from operators.event_log import EventLog, LogError, LogReader, open_existing_log
+from operators.event_log import EventLog, FencedError, LogError, LogReader, open_existing_log
 from schemas.genesis import Genesis
 
 BUNDLE_SECONDS = 10.0
@@ -49,6 +50,9 @@ SHORT_SECONDS = 1.0
 
 PAUSE_SECONDS = 0.05
 """Pause between two bundles."""
+
+HELD_SECONDS = 1.0
+"""Wait of a source that is held back before it looks at the beacon again."""
 
 IDLE_SECONDS = 0.1
 """Longest wait for records before the clock is looked at again, which closes windows of a silent log."""
@@ -190,6 +194,11 @@ def slot_time(slot: int) -> Timestamp:
     return Timestamp(seconds=slot)
 
 
+def window_at(genesis: Genesis, span: IntervalWindow) -> int:
+    """Returns the window of the chain that one of Beam's is."""
+    return genesis.window_of(int(span.start.micros // 1_000_000))
+
+
 WATERMARKS = ManualWatermarkEstimator.default_provider()
 """The watermark is what `process` sets."""
 
@@ -197,9 +206,15 @@ WATERMARKS = ManualWatermarkEstimator.default_provider()
 class ReadFeed(beam.DoFn):
     """Reads shards: bytes of a `ShardSource` to timestamped `FeedItem`."""
 
-    def __init__(self, chain: ChainLog) -> None:
-        """Takes what is read; elements are kept small, since Flink's runner keeps them with every bundle."""
-        self._chain = chain
+    def __init__(self, chain: ChainLog, max_ahead: int | None = None) -> None:
+        """Takes what is read; elements are kept small, since Flink's runner keeps them with every bundle.
+
+        Args:
+            chain: What is read.
+            max_ahead: Windows that may be closed and not accepted by the beacon; beyond it nothing is read, and what waits
+                stays on the log. None does not look.
+        """
+        self._chain, self._max_ahead = chain, max_ahead
 
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
@@ -217,12 +232,16 @@ class ReadFeed(beam.DoFn):
             tracker.defer_remainder(Duration(seconds=PAUSE_SECONDS))
             return
         chain, source = self._chain, source_from_bytes(element)
+        if self._is_held(source, restriction.position):
+            tracker.defer_remainder(Duration(seconds=HELD_SECONDS))
+            return
         reader = _held_feed(chain, source.shard, restriction.position)
         slots = chain.genesis.slots_per_window
         ends = time.monotonic() + (SHORT_SECONDS if restriction.echoes else BUNDLE_SECONDS)
         while True:
             before = reader.feed.position.open_window
             items, _ = reader.advance(time.time_ns() // 1_000_000, POLL_RECORDS, IDLE_SECONDS)
+            HAS_READ.set()
             if not tracker.try_claim(reader.feed.position):
                 _drop_feed(chain, source.shard)
                 return
@@ -238,6 +257,14 @@ class ReadFeed(beam.DoFn):
                 break
         position = reader.feed.position
         finalizer.register(lambda: _commit(chain, source.shard, position))
+
+    def _is_held(self, source: ShardSource, position: FeedPosition) -> bool:
+        """Whether proofs are too far behind; a bounded source ends with a window that is known to be closed."""
+        if self._max_ahead is None or source.until is not None:
+            return False
+        return _held_tips(self._chain).is_too_far(
+            source.shard, position.open_window, self._max_ahead
+        )
 
 
 def _up_to(until: int, items: list[FeedItem]) -> list[FeedItem]:
@@ -265,9 +292,15 @@ def _store_offsets(chain: ChainLog, shard: int, position: FeedPosition) -> None:
         reader.seek(topic, 0, offset)
     try:
         reader.commit()
+    except FencedError:  # another job counts too; nothing is resumed from these offsets
+        del _held.readers[key]
     except LogError:
         del _held.readers[key]
         raise
+
+
+HAS_READ = threading.Event()
+"""Set once a source has read in this process, where a job's workers run in the one that submitted it."""
 
 
 class _Held(threading.local):
@@ -277,6 +310,7 @@ class _Held(threading.local):
         self.logs: dict[str, EventLog] = {}
         self.feeds: dict[tuple[str, int], FeedReader] = {}
         self.readers: dict[tuple[str, int], LogReader] = {}
+        self.tips: dict[str, AcceptedTips] = {}
 
 
 _held = _Held()
@@ -287,6 +321,13 @@ def held_log(url: str) -> EventLog:
     if url not in _held.logs:
         _held.logs[url] = open_existing_log(url)
     return _held.logs[url]
+
+
+def _held_tips(chain: ChainLog) -> AcceptedTips:
+    held = _held.tips.get(chain.log_url)
+    if held is None or held.genesis != chain.genesis:
+        held = _held.tips[chain.log_url] = AcceptedTips(held_log(chain.log_url), chain.genesis)
+    return held
 
 
 def _held_feed(chain: ChainLog, shard: int, position: FeedPosition) -> FeedReader:

@@ -75,7 +75,7 @@ class BoundedAdmission:
         )
         self._snapshot = place.directory / f"{stage.name}.backlog.snapshot"
         self._kind = f"backlog/{place.chain}/{stage.name}"
-        self._unread = self._restore()
+        self._unread: int | None = self._restore()
         self._now, self._commits, self._record_rows = 0, 0, 1
 
     def pump(self, now_millis: int) -> bool:

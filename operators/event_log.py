@@ -40,6 +40,14 @@ class RecordTooLarge(LogError):
 class LogFull(LogError):
     """The disk is full or the directory is read-only; nothing was written."""
 
+    may_pass = True
+
+
+class LogBusy(LogError):
+    """Another process kept its turn to write for too long; nothing was written."""
+
+    may_pass = True
+
 
 class LogCorrupt(LogError):
     """The stored log is damaged, or is not a log."""
@@ -49,6 +57,7 @@ class LogUnreachable(LogError):
     """Nobody answers at the log's address; what was asked for may or may not have been done."""
 
     exit_code = 5
+    may_pass = True
 
 
 @dataclass(frozen=True, slots=True)

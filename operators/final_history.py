@@ -126,7 +126,7 @@ def replay(
             recent.append((block, certificate))
             continue
         for final in chain.take(block, certificate):
-            _apply(application, final)
+            execute_final(application, final)
             recent.append((final, certificate))
             header = final.header
             at = FinalTip(final.hash, header.height, header.slot, header.view)
@@ -144,7 +144,12 @@ def _is_certified(certificate: Certificate, identity: NodeIdentity) -> bool:
     return True
 
 
-def _apply(application: Application, block: Block) -> None:
+def execute_final(application: Application, block: Block) -> None:
+    """Executes a certified block and makes it final.
+
+    Raises:
+        InvariantError: It does not execute: this program or the quorum is wrong.
+    """
     header = block.header
     content = BlockContent(
         block.payload,

@@ -47,9 +47,7 @@ class HeldTransactions:
 
     def inputs(self, start: int, last: int) -> list[Input]:
         """Returns the same, decoded."""
-        return [
-            input_of(record, TRANSACTIONS, self.registry) for record in self.read(start, last)
-        ]
+        return [input_of(record, TRANSACTIONS, self.registry) for record in self.read(start, last)]
 
 
 def hold_transactions(log: EventLog, owner: str, shard: int) -> HeldTransactions:

@@ -39,6 +39,13 @@ RETRY_SECONDS = 0.05
 ANSWER_SECONDS = 20.0
 """How long one request may take; a broker that was killed is back and has loaded its log within it."""
 
+DEAF_SECONDS = 10.0
+"""After so long without an answer a connection is given up for a new one. Behind a cut wire TCP itself asks at intervals that
+double: it would be heard again only when the cut has lasted as long once more."""
+
+CONNECT_SECONDS = 5.0
+"""How long a new connection may take, handshakes included; the first packet is repeated after 1 s and 3 s."""
+
 STALL_SECONDS = 120.0
 """How long an append, a commit or a poll waits for brokers that are away before it fails."""
 
@@ -83,6 +90,7 @@ _AWAY = {
     KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
     KafkaError._RESOLVE,  # noqa: SLF001
     KafkaError._DESTROY,  # noqa: SLF001 - a connection given up while the question waited on it
+    KafkaError._DESTROY_BROKER,  # noqa: SLF001 - the same, told of the broker it led to
 }
 _STALE = {
     KafkaError.FENCED_LEADER_EPOCH,
@@ -121,6 +129,8 @@ def common_settings(address: KafkaAddress, complaints: Complaints) -> dict[str, 
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": LONGEST_BACKOFF_MILLIS,
         "socket.nagle.disable": True,
+        "socket.timeout.ms": int(DEAF_SECONDS * 1000),
+        "socket.connection.setup.timeout.ms": int(CONNECT_SECONDS * 1000),
         "topic.metadata.refresh.fast.interval.ms": 20,
         "allow.auto.create.topics": False,
         **address.client,

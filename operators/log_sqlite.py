@@ -20,6 +20,7 @@ from operators.event_log import (
     FencedError,
     Headers,
     Lag,
+    LogBusy,
     LogCorrupt,
     LogError,
     LogFull,
@@ -496,6 +497,11 @@ def _translated(path: Path) -> Iterator[None]:
             raise LogFull(
                 f"{path}: {error}; nothing was written",
                 "free some space, or choose a directory that can be written",
+            ) from error
+        if "locked" in str(error).lower():
+            raise LogBusy(
+                f"{path}: {error}; nothing was written",
+                "a process that was stopped while it wrote keeps its turn: continue or end it",
             ) from error
         raise LogError(f"{path}: {error}") from error
     except sqlite3.DatabaseError as error:

@@ -130,6 +130,6 @@ def _cut(log: EventLog, topic: str, view: int, identity: NodeIdentity, kept_reco
 
 
 def _is_later(message: bytes, view: int, identity: NodeIdentity) -> bool:
-    found = signatures_in(message, identity.committee)
-    claims = [(signer, said, signature) for signer, at, said, signature in found if at > view]
+    found = signatures_in(message, identity.committee, 0)
+    claims = [(one.signer, one.message, one.signature) for one in found if one.view > view]
     return bool(claims) and any(identity.verifier.verify_many(claims))

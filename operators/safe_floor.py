@@ -9,17 +9,17 @@ have passed the floor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from operators.consensus_messages import Chain, decode_message
+from operators.consensus_messages import Chain, Status, decode_message, status_signed_bytes
 from operators.consensus_node import MAX_MESSAGE_BYTES
 from operators.consensus_ports import Verifier
 from operators.consensus_votes import Committee, certificate_flaw, place_flaw
 from operators.event_log import EventLog
 from operators.log_schemas import registry_of
 from operators.record_input import input_of
-from schemas.block import Certificate, Phase, Proposal, Vote, block_ballot
+from schemas.block import Ballot, Certificate, Phase, Proposal, Vote, block_ballot
 from schemas.errors import EclipticaError, WireError
 from schemas.tables import CONSENSUS
 
@@ -43,7 +43,8 @@ class Signed:
         view: View it speaks of.
         message: What is signed.
         signature: The signature.
-        at_millis: When the log stored it.
+        at_millis: When the log first stored it: who repeats another's signature tells nothing new of it.
+        is_vote: Whether it binds in its view; a status does not, and only says that its validator runs.
     """
 
     signer: int
@@ -51,6 +52,7 @@ class Signed:
     message: bytes
     signature: bytes
     at_millis: int
+    is_vote: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class SignedViews:
 
     Attributes:
         highest: Highest view with a signature that holds, by validator; 0 without one.
-        last_millis: When the log stored the highest of each, UTC milliseconds; 0 without one.
+        last_millis: When the log first stored the newest signature of each, statuses included, UTC milliseconds; 0 without
+            one. Survivors that wait repeat old certificates without end, and a validator that waits signs new statuses.
         is_whole: Whether everything on the log was looked at.
     """
 
@@ -72,17 +75,30 @@ def signed_views(
     log: EventLog, topics: Iterable[str], committee: Committee, verifier: Verifier
 ) -> SignedViews:
     """Returns the highest view that each validator has signed on the last records of the topics."""
-    claims: dict[int, list[Signed]] = {index: [] for index in range(committee.size)}
+    claims: dict[int, dict[tuple[bytes, bytes], Signed]] = {
+        index: {} for index in range(committee.size)
+    }
     is_whole = True
     for topic in dict.fromkeys(topics):
         start = max(log.first_offset(topic), log.end_offset(topic) - TAIL_RECORDS)
         is_whole = is_whole and start == 0
         for claim in _claims(log, topic, start, committee):
-            claims[claim.signer].append(claim)
-    best = [_highest(found, verifier) for _, found in sorted(claims.items())]
+            known = claims[claim.signer]
+            place = (claim.message, claim.signature)
+            if place not in known or claim.at_millis < known[place].at_millis:
+                known[place] = claim
+    found = [list(known.values()) for _, known in sorted(claims.items())]
+    highest = [
+        _first_good(sorted(_votes(own), key=lambda one: one.view, reverse=True), verifier)
+        for own in found
+    ]
+    newest = [
+        _first_good(sorted(own, key=lambda one: one.at_millis, reverse=True), verifier)
+        for own in found
+    ]
     return SignedViews(
-        [0 if one is None else one.view for one in best],
-        [0 if one is None else one.at_millis for one in best],
+        [0 if one is None else one.view for one in highest],
+        [0 if one is None else one.at_millis for one in newest],
         is_whole,
     )
 
@@ -117,28 +133,30 @@ def _claims(log: EventLog, topic: str, start: int, committee: Committee) -> Iter
             batch = input_of(record, CONSENSUS, registry).batch
             messages: list[bytes] = [] if batch is None else batch.column("message").to_pylist()
             for message in messages:
-                for signer, view, said, signature in signatures_in(message, committee):
-                    yield Signed(signer, view, said, signature, record.append_millis)
+                yield from signatures_in(message, committee, record.append_millis)
         at = records[-1].offset + 1
 
 
-def signatures_in(data: bytes, committee: Committee) -> Iterator[tuple[int, int, bytes, bytes]]:
-    """Yields signer, view, signed bytes and signature of whatever a message of this committee holds."""
+def signatures_in(data: bytes, committee: Committee, at_millis: int) -> Iterator[Signed]:
+    """Yields the signatures that a message of this committee holds."""
     if len(data) > MAX_MESSAGE_BYTES:
         return
     try:
         message = decode_message(data)
     except WireError:
         return
-    if isinstance(message, Chain):
-        if message.certificate is None:
-            return
+    if isinstance(message, Chain) and message.certificate is not None:
         message = message.certificate
     if isinstance(message, Certificate):
         if certificate_flaw(message, committee) is None:
             ballot, said = message.ballot, message.ballot.signed_under(committee.context)
             for signer, signature in message.signatures:
-                yield signer, ballot.view, said, signature
+                yield Signed(signer, ballot.view, said, signature, at_millis)
+        return
+    if isinstance(message, Status):
+        said = status_signed_bytes(committee.context, message)
+        if _is_theirs(message, message.signer, committee):
+            yield Signed(message.signer, 0, said, message.signature, at_millis, is_vote=False)
         return
     if isinstance(message, Vote):
         ballot, signer, signature = message.ballot, message.signer, message.signature
@@ -146,18 +164,23 @@ def signatures_in(data: bytes, committee: Committee) -> Iterator[tuple[int, int,
         ballot = block_ballot(message.block, Phase.PROPOSE)
         signer, signature = message.block.header.proposer, message.signature
     else:
-        return  # a status is no vote
-    is_theirs = place_flaw(ballot.chain, ballot.shard, ballot.epoch, committee) is None
-    if is_theirs and signer < committee.size:
-        yield signer, ballot.view, ballot.signed_under(committee.context), signature
+        return
+    if _is_theirs(ballot, signer, committee):
+        said = ballot.signed_under(committee.context)
+        yield Signed(signer, ballot.view, said, signature, at_millis)
 
 
-def _highest(claims: Iterable[Signed], verifier: Verifier) -> Signed | None:
-    """Returns the claim of the highest view whose signature holds; forged ones above it are passed over."""
-    by_view: Mapping[tuple[int, bytes], Signed] = {
-        (claim.view, claim.signature): claim for claim in claims
-    }
-    ordered = sorted(by_view.values(), key=lambda claim: claim.view, reverse=True)
+def _is_theirs(place: Ballot | Status, signer: int, committee: Committee) -> bool:
+    flaw = place_flaw(place.chain, place.shard, place.epoch, committee)
+    return flaw is None and signer < committee.size
+
+
+def _votes(claims: Iterable[Signed]) -> Iterator[Signed]:
+    return (claim for claim in claims if claim.is_vote)
+
+
+def _first_good(ordered: Sequence[Signed], verifier: Verifier) -> Signed | None:
+    """Returns the first claim whose signature holds; forged ones before it are passed over."""
     for first in range(0, len(ordered), CHECKED_AT_ONCE):
         piece = ordered[first : first + CHECKED_AT_ONCE]
         verdicts = verifier.verify_many([(one.signer, one.message, one.signature) for one in piece])

@@ -51,6 +51,14 @@ MAX_SNAPSHOT_BYTES = 2**31
 NO_WINDOW = 0xFFFFFFFF
 
 
+def ledger_parameters(
+    genesis: Genesis, shard: int, configuration: Configuration
+) -> LedgerParameters:
+    """Returns the constants of a shard's ledger."""
+    fee = configuration.admission.min_fee_micros
+    return LedgerParameters(genesis.chain, shard, fee, genesis.shards)
+
+
 @dataclass(frozen=True, slots=True)
 class ShardPlace:
     """Which ledger a node works on, and with what.
@@ -75,12 +83,7 @@ class ShardPlace:
 
     def parameters(self) -> LedgerParameters:
         """Returns the constants of the shard's ledger."""
-        return LedgerParameters(
-            self.genesis.chain,
-            self.shard,
-            self.configuration.admission.min_fee_micros,
-            self.genesis.shards,
-        )
+        return ledger_parameters(self.genesis, self.shard, self.configuration)
 
     def fetch(self, offset: int) -> Input | None:
         """Reads a record of `tx.<shard>` from the log."""
@@ -158,7 +161,9 @@ class ShardFeeds:
         topics: Topics that a node reads for the application, and what takes their records.
     """
 
-    def __init__(self, application: ShardApplication, shard: int, log: EventLog, owner: str) -> None:
+    def __init__(
+        self, application: ShardApplication, shard: int, log: EventLog, owner: str
+    ) -> None:
         """Opens the transactions of the shard under the name of the node's reader, `owner`."""
         self._application = application
         self._registry = registry_of(log)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from schemas.errors import EclipticaError
+from schemas.errors import DiskRefuses
 
 MAGIC = b"ECLS\x01"
 HASH_BYTES = 32
@@ -28,7 +29,7 @@ def write_snapshot(path: Path, kind: str, body: bytes) -> None:
         body: Content.
 
     Raises:
-        EclipticaError: The disk refuses.
+        DiskRefuses: The old one is still whole.
     """
     draft = path.with_name(path.name + ".draft")
     try:
@@ -44,7 +45,9 @@ def write_snapshot(path: Path, kind: str, body: bytes) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        raise EclipticaError(f"{path}: {error.strerror or error}") from error
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)  # what was written of it takes the room that is wanted
+        raise DiskRefuses(path, error) from error
 
 
 def read_snapshot(path: Path, kind: str) -> bytes | None:

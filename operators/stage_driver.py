@@ -106,7 +106,9 @@ class StageDriver(Generic[S]):
             LogError: The log does not take the outputs.
             InvariantError: The stage found its own state broken.
         """
-        records = self._pending or self.reader.poll(max_records or self.poll_records, timeout_seconds)
+        records = self._pending or self.reader.poll(
+            max_records or self.poll_records, timeout_seconds
+        )
         self._pending = []
         if not records:
             return 0
@@ -246,7 +248,7 @@ class StageDriver(Generic[S]):
         return input_of(record, self.stage.inputs[record.topic], self._registry)
 
 
-def open_driver(
+def open_driver(  # noqa: PLR0917 - what a driver is made of
     stage: Stage[S],
     log: EventLog,
     directory: Path,

@@ -16,7 +16,6 @@ from schemas.errors import WireError
 from schemas.transactions import Transaction, decode_body
 from schemas.units import SIGNATURE_BYTES
 
-
 CLAIM_MILLIS = 60_000
 """How long before the log stored it a transaction can have been sent and be believed: a sender that was held up for so long
 counts that, one that says more is not believed at all."""

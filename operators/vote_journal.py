@@ -13,10 +13,11 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from schemas.errors import EclipticaError, ParameterError
+from schemas.errors import NO_SPACE, EclipticaError, ParameterError
 
 MAGIC = b"ecliptica-votes-1\n"
 
@@ -38,10 +39,11 @@ class JournalError(EclipticaError):
     def __init__(self, reason: str, message: str, hint: str = "") -> None:
         super().__init__(f"{reason}: {message}", hint)
         self.reason = reason
+        self.may_pass = reason == "disk_full"
 
 
 def _failure(error: OSError, path: Path) -> JournalError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in NO_SPACE:
         return JournalError("disk_full", f"{path} cannot grow", "free space and start again")
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return JournalError("read_only", f"{path} cannot be written", "check mount and owner")
@@ -221,6 +223,10 @@ class VoteJournal:
             self._sync_directory()
         except OSError as error:
             self._broken = True
+            with suppress(OSError):
+                fresh.unlink(
+                    missing_ok=True
+                )  # what was written of it takes the room that is wanted
             raise _failure(error, self.path) from error
         self.floor = floor
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from operators.block_payload import decode_payload
 from operators.event_log import EventLog, StoredRecord
 from operators.held_transactions import HeldTransactions, hold_transactions
 from operators.log_schemas import registry_of
+from operators.metrics import NO_METRICS, Metrics
+from operators.stage_driver import StageDriver, open_driver
 from operators.windows import WindowsStage, WindowsState
 from schemas.errors import WireError
 from schemas.tables import BLOCKS, SCHEMA_HEADER, SchemaRegistry
+from schemas.topics import shard_topic
 
 BLOCK_RECORDS = 16
 """Records of blocks per step, each of one block: what they refer to is in memory at once."""
@@ -53,3 +57,22 @@ class WindowsSupply:
 def windows_supply(log: EventLog, stage: WindowsStage) -> WindowsSupply:
     """Opens the transactions of a windows stage."""
     return WindowsSupply(hold_transactions(log, stage.name, stage.shard), registry_of(log))
+
+
+def open_windows(
+    stage: WindowsStage, log: EventLog, directory: Path, metrics: Metrics = NO_METRICS
+) -> StageDriver[WindowsState]:
+    """Starts a windows stage where its last commit ends.
+
+    Args:
+        stage: The stage.
+        log: The log.
+        directory: Where its snapshot is.
+        metrics: Where it records.
+
+    Raises:
+        ParameterError: One of its topics does not exist.
+    """
+    chain, topics = stage.committee.chain, [shard_topic("blocks", stage.shard)]
+    supply = windows_supply(log, stage)
+    return open_driver(stage, log, directory, chain, metrics, supply, topics, BLOCK_RECORDS)

@@ -1,27 +1,31 @@
-"""Counting of closed windows beside the export: which are closed, and the Beam runner that counts them.
+"""Closed windows under Beam: which are closed, and the runner that counts them, and plans them where it is asked to.
 
-A window is closed by what the log says; a feed per shard follows that. `direct` then counts each as one bounded pipeline in this
-process, in order. `flink` has one unbounded job count them, and the feeds say when it has caught up.
+A window is closed by what the log says; a feed per shard follows that. `direct` then works on each as one bounded pipeline in this
+process, in order. `flink` has one unbounded job do it, and the feeds say when it has caught up.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from operators.accepted_tips import AcceptedTips
 from operators.analytics_feed import ClosedWindow, FeedPosition, FeedReader, open_feed
 from operators.analytics_files import has_window, resume_position
 from operators.event_log import EventLog
+from operators.window_planning import Planning, close_stages
 from schemas.errors import EnvironmentMissing
 from schemas.genesis import Genesis
 
 if TYPE_CHECKING:
+    from operators.beam_analytics import WindowWork
     from operators.beam_flink import FlinkJob
 
 CONNECT_SECONDS = 5.0
@@ -40,6 +44,7 @@ class CountingPlace:
         genesis: The chain.
         shards: Shards.
         root: Data directory.
+        planning: How closed windows are planned; None to count alone.
     """
 
     log: EventLog
@@ -47,6 +52,7 @@ class CountingPlace:
     genesis: Genesis
     shards: Sequence[int]
     root: Path
+    planning: Planning | None = None
 
 
 class WindowRunner(Protocol):
@@ -77,12 +83,14 @@ class WindowCounting:
         runner: Counts them.
         feeds: What follows each shard's log.
         starts: Where the first window that is not counted begins, by shard.
+        limit: How far they may run ahead of the accepted ones, and who says where these are; None for no limit.
         counted: Windows counted so far.
     """
 
     runner: WindowRunner
     feeds: dict[int, FeedReader]
     starts: dict[int, FeedPosition]
+    limit: tuple[AcceptedTips, int] | None = None
     counted: int = 0
     _waiting: dict[int, deque[ClosedWindow]] = field(default_factory=dict)
 
@@ -94,6 +102,8 @@ class WindowCounting:
         """
         for shard, reader in self.feeds.items():
             waiting = self._waiting.setdefault(shard, deque())
+            if self._is_held(shard, reader.feed.position.open_window):
+                continue
             for _ in range(POLLS_AT_ONCE):
                 items, records = reader.advance(now_millis)
                 waiting.extend(item for item in items if isinstance(item, ClosedWindow))
@@ -118,6 +128,12 @@ class WindowCounting:
             for shard, reader in self.feeds.items()
         )
 
+    def _is_held(self, shard: int, open_window: int) -> bool:
+        if self.limit is None:
+            return False
+        tips, max_ahead = self.limit
+        return tips.is_too_far(shard, open_window, max_ahead)
+
     def close(self) -> None:
         """Ends what runs; what is written stays."""
         self.runner.close()
@@ -128,27 +144,29 @@ class DirectRunner:
     """One bounded pipeline in this process for the next closed window of each shard."""
 
     place: CountingPlace
+    work: WindowWork
 
     def count(self, closed: Sequence[ClosedWindow], starts: Sequence[FeedPosition]) -> list[bool]:
         """See `WindowRunner`."""
         with _beam():
-            from operators.beam_analytics import count_closed  # noqa: PLC0415 - Beam loads when used
-            from operators.beam_source import ChainLog, ShardSource  # noqa: PLC0415
+            from operators.beam_analytics import close_windows  # noqa: PLC0415 - Beam loads when used
+            from operators.beam_source import ShardSource  # noqa: PLC0415
         place = self.place
         sources = [
             ShardSource(one.shard, start, one.window)
             for one, start in zip(closed, starts, strict=True)
         ]
-        count_closed(ChainLog(place.log_url, place.genesis), sources, place.root)
+        close_windows(self.work, sources)
         return [has_window(place.root, place.genesis, one.shard, one.window) for one in closed]
 
     def close(self) -> None:
-        """See `WindowRunner`: nothing runs between two pipelines."""
+        """See `WindowRunner`."""
+        _drain(self.place)
 
 
 @dataclass(frozen=True, slots=True)
 class FlinkRunner:
-    """One job on Flink that counts for ever."""
+    """One job on Flink that counts, and plans, for ever."""
 
     place: CountingPlace
     job: FlinkJob
@@ -162,38 +180,98 @@ class FlinkRunner:
     def close(self) -> None:
         """See `WindowRunner`."""
         self.job.cancel()
+        _drain(self.place)
 
 
 def open_counting(runner: str, place: CountingPlace, job_server: str) -> WindowCounting:
-    """Starts the counting where the written windows end.
+    """Starts where the written windows end.
 
     Args:
         runner: `direct` or `flink`.
-        place: What is counted.
+        place: What is counted, and whether it is planned.
         job_server: HOST:PORT, for `flink`.
 
     Raises:
         EnvironmentMissing: Beam is not installed, or nobody answers at the job server.
         ParameterError: What is written is damaged or of another chain.
     """
-    starts = {shard: resume_position(place.root, place.genesis, shard) for shard in place.shards}
+    starts = _starts(place)
     feeds = {
         shard: open_feed(place.log, place.genesis, shard, start, "plan")
         for shard, start in starts.items()
     }
-    counter = DirectRunner(place) if runner == "direct" else _on_flink(place, starts, job_server)
-    return WindowCounting(counter, feeds, starts)
+    work = _work(place)
+    _catch_up(place, starts)
+    if runner == "flink":
+        counter: WindowRunner = _on_flink(place, work, starts, job_server)
+    else:
+        counter = DirectRunner(place, work)
+    limit = None
+    if place.planning is not None and runner == "direct":  # a job's source looks itself
+        limit = (AcceptedTips(place.log, place.genesis), place.planning.max_ahead)
+    return WindowCounting(counter, feeds, starts, limit)
+
+
+def open_job(place: CountingPlace, job_server: str) -> FlinkRunner:
+    """Starts a job on Flink where the written windows end, and returns when it reads; nothing here follows what it does.
+
+    Raises:
+        EnvironmentMissing: Beam is not installed, or nobody answers at the job server.
+        EclipticaError: It does not take the job, or the job does not begin.
+        ParameterError: What is written is damaged or of another chain.
+    """
+    starts, work = _starts(place), _work(place)
+    _catch_up(place, starts)
+    runner = _on_flink(place, work, starts, job_server)
+    runner.job.await_start()
+    return runner
+
+
+def _starts(place: CountingPlace) -> dict[int, FeedPosition]:
+    return {shard: resume_position(place.root, place.genesis, shard) for shard in place.shards}
+
+
+def _work(place: CountingPlace) -> WindowWork:
+    with _beam():
+        from operators.beam_analytics import WindowWork  # noqa: PLC0415 - Beam loads when used
+        from operators.beam_source import ChainLog  # noqa: PLC0415
+    return WindowWork(ChainLog(place.log_url, place.genesis), place.root, place.planning)
+
+
+def _catch_up(place: CountingPlace, starts: Mapping[int, FeedPosition]) -> None:
+    """Plans windows that are written and not planned: a process was killed in between, or another one counts."""
+    if place.planning is not None:
+        for shard, start in starts.items():
+            place.planning.plan(place.log_url, shard, start.open_window - 1, _now_millis())
 
 
 def _on_flink(
-    place: CountingPlace, starts: dict[int, FeedPosition], job_server: str
+    place: CountingPlace, work: WindowWork, starts: Mapping[int, FeedPosition], job_server: str
 ) -> FlinkRunner:
+    check_job_server(job_server)
     with _beam():
-        from operators.beam_flink import submit_counting  # noqa: PLC0415 - Beam loads when used
-        from operators.beam_source import ChainLog, ShardSource  # noqa: PLC0415
+        from operators.beam_flink import submit_windows  # noqa: PLC0415 - Beam loads when used
+        from operators.beam_source import ShardSource  # noqa: PLC0415
     sources = [ShardSource(shard, start) for shard, start in starts.items()]
-    chain = ChainLog(place.log_url, place.genesis)
-    return FlinkRunner(place, submit_counting(chain, sources, place.root, job_server))
+    return FlinkRunner(place, submit_windows(work, sources, job_server))
+
+
+def _drain(place: CountingPlace) -> None:
+    if place.planning is not None:
+        close_stages(place.log_url, place.planning)
+
+
+def check_built(runner: str) -> None:
+    """Checks that a runner is there.
+
+    Raises:
+        EnvironmentMissing: It is not.
+    """
+    if runner == "prism":
+        raise EnvironmentMissing(
+            "not built: the runner prism is not there, a program of its own that is made for tests of pipelines",
+            "loop, direct and flink are",
+        )
 
 
 def check_job_server(job_server: str) -> None:
@@ -229,3 +307,7 @@ def _beam() -> Iterator[None]:
         ) from error
     finally:
         root.removeFilter(is_wanted)
+
+
+def _now_millis() -> int:
+    return time.time_ns() // 1_000_000

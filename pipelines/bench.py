@@ -29,6 +29,7 @@ from pipelines.bench_stream import FINALITY_RATE, SECONDS, finality, stream
 from pipelines.bench_validator import admission, execution
 from pipelines.bench_verdicts import verified_apart
 from pipelines.bench_wan import wan
+from pipelines.bench_windows import WINDOWED_TRANSACTIONS, windows
 from pipelines.bench_work import BenchWork, environment
 from pipelines.endurance_plot import DRAWN_OVER_TIME, draw_over_time
 from pipelines.forge import usable_cores
@@ -63,6 +64,7 @@ DEFAULT_TRANSACTIONS = {
     "wan": 50,
     "overload": BURST,
     "soak": BURST,
+    "windows": WINDOWED_TRANSACTIONS,
 }
 KERNEL_STATES = 1 << 14
 
@@ -97,6 +99,7 @@ def run_bench(work: BenchWork, name: str) -> dict[str, Any]:
         "stream": stream,
         "overload": overload,
         "soak": soak,
+        "windows": windows,
         "plot": draw_records,
     }
     check_plot(work, name)

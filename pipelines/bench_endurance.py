@@ -29,7 +29,7 @@ from pipelines.latency import LatencySummary, Rate, SystemClock, summary_of
 from pipelines.live_chain import ROLES, SHARD, LiveChain, live_chain
 from pipelines.node_plan import metrics_ports
 from pipelines.process_samples import ProcessSampler, Sample, Trend, free_ports, trends
-from pipelines.traffic_replay import Pace, Sender
+from pipelines.traffic_sender import Pace, Sender
 from proving.signatures import default_backend
 from schemas.config import Configuration, profile_configuration
 from schemas.topics import shard_topic
@@ -158,8 +158,10 @@ def overload(work: BenchWork) -> dict[str, Any]:
     half, twice = max(1.0, capacity / 2), 2 * capacity
     counts = [int(half * min(seconds, REFERENCE_SECONDS)), int(twice * seconds)]
     with _running(work, sum(counts)) as run:
+        work.report.phase("half", None)
         calm = run.play(Rate(per_second=half), counts[0])
         work.report.advance(1)
+        work.report.phase("twice", None)
         loaded = run.play(Rate(per_second=twice), counts[1])
         work.report.advance(1)
         samples = run.sampler.samples
@@ -184,15 +186,20 @@ def soak(work: BenchWork) -> dict[str, Any]:
     seconds = work.seconds or SOAK_SECONDS
     rate = max(1.0, find_capacity(work) / 2)
     with _running(work, int(rate * seconds)) as run:
+        work.report.phase("soak", None)
         before = topic_bytes(run.chain.log)
         played = run.play(Rate(per_second=rate), int(rate * seconds))
         work.report.advance(1)
-        grown = {name: size - before.get(name, 0) for name, size in topic_bytes(run.chain.log).items()}
+        grown = {
+            name: size - before.get(name, 0) for name, size in topic_bytes(run.chain.log).items()
+        }
         samples = run.sampler.samples
     inside = between(samples, played, SETTLING_SHARE)
     lags = [max(one.lag_millis.values()) for one in inside if one.lag_millis]
     thirds = disk_per_transaction(between(samples, played, 0.0), played)
-    by_topic = {name: round(size / max(1, played.sent), 1) for name, size in sorted(grown.items()) if size}
+    by_topic = {
+        name: round(size / max(1, played.sent), 1) for name, size in sorted(grown.items()) if size
+    }
     kept = sum(size for name, size in by_topic.items() if name.partition(".")[0] not in MESSAGES)
     is_level = len(thirds) == 2 and abs(thirds[1] / thirds[0] - 1) < FLAT_DISK_SHARE
     return {
@@ -213,6 +220,7 @@ def soak(work: BenchWork) -> dict[str, Any]:
 def find_capacity(work: BenchWork) -> float:
     """Returns how many transactions a second become final while more than that wait, on a chain of its own."""
     with _running(work, work.transactions) as run:
+        work.report.phase("burst", None)
         run.play(Rate(), work.transactions)
         view = TopicView(run.chain.log)
         capacity = rate_of(certified_times(view, work.transactions))
@@ -292,8 +300,8 @@ def topic_bytes(log: EventLog) -> dict[str, int]:
 def _running(work: BenchWork, count: int) -> Iterator[_Run]:
     """Signs traffic, starts a chain, registers the accounts and warms up."""
     with tempfile.TemporaryDirectory(prefix="ecliptica-endurance-") as folder:
-        data, configuration = Path(folder) / "chain", _configuration()
-        corpus = sign_traffic(Path(folder), WARM_UP + count, work, configuration)
+        data, configuration = Path(folder) / "chain", endurance_configuration()
+        corpus = sign_traffic(Path(folder), WARM_UP + count, work.seed, work.report, configuration)
         genesis = read_corpus_info(corpus).genesis_rows
         with live_chain(configuration, data, work.log_url, work.seed) as chain:
             sampler = ProcessSampler(
@@ -309,7 +317,7 @@ def _running(work: BenchWork, count: int) -> Iterator[_Run]:
                 yield run
 
 
-def _configuration() -> Configuration:
+def endurance_configuration() -> Configuration:
     """Returns the configuration: transactions live as long as they can, for those that wait on the log in an overload."""
     document = profile_configuration("local").model_dump()
     document["admission"]["max_expiry_slots"] = EXPIRY_SPAN - 1

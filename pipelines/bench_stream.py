@@ -18,6 +18,7 @@ from pipelines.bench_work import BenchWork
 from pipelines.corpus import CorpusRow, read_corpus, read_corpus_info
 from pipelines.latency import LatencySummary, Rate
 from pipelines.live_chain import LiveChain, Played, live_chain
+from pipelines.progress import Progress
 from pipelines.traffic_generate import GenerateOptions, generate_traffic
 from proving.signatures import default_backend
 from schemas.config import Configuration, profile_configuration
@@ -103,7 +104,9 @@ def _bench(work: BenchWork, first_rate: int, traffic: int) -> Iterator[_Bench]:
     warm_up = int(WARM_UP_SECONDS * first_rate)
     with tempfile.TemporaryDirectory(prefix="ecliptica-stream-") as folder:
         configuration = bench_configuration()
-        corpus = sign_traffic(Path(folder), warm_up + traffic, work, configuration)
+        corpus = sign_traffic(
+            Path(folder), warm_up + traffic, work.seed, work.report, configuration
+        )
         genesis = read_corpus_info(corpus).genesis_rows
         with live_chain(configuration, Path(folder) / "chain", work.log_url, work.seed) as chain:
             rows = read_corpus(corpus)
@@ -178,7 +181,7 @@ def bench_configuration() -> Configuration:
 
 
 def sign_traffic(
-    folder: Path, count: int, work: BenchWork, configuration: Configuration
+    folder: Path, count: int, seed: int, report: Progress, configuration: Configuration
 ) -> Path:
     """Writes a corpus of valid transfers between a hundred accounts, for a chain, and returns its path."""
     corpus = folder / "corpus.parquet"
@@ -188,9 +191,9 @@ def sign_traffic(
             load_workload(path),
             corpus,
             count,
-            work.seed,
+            seed,
             chain=configuration.chain.number,
             expiry_slot=min(configuration.admission.max_expiry_slots, EXPIRY_SPAN - 1),
         )
-    generate_traffic(options, work.report)
+    generate_traffic(options, report)
     return corpus

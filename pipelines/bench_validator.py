@@ -43,7 +43,9 @@ def admission(work: BenchWork) -> dict[str, Any]:
         InvariantError: A transfer was refused.
     """
     with tempfile.TemporaryDirectory(prefix="ecliptica-admission-") as folder:
-        corpus = sign_traffic(Path(folder), work.transactions, work, bench_configuration())
+        corpus = sign_traffic(
+            Path(folder), work.transactions, work.seed, work.report, bench_configuration()
+        )
         genesis_rows = read_corpus_info(corpus).genesis_rows
         rows = read_corpus(corpus)
         first, traffic = list(islice(rows, genesis_rows)), list(rows)

@@ -8,13 +8,14 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines.checkout import PACKAGE_ROOT, checkout_commit
 from pipelines.forge import usable_cores
 from pipelines.progress import Progress
+from schemas.config import StreamingConfig
 
 """The checkout that the code runs from, if it is one."""
 
@@ -89,6 +90,7 @@ class BenchWork:
         data: Where proofs that a bench starts from are kept.
         log_url: Log for `hop`; empty for an embedded one of its own.
         seconds: How long `overload` and `soak` play; 0 for their own time.
+        streaming: Who closes windows in `windows`.
     """
 
     transactions: int
@@ -104,6 +106,7 @@ class BenchWork:
     data: Path = Path("ecliptica-data")
     log_url: str = ""
     seconds: int = 0
+    streaming: StreamingConfig = field(default_factory=StreamingConfig)
 
     def timed(self, run: Callable[[], Any]) -> Timings:
         """Runs once to warm up and then `repeat` times."""

@@ -32,6 +32,7 @@ class ChainView:
         tip: Its block hash; empty before the first.
         last_user_window: Window of the last block that held anything, or -1.
         filled_window: The same without `end_window`.
+        ended_window: The last window with a block that a block of a later window has ended, or -1.
         closed_window: The last closed window without `end_window`, or -1.
         sent: Words put on the link to each other shard.
         received: Words taken from each other shard.
@@ -53,6 +54,7 @@ class ChainView:
     tip: bytes = b""
     last_user_window: int = -1
     filled_window: int = -1
+    ended_window: int = -1
     closed_window: int = -1
     sent: Counter[int] = field(default_factory=Counter)
     received: Counter[int] = field(default_factory=Counter)
@@ -77,7 +79,10 @@ class ChainView:
             return
         self.tip, self.height = header.block_hash(), header.height
         self.state_root = header.post_state_root
-        self.tip_window = self.genesis.window_of(header.slot)
+        window = self.genesis.window_of(header.slot)
+        if window > self.tip_window:
+            self.ended_window = self.tip_window
+        self.tip_window = window
         self.sent.update(entry.peer for entry in content.sent)
         self.received.update(entry.peer for entry in content.received)
         if header.transaction_count:
@@ -150,6 +155,11 @@ class ChainView:
     def is_settled(self) -> bool:
         """Whether every window in which anything happened is closed, so that `accounts_root` is of all of it."""
         return self.filled_window <= self.closed_window
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether every window that a block has ended is closed, with its jobs; whoever closes them may be behind."""
+        return self.ended_window <= self.closed_window
 
     @property
     def is_proven(self) -> bool:
@@ -230,6 +240,11 @@ class ShardViews:
     def is_proven(self) -> bool:
         """See `ChainView.is_proven`."""
         return all(view.is_proven for view in self.shards)
+
+    @property
+    def is_planned(self) -> bool:
+        """See `ChainView.is_planned`."""
+        return all(view.is_planned for view in self.shards)
 
     @property
     def is_sealed(self) -> bool:

@@ -19,6 +19,7 @@ from operators.day_files import day_path
 from operators.event_log import EventLog, open_log
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
+from pipelines.analytics import check_built, check_job_server
 from pipelines.chain_setup import check_log, open_chain, prepare_chain
 from pipelines.chain_view import ShardViews, shard_views
 from pipelines.dataflow import Dataflow
@@ -42,7 +43,7 @@ from pipelines.node_watch import watched
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.supervisor import ProcessPlan, Supervisor
-from pipelines.traffic_replay import SendResult
+from pipelines.traffic_sender import SendResult
 from pipelines.traffic_verdicts import VerdictReport, VerdictTracker, joined_report
 from schemas.errors import EclipticaError
 from schemas.genesis import Genesis
@@ -120,6 +121,9 @@ class Day:
         seed = configuration.demo.seed
         check_log(settings.log_url, settings.data)
         check_backend(configuration.proving.backend)
+        check_built(configuration.streaming.runner)
+        if configuration.streaming.runner == "flink":
+            check_job_server(configuration.streaming.job_server)
         timer = PhaseTimer()
         supervisor = Supervisor(self.processes(), settings.data / "run")
         with timer.phase("prepare"):
@@ -242,8 +246,11 @@ class _Run:
         )
 
     def _end_days(self) -> None:
-        """Stops what makes blocks when every shard has made one after the days, which tells provers they have all."""
-        if not self.days or self.has_ended or self._needs_blocks():
+        """Stops what makes blocks when every shard has made one after the days, which tells provers they have all.
+
+        Without days, that is when all is decided and settled: else each epoch would have a further window to prove.
+        """
+        if self.has_ended or self._needs_blocks():
             return
         makers = {"admission", "validator"}
         plans = self.supervisor.plans
@@ -279,7 +286,8 @@ class _Run:
 
     def _is_over(self) -> bool:
         chain = self.chain
-        return chain.is_delivered and chain.is_sealed and chain.is_settled and chain.is_proven
+        is_quiet = chain.is_delivered and chain.is_sealed and chain.is_settled
+        return is_quiet and chain.is_planned and chain.is_proven
 
     def _send(self) -> tuple[SendResult, ...]:
         """Sends the traffic, and looks after the processes meanwhile."""
@@ -300,8 +308,8 @@ class _Run:
         return sender.send(self.traffic, wait)
 
     def _wait_for_chain(self) -> None:
-        """Waits for all that transactions need to become final; provers may come later, for they work behind it."""
-        names = {plan.name for plan in self.supervisor.plans} - {"prover"}
+        """Waits for all that transactions need to become final; what works behind it may come later."""
+        names = {plan.name for plan in self.supervisor.plans} - {"prover", "windows"}
         self.report.phase("start", len(names))
         deadline = time.monotonic() + PATIENCE_SECONDS
         done = 0

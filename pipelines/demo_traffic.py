@@ -18,7 +18,7 @@ from pipelines.progress import Progress
 from pipelines.topic_log import TopicLog
 from pipelines.traffic_generate import GenerateOptions, generate_traffic
 from pipelines.traffic_import import import_traffic
-from pipelines.traffic_replay import Pace, Sender, SendResult, split_genesis
+from pipelines.traffic_sender import Pace, Sender, SendResult, split_genesis
 from pipelines.traffic_survey import ImportOptions
 from pipelines.traffic_verdicts import VerdictTracker
 from schemas.config import Configuration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -60,7 +61,7 @@ def _delays(axes: Any, row: Mapping[str, Any], curve: Sequence[Sequence[float]])
 
 def _rates(axes: Any, row: Mapping[str, Any], curve: Sequence[Sequence[float]]) -> None:
     times = [point[0] for point in curve]
-    lengths = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    lengths = [later - earlier for earlier, later in itertools.pairwise(times)]
     counts = [point[1] / max(length, 1.0) for point, length in zip(curve, lengths, strict=False)]
     axes.plot(times[: len(counts)], counts, label=f"{row['load']}, final")
     if times:

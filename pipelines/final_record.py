@@ -7,7 +7,6 @@ dropped, is found whatever receipts say.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,7 +88,7 @@ class FinalRecord:
         """How many places are final or refused."""
         return len(self.final) + len(self.refused - self.final)
 
-    def waits(self, first: int, end: int) -> tuple[Sequence[float], Sequence[int]]:
+    def waits(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns milliseconds from admission to finality of what is final of a range, and when it was admitted."""
         offsets, admitted, certified = (
             np.frombuffer(column, np.int64) if column else np.zeros(0, np.int64)

@@ -13,7 +13,7 @@ PARQUET = "epochs/*.parquet"
 COUNTED = "analytics/*.parquet"
 """The counted windows, as a sink of the drawing."""
 
-SERVICES = ("admission", "consensus", "proving", "export")
+SERVICES = ("admission", "consensus", "windows", "proving", "export")
 """Pipelines that run; `all` and `day` are all of them."""
 
 NOT_BUILT = {"watch": "fraud proofs", "market": "the prover market"}
@@ -36,6 +36,7 @@ def stages_of(service: str, configuration: Configuration) -> tuple[StageNode, ..
     builders = {
         "admission": _admission,
         "consensus": _consensus,
+        "windows": _windows,
         "proving": _proving,
         "export": _export,
     }
@@ -89,16 +90,23 @@ def _consensus(shard: int, configuration: Configuration) -> tuple[StageNode, ...
     )
 
 
-def _proving(shard: int, configuration: Configuration) -> tuple[StageNode, ...]:
-    transactions, blocks = shard_topic("tx", shard), shard_topic("blocks", shard)
-    pool = "Ray actors" if configuration.proving.pool == "ray" else "this process"
+def _windows(shard: int, configuration: Configuration) -> tuple[StageNode, ...]:
+    runner = configuration.streaming.runner
+    by = "in the process chain" if runner == "loop" else f"with Beam, runner {runner}"
     return (
         StageNode(
             f"windows.{shard}",
-            "close windows, cut segments, plan jobs",
-            (transactions, blocks),
+            f"close windows, cut segments, plan jobs {by}",
+            (shard_topic("tx", shard), shard_topic("blocks", shard)),
             (shard_topic("windows", shard), JOBS),
         ),
+    )
+
+
+def _proving(shard: int, configuration: Configuration) -> tuple[StageNode, ...]:
+    blocks = shard_topic("blocks", shard)
+    pool = "Ray actors" if configuration.proving.pool == "ray" else "this process"
+    return (
         StageNode(f"prover.{shard}", f"lease and prove jobs in {pool}", (JOBS,), (PROOFS, JOBS)),
         StageNode(
             f"pyramid.{shard}",

@@ -170,6 +170,51 @@ class LatencyRecorder:
         return summary_of(np.frombuffer(self._nanos, dtype=np.int64) if self._nanos else ())
 
 
+@dataclass(slots=True)
+class TimedLatencies:
+    """Latencies with the time that each counts from, exact, 16 bytes each; those of several processes can be joined.
+
+    Attributes:
+        due_nanos: When each was due, nanoseconds after the start.
+        nanos: The latencies.
+    """
+
+    due_nanos: array[int] = field(default_factory=lambda: array("q"))
+    nanos: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, due_nanos: int, nanos: int) -> None:
+        """Adds one."""
+        self.due_nanos.append(due_nanos)
+        self.nanos.append(nanos)
+
+    def add_all(self, other: TimedLatencies) -> None:
+        """Adds what another one has."""
+        self.due_nanos.extend(other.due_nanos)
+        self.nanos.extend(other.nanos)
+
+    def summary(self) -> LatencySummary | None:
+        """Returns the percentiles, or None without samples."""
+        return summary_of(np.frombuffer(self.nanos, dtype=np.int64) if self.nanos else ())
+
+    def curve(self, pieces: int) -> list[tuple[float, LatencySummary]]:
+        """Returns the percentiles over time: (seconds after the first, summary) of pieces of equal length.
+
+        Empty pieces are left out. A piece is a tenth of a second at least.
+        """
+        if not self.due_nanos:
+            return []
+        due = np.frombuffer(self.due_nanos, dtype=np.int64)
+        due = due - due.min()
+        nanos = np.frombuffer(self.nanos, dtype=np.int64)
+        length = max(NANOS_PER_SECOND // 10, -(-(int(due.max()) + 1) // pieces))
+        found = []
+        for piece in np.unique(due // length):
+            summary = summary_of(nanos[due // length == piece])
+            if summary is not None:
+                found.append((int(piece) * length / NANOS_PER_SECOND, summary))
+        return found
+
+
 def summary_of(nanos: ArrayLike) -> LatencySummary | None:
     """Returns the percentiles of latencies in nanoseconds, or None without any."""
     samples = np.asarray(nanos)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from operators.event_log import EventLog, open_log
@@ -22,7 +23,8 @@ from pipelines.latency import NANOS_PER_MILLI, LatencyRecorder, LatencySummary, 
 from pipelines.node_plan import node_plans, write_node_configuration
 from pipelines.settings import Settings
 from pipelines.supervisor import Supervisor
-from pipelines.traffic_replay import Follower, Pace, Sender
+from pipelines.traffic_replay import Follower
+from pipelines.traffic_sender import Pace, Sender
 from pipelines.traffic_verdicts import VerdictTracker
 from schemas.config import Configuration
 from schemas.errors import EclipticaError, InvariantError
@@ -34,7 +36,7 @@ ROLES = ("admission", "validator", "chain")
 """What a transaction needs to become final."""
 
 SHARD = 0
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 PATIENCE_SECONDS = 20.0
 """How long no verdict may come before what is left counts as lost."""
 
@@ -159,14 +161,24 @@ class LiveChain:
 
 
 @contextmanager
-def live_chain(base: Configuration, data: Path, url: str, seed: int) -> Iterator[LiveChain]:
-    """Starts a chain of one shard without provers and stops it in the end.
+def live_chain(
+    base: Configuration,
+    data: Path,
+    url: str,
+    seed: int,
+    *,
+    roles: tuple[str, ...] = ROLES,
+    wrappers: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Iterator[LiveChain]:
+    """Starts a chain of one shard and stops it in the end.
 
     Args:
         base: Clock, validators and limits.
         data: A directory of its own.
         url: Its log; empty for an embedded one.
         seed: Of the issuer, as the corpus has it.
+        roles: Its processes; as shipped, none that proves.
+        wrappers: Commands that processes are started through, by name.
 
     Raises:
         ParameterError: The log is of a chain already.
@@ -176,7 +188,11 @@ def live_chain(base: Configuration, data: Path, url: str, seed: int) -> Iterator
     settings = Settings(configuration, {})
     check_log(settings.log_url, data)
     genesis = prepare_chain(data, configuration, seed, lambda: time.time_ns() // NANOS_PER_MILLI)
-    supervisor = Supervisor(node_plans(data, configuration, ROLES), data / "run")
+    plans = [
+        replace(plan, wrapper=wrappers.get(plan.name, ()))
+        for plan in node_plans(data, configuration, roles)
+    ]
+    supervisor = Supervisor(plans, data / "run")
     with closing(open_log(settings.log_url)) as log:
         open_chain(log, data, genesis)
         write_node_configuration(settings)

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from operators.event_log import EventLog, LogUnreachable, open_log
+from operators.event_log import EventLog, open_log
 from operators.log_genesis import require_chain
 from operators.metered_log import MeteredLog
 from operators.metrics import NO_METRICS, Metrics
@@ -37,7 +37,7 @@ from pipelines.node_plan import (
 )
 from pipelines.node_watch import NodeWatch, watched
 from pipelines.settings import Settings
-from pipelines.supervisor import READY
+from pipelines.supervisor import READY, WAITING_CODE
 from proving.backends.port import Hasher
 from schemas.config import Configuration
 from schemas.errors import EclipticaError
@@ -46,7 +46,7 @@ from schemas.genesis import Genesis, load_genesis
 IDLE_SECONDS = 0.2
 """Longest wait for news of the log: a slot may end a window without any."""
 
-NICENESS = {"beacon": 5, "pyramid": 5, "prover": 10}
+NICENESS = {"beacon": 5, "pyramid": 5, "windows": 5, "prover": 10}
 """Finality comes first where processes share cores: proofs are checked and made with what is left."""
 
 _logger = logging.getLogger("ecliptica.node")
@@ -164,7 +164,7 @@ class StopSignal:
 
 def build_role(name: str, place: NodePlace) -> Role:
     """Returns a role, started from its directory and the log."""
-    from pipelines import node_roles  # noqa: PLC0415 - each process loads what its role needs
+    from pipelines import node_roles, window_roles  # noqa: PLC0415 - each process loads what its role needs
 
     builders: dict[str, Callable[[NodePlace], Role]] = {
         "admission": node_roles.admission,
@@ -173,6 +173,7 @@ def build_role(name: str, place: NodePlace) -> Role:
         "chain": node_roles.chain,
         "prover": node_roles.prover,
         "pyramid": node_roles.pyramid,
+        "windows": window_roles.windows,
     }
     return builders[name](place)
 
@@ -206,6 +207,17 @@ def idle_seconds(tick_millis: int | None, now_nanos: int) -> float:
         return IDLE_SECONDS
     left = (tick_millis * 1_000_000 - now_nanos) / 1e9
     return min(IDLE_SECONDS, max(0.0, left))
+
+
+def _complain(text: str) -> None:
+    """Writes to standard error; where that is a file on a full disk, the exit code has to say it all."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()
+        )  # else the end fails on it, too
 
 
 def _pass() -> None:
@@ -254,8 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _logger.info("drained")
     except EclipticaError as error:
         hint = f" ({error.hint})" if error.hint else ""
-        sys.stderr.write(f"{type(error).__name__}: {error}{hint}\n")
-        return 1 if isinstance(error, LogUnreachable) else error.exit_code  # brokers come back
+        _complain(f"{type(error).__name__}: {error}{hint}\n")
+        return WAITING_CODE if error.may_pass else error.exit_code
     return 0
 
 

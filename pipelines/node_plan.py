@@ -10,9 +10,10 @@ from pipelines.supervisor import ProcessPlan
 from schemas.config import Configuration
 from schemas.errors import ParameterError
 
-ROLES = ("admission", "validator", "beacon", "chain", "prover", "pyramid")
+ROLES = ("admission", "validator", "beacon", "chain", "prover", "pyramid", "windows")
 """admission: checks transactions. validator: votes on blocks. beacon: votes on proofs. chain: writes down final
-blocks, windows and accepted proofs. prover: makes proofs. pyramid: plans recursive proofs and keeps them."""
+blocks, accepted proofs and, by itself, windows. prover: makes proofs. pyramid: plans recursive proofs and keeps them.
+windows: closes, counts and plans windows under Beam, where `streaming.runner` says so."""
 
 VALIDATOR_ROLES = ("validator", "beacon")
 """Roles with one process per validator."""
@@ -21,6 +22,7 @@ SERVICE_ROLES = {
     "admission": ("admission",),
     "consensus": ("validator", "beacon", "chain"),
     "proving": ("prover", "pyramid"),
+    "windows": ("windows",),
     "all": ROLES,
 }
 """Roles that a pipeline of `ecliptica run` starts; `export` runs in the command itself."""
@@ -42,11 +44,15 @@ def process_name(role: str, index: int) -> str:
 
 def process_names(configuration: Configuration, roles: tuple[str, ...] = ROLES) -> list[str]:
     """Returns the names of all processes of some roles, in the order of starting."""
-    count = configuration.chain.validators
+    count, left_out = configuration.chain.validators, set()
+    if not configuration.proving.pyramid:
+        left_out.add("pyramid")
+    if configuration.streaming.runner == "loop":
+        left_out.add("windows")
     return [
         process_name(role, index)
         for role in roles
-        if role != "pyramid" or configuration.proving.pyramid
+        if role not in left_out
         for index in range(count if role in VALIDATOR_ROLES else 1)
     ]
 
@@ -59,10 +65,13 @@ def command_name(pipeline: str) -> str:
 def metrics_ports(configuration: Configuration) -> dict[str, int]:
     """Returns the port of every process that there can be; empty if metrics are off.
 
-    A process has the same one whichever command starts it: commands come first, then roles in the order of `ROLES`.
+    A process has the same one whichever command starts it: commands come first, then roles in the order of `ROLES`, and the
+    command of the pipeline `windows` last, where there is one.
     """
     first = configuration.metrics.port
     names = [*map(command_name, COMMANDS), *process_names(configuration)]
+    if configuration.streaming.runner != "loop":
+        names.append(command_name("windows"))
     return {name: first + place for place, name in enumerate(names)} if first else {}
 
 

@@ -29,20 +29,22 @@ from operators.prover_role import ProverRole
 from operators.pyramid_role import open_pyramid
 from operators.ray_cluster import NodeSize, join_cluster
 from operators.shard_start import ShardPlace
-from operators.stage_driver import StageDriver, open_driver
+from operators.stage_driver import StageDriver
 from operators.validator import ShardValidator, identity_of
 from operators.windows import WindowsStage, WindowsState
-from operators.windows_supply import BLOCK_RECORDS, windows_supply
+from operators.windows_supply import open_windows
 from pipelines.chain_setup import validator_directory, validator_key
 from pipelines.forge import usable_cores
 from pipelines.node import NodePlace, Role, Roles, together
+from proving.backends.port import Hasher
+from proving.ledger.rules import LedgerParameters
 from proving.ledger.state import genesis_ledger
 from proving.recursion.wrap import WRAP_KIND
 from proving.segment_proofs import large_shape, segment_layout
 from schemas.config import ProvingConfig
 from schemas.errors import EclipticaError, EnvironmentMissing
+from schemas.genesis import Genesis
 from schemas.job import ProofLevel
-from schemas.topics import shard_topic
 
 STAGES = "stages"
 """Folder of the snapshots of stages, below the data directory."""
@@ -114,7 +116,7 @@ class BoundedWindows:
 
 
 def chain(place: NodePlace) -> Role:
-    """Returns what writes final blocks, windows and accepted proofs."""
+    """Returns what writes final blocks, accepted proofs and, unless Beam does, windows."""
     directory = place.data / STAGES
     beacon_observer = BeaconObserver(beacon_place(place), directory, place.data)
     tips = beacon_observer.state.application
@@ -122,7 +124,11 @@ def chain(place: NodePlace) -> Role:
         [
             *[ShardObserver(shard, directory) for shard in place.shards()],
             beacon_observer,
-            *[_windows(place, shard, tips, directory) for shard in place.shards()],
+            *[
+                _windows(place, shard, tips, directory)
+                for shard in place.shards()
+                if place.configuration.streaming.runner == "loop"
+            ],
         ]
     )
 
@@ -131,33 +137,24 @@ def _windows(
     place: NodePlace, shard: ShardPlace, tips: BeaconApplication, directory: Path
 ) -> BoundedWindows:
     """Returns the windows stage of a shard."""
-    stage = windows_stage(shard)
-    driver = open_driver(
-        stage,
-        place.log,
-        directory,
-        place.genesis.chain,
-        place.metrics,
-        windows_supply(place.log, stage),
-        [shard_topic("blocks", shard.shard)],
-        BLOCK_RECORDS,
-    )
+    stage = windows_stage(shard.genesis, shard.shard, shard.parameters(), shard.hasher)
     return BoundedWindows(
-        driver,
+        open_windows(stage, place.log, directory, place.metrics),
         lambda: tips.final.tips[shard.shard].window,
         place.configuration.proving.max_unproven_windows,
     )
 
 
-def windows_stage(place: ShardPlace) -> WindowsStage:
+def windows_stage(
+    genesis: Genesis, shard: int, parameters: LedgerParameters, hasher: Hasher
+) -> WindowsStage:
     """Returns the windows stage of a shard."""
-    genesis, hasher = place.genesis, place.hasher
-    identity = identity_of(genesis, place.shard, None, None)
+    identity = identity_of(genesis, shard, None, None)
     return WindowsStage(
         identity.committee,
         identity.verifier,
         genesis.window_of,
-        lambda: genesis_ledger(place.parameters(), hasher, genesis.issuer_key),
+        lambda: genesis_ledger(parameters, hasher, genesis.issuer_key),
         segment_layout(),
         hasher,
         large_shape(),

@@ -97,7 +97,7 @@ class ProcessSampler:
             return None
         url = f"http://127.0.0.1:{port}/ready"
         try:
-            with urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - http, loopback
+            with urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 body = answer.read()
         except HTTPError as error:
             body = error.read()
@@ -141,7 +141,9 @@ def trends(samples: Sequence[Sample]) -> list[Trend]:
     """Returns the trend of every process that is in all samples; none of fewer than three."""
     if len(samples) < 3:
         return []
-    names = [name for name in samples[0].resident_bytes if all(name in s.resident_bytes for s in samples)]
+    names = [
+        name for name in samples[0].resident_bytes if all(name in s.resident_bytes for s in samples)
+    ]
     times = np.array([sample.seconds for sample in samples])
     return [_trend(name, times, [s.resident_bytes[name] for s in samples]) for name in names]
 

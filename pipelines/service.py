@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,13 @@ from operators.metrics import Metrics
 from operators.proof_worker import check_backend
 from operators.topic_view import TopicView
 from operators.validator import identity_of
-from pipelines.analytics import CountingPlace, WindowCounting, check_job_server, open_counting
+from pipelines.analytics import (
+    CountingPlace,
+    WindowCounting,
+    check_built,
+    check_job_server,
+    open_counting,
+)
 from pipelines.chain_setup import (
     check_log,
     genesis_path,
@@ -46,15 +52,10 @@ from schemas.topics import shard_topic
 
 POLL_SECONDS = 0.25
 EXPORT = "export"
-RUNNERS: Mapping[str, str] = {
-    "direct": "runs the pipeline export alone",
-    "flink": "runs the pipeline export alone",
-    "prism": "is not there: its server is a program of its own, made for tests of pipelines",
-}
-"""Runners beside `loop`, which runs everything, and what they are for."""
+WINDOWS = "windows"
 
-COUNTING = ("direct", "flink")
-"""Runners that count closed windows beside the export."""
+BEAM_RUNNERS = ("direct", "flink")
+"""Runners under which the pipeline `windows` closes windows, and `export` counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class ServiceOutcome:
         sealed_epoch: Last sealed epoch with blocks, of the shard that is least far, or None.
         exported: Epochs written.
         restarts: How often each process was started again.
-        windows: Windows counted, by the runners direct and flink.
+        windows: Windows counted beside the export, by the runners direct and flink.
     """
 
     pipeline: str
@@ -88,13 +89,11 @@ class Service:
         settings: Merged configuration.
         pipeline: Name in `flows.SERVICES`, or `all`.
         until_epoch: Stop when this epoch is sealed and, if proving, proven; None to go on.
-        runner: `loop`, or a runner that counts closed windows beside the export.
     """
 
     settings: Settings
     pipeline: str
     until_epoch: int | None = None
-    runner: str = "loop"
     _read: dict[str, int] = field(default_factory=dict)
     _sealed: int | None = None
     _sealed_of: dict[int, int] = field(default_factory=dict)
@@ -120,7 +119,7 @@ class Service:
         started = time.monotonic()
         settings = self.settings
         plans = self.plan()
-        if self.runner == "flink":
+        if self._needs_job_server(plans):
             check_job_server(settings.configuration.streaming.job_server)
         check_log(settings.log_url, settings.data)
         if "prover" in {plan.name for plan in plans}:
@@ -180,14 +179,20 @@ class Service:
             with suppress(EnvironmentMissing):  # brokers do not tell, and the metric says so
                 metrics.set(LOG_BYTES, log.size_bytes())
 
+    def _needs_job_server(self, plans: Sequence[ProcessPlan]) -> bool:
+        if self.settings.configuration.streaming.runner != "flink":
+            return False
+        return self.pipeline == EXPORT or any(plan.name == WINDOWS for plan in plans)
+
     def _counting(self, log: EventLog, genesis: Genesis) -> WindowCounting | None:
-        if self.runner not in COUNTING:
-            return None
         settings = self.settings
+        runner = settings.configuration.streaming.runner
+        if runner not in BEAM_RUNNERS or self.pipeline != EXPORT:
+            return None
         place = CountingPlace(
             log, settings.log_url, genesis, range(genesis.shards), settings.data.absolute()
         )
-        return open_counting(self.runner, place, settings.configuration.streaming.job_server)
+        return open_counting(runner, place, settings.configuration.streaming.job_server)
 
     def _is_done(self, counting: WindowCounting | None, genesis: Genesis) -> bool:
         if self.until_epoch is None or self._sealed is None or self._sealed < self.until_epoch:
@@ -227,17 +232,18 @@ class Service:
         return sum(epoch.written for epoch in done)
 
 
-def check_runner(runner: str, pipeline: str, shard: int | None, settings: Settings) -> None:
+def check_runner(pipeline: str, shard: int | None, settings: Settings) -> None:
     """Checks that a runner is built for a pipeline and the shard exists.
 
     Raises:
-        EnvironmentMissing: It is not.
-        ParameterError: No such shard.
+        EnvironmentMissing: The runner is not built.
+        ParameterError: No such shard, or a pipeline that another process plays on this runner.
     """
-    if runner in RUNNERS and not (runner in COUNTING and pipeline == EXPORT):
-        raise EnvironmentMissing(
-            f"not built: the runner {runner} {RUNNERS[runner]}",
-            "`--runner loop` runs every pipeline, `run export --runner direct` counts windows with Beam",
+    check_built(settings.configuration.streaming.runner)
+    if pipeline == WINDOWS and settings.configuration.streaming.runner not in BEAM_RUNNERS:
+        raise ParameterError(
+            "with the runner loop, windows are closed by the pipeline consensus",
+            "`run windows --runner direct`, or flink",
         )
     shards = settings.configuration.chain.shards
     if shard is not None and not 0 <= shard < shards:

@@ -21,6 +21,7 @@ SHORT_NAMES = {
     "ECLIPTICA_DATA": "storage.data",
     "ECLIPTICA_LOG": "storage.log_url",
     "ECLIPTICA_SEED": "demo.seed",
+    "ECLIPTICA_RUNNER": "streaming.runner",
 }
 """Variables with a name shorter than `ECLIPTICA_<SECTION>_<KEY>`; they win over the long name."""
 

@@ -36,6 +36,10 @@ HOPELESS_CODES = frozenset({2, MISSING_CODE})
 """Usage errors and missing parts do not go away by starting again; what was there once may come back, and is waited
 for without end: a Ray cluster that is away for an hour must not stop validators."""
 
+WAITING_CODE = 75
+"""What a child ends with that waiting may cure (`EclipticaError.may_pass`): like a missing part, it is started again without
+end once it has been ready, and counts as a quick death before. The number is `EX_TEMPFAIL` of sysexits.h."""
+
 MAX_QUICK_DEATHS = 12
 """Deaths in a row, each before `CALM_SECONDS`, after which a child is given up."""
 
@@ -54,10 +58,12 @@ class ProcessPlan:
     Attributes:
         name: Unique; also the name of its log file.
         arguments: Arguments of the interpreter, such as `-m pipelines.node admission`.
+        wrapper: Command that the interpreter is started through, such as `ip netns exec NAME`; it must replace itself.
     """
 
     name: str
     arguments: Sequence[str]
+    wrapper: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -224,7 +230,7 @@ class Supervisor:
     def _launch(self, child: _Child) -> None:
         with child.log_path.open("ab") as log:
             child.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-                [sys.executable, *child.plan.arguments],
+                [*child.plan.wrapper, sys.executable, *child.plan.arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -252,7 +258,7 @@ class Supervisor:
         _close(process)
         child.process = None
         is_quick = now - child.started_at < CALM_SECONDS
-        is_missed = code == MISSING_CODE and child.was_ready
+        is_missed = code in {MISSING_CODE, WAITING_CODE} and child.was_ready
         child.quick_deaths = child.quick_deaths + 1 if is_quick else 0
         is_given_up = child.quick_deaths > MAX_QUICK_DEATHS and not is_missed
         if is_given_up or (code in HOPELESS_CODES and not child.was_ready):
@@ -262,7 +268,8 @@ class Supervisor:
             )
         child.restarts += 1
         self.metrics.count(PROCESS_RESTARTS, child.plan.name)
-        _logger.warning("%s ended with code %d and is started again", child.plan.name, code)
+        why = ": it waits for the log or for space on a disk" if code == WAITING_CODE else ""
+        _logger.warning("%s ended with code %d and is started again%s", child.plan.name, code, why)
         backoff = FIRST_BACKOFF_SECONDS * 2 ** min(child.quick_deaths, 10)
         child.start_after = now + min(MAX_BACKOFF_SECONDS, backoff)
 

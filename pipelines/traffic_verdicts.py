@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.corpus import ADMITTED, TRAFFIC_PHASE, CorpusRow
-from pipelines.latency import NANOS_PER_MILLI, LatencyRecorder, LatencySummary
+from pipelines.latency import NANOS_PER_MILLI, LatencySummary, TimedLatencies
 from schemas.receipt import ReceiptState
 
 
@@ -59,7 +59,7 @@ class VerdictTracker:
     _final: int = 0
     _rejected: Counter[str] = field(default_factory=Counter)
     _seen: set[tuple[int, int]] = field(default_factory=set)
-    _latency: LatencyRecorder = field(default_factory=LatencyRecorder)
+    _latency: TimedLatencies = field(default_factory=TimedLatencies)
 
     def add_sent(self, row: CorpusRow) -> None:
         """Notes a row that was sent."""
@@ -76,9 +76,9 @@ class VerdictTracker:
                     continue
                 self._final += 1
                 if is_traffic:
-                    self._latency.add(
-                        (row["at_millis"] - row["submitted_millis"]) * NANOS_PER_MILLI
-                    )
+                    submitted = row["submitted_millis"]
+                    late = (row["at_millis"] - submitted) * NANOS_PER_MILLI
+                    self._latency.add(submitted * NANOS_PER_MILLI, late)
 
     def add_rejections(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Reads rows of `rejected`; each row of a record counts once."""
@@ -116,8 +116,8 @@ class VerdictTracker:
         return min(len(self._waiting), max(0, self._expected.total() - self.done))
 
     @property
-    def latency(self) -> LatencyRecorder:
-        """From the scheduled send time to `bft_final`, for the traffic phase."""
+    def latency(self) -> TimedLatencies:
+        """From the scheduled send time, since 1970, to `bft_final`, for the traffic phase."""
         return self._latency
 
     def _is_ours(self, place: tuple[int, int]) -> bool:
@@ -134,7 +134,7 @@ def joined_report(trackers: Sequence[VerdictTracker]) -> VerdictReport:
     expected: Counter[str] = Counter()
     observed: Counter[str] = Counter()
     differing: set[str] = set()
-    latency = LatencyRecorder()
+    latency = TimedLatencies()
     for tracker in trackers:
         wanted, found = tracker.counts
         expected += wanted

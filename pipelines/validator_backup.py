@@ -12,6 +12,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from operators.validator import identity_of
 from operators.vote_journal import VoteJournal
 from pipelines.chain_setup import VALIDATOR_KEY, genesis_path, validator_directory, validator_key
 from pipelines.key_store import OWNER_ONLY, key_path
-from schemas.errors import EclipticaError, ParameterError
+from schemas.errors import DiskRefuses, EclipticaError, ParameterError
 from schemas.genesis import Genesis, encode_key, load_genesis
 from schemas.topics import BEACON_SHARD
 
@@ -192,7 +193,7 @@ def _place_genesis(data: Path, document: bytes) -> Genesis:
         )
     if not path.exists():
         data.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(document)
+        _write_whole(path, document, 0o644)
     return load_genesis(path)
 
 
@@ -203,15 +204,39 @@ def _place_files(
     key = key_path(directory, VALIDATOR_KEY)
     key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not key.exists():
-        handle = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-        with os.fdopen(handle, "wb") as file:
-            file.write(members[_key_member()])
+        _write_whole(key, members[_key_member()], OWNER_ONLY)
     pair = validator_key(directory.parents[1], index)
     if encode_key(pair.public_key) != genesis.validators[index]:
         raise ParameterError(f"{key} is not the key of validator {index} of this chain")
     for name, content in members.items():
         if name.endswith(".snapshot") and Path(name).name == name:
-            (directory / name).write_bytes(content)
+            _write_whole(directory / name, content, 0o644)
+
+
+def _write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Makes a file that is there whole or not at all, also after a power cut.
+
+    Raises:
+        DiskRefuses: It is not there; a broken-off attempt does not stand in the way of the next.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.unlink(missing_ok=True)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise DiskRefuses(path, error) from error
 
 
 def _key_member() -> str:

@@ -108,10 +108,11 @@ class AdmissionConfig(Section):
     min_block_interval_millis: int = Field(default=50, ge=0, le=60_000)
     """Least time between two blocks of a shard, milliseconds."""
 
-    target_wait_millis: int = Field(default=250, ge=1, le=600_000)
-    """How long the first transaction of a block should have waited from admission to finality, milliseconds: the aim for
-    submission to certificate. Under more load than blocks hold, admission takes in so much that this is kept, and the
-    rest waits on the log; more of it makes larger blocks and more throughput."""
+    target_wait_millis: int = Field(default=500, ge=1, le=600_000)
+    """How long the first transaction of a block should have waited from admission to finality, milliseconds. Under more
+    load than blocks hold, admission takes in so much that this is kept, and the rest waits on the log. About six times
+    what an empty block takes: votes and certificate cost the same for any block, so waiting k + 1 such times gives
+    k / (k + 1) of the throughput."""
 
     max_waiting: int = Field(default=16_384, ge=64, le=2**20)
     """Most transactions of a shard that are admitted and not final: four full blocks, about 64 MB of each process that
@@ -230,7 +231,11 @@ class LogsConfig(Section):
 
 
 class StreamingConfig(Section):
-    """Where Beam pipelines run."""
+    """What closes windows and plans their jobs, and where Beam pipelines run."""
+
+    runner: Literal["loop", "direct", "prism", "flink"] = "loop"
+    """`loop`: the process `chain`, by its own loop. `direct` and `flink`: the pipeline `windows`, which also counts every window;
+    on Beam's local runner, or as a job on Flink. All processes of a chain must be given the same. `prism` is not there."""
 
     job_server: str = Field(default="127.0.0.1:8099", pattern=r"^[^:\s]+:[0-9]{1,5}$")
     """Beam job server for Flink, HOST:PORT; `make flink` starts one."""

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the operating system says when there is no room."""
+
 
 class EclipticaError(Exception):
     """Any failure that a user can act on: one line of error and one hint.
@@ -9,9 +15,11 @@ class EclipticaError(Exception):
     Attributes:
         hint: The next thing to do, or an empty string.
         exit_code: What the command exits with when this error ends it.
+        may_pass: Whether waiting may cure it: a disk that is full, a broker that is away.
     """
 
     exit_code = 1
+    may_pass = False
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -22,6 +30,15 @@ class ParameterError(EclipticaError, ValueError):
     """An argument is outside the range its function states."""
 
     exit_code = 2
+
+
+class DiskRefuses(EclipticaError):
+    """A file cannot be written; `may_pass` when that is for want of space."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.may_pass = error.errno in NO_SPACE
+        hint = "free some space" if self.may_pass else "check mount and owner"
+        super().__init__(f"{path}: {error.strerror or error}", hint)
 
 
 class WireError(EclipticaError, ValueError):

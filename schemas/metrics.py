@@ -197,7 +197,7 @@ ADMISSION_ROOM = _metric(
 )
 ADMISSION_HELD = _metric(
     _GAUGE,
-    "admission_held_bool",
+    "admission_held_state",
     "1 while admission waits for blocks and transactions wait on the log: overload.",
     ("shard",),
 )

@@ -150,6 +150,11 @@ ACCESS: Mapping[str, Access] = {
     "pyramid": Access(
         ("blocks", "windows", BEACON, JOBS, PROOFS, SCHEMAS), (JOBS,), readers=("pyramid",)
     ),
+    "windows": Access(
+        ("tx", "votes", "blocks", RECEIPTS, REJECTED, BEACON, SCHEMAS),
+        ("windows", JOBS, REJECTED),
+        readers=("windows.", "analytics."),
+    ),
     "analytics": Access(
         ("tx", "votes", "blocks", RECEIPTS, REJECTED, SCHEMAS), (), readers=("analytics.",)
     ),

@@ -21,6 +21,7 @@ CampaignName = Literal[
     "pyramid",
     "byzantine",
     "chaos",
+    "faults",
     "differential",
     "rules",
 ]
@@ -49,6 +50,7 @@ BenchName = Literal[
     "wan",
     "overload",
     "soak",
+    "windows",
 ]
 
 
@@ -90,19 +92,24 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="The only circuit of `mutate-constraints`.", show_default="all"),
         ] = None,
         kafka: Annotated[
-            bool, typer.Option("--kafka", help="`chaos` on a broker of its own, killed too.")
+            bool,
+            typer.Option("--kafka", help="`chaos` and `faults` on a broker of their own, too."),
         ] = False,
+        fault: Annotated[
+            list[str] | None,
+            typer.Option(help="The only fault of `faults`; may be repeated.", show_default="all"),
+        ] = None,
     ) -> Work:
         """Attack or break the system with a seed and a budget; ends with JSON evidence."""
         budget = {"runs": runs, "seconds": seconds}
-        rest = {"traffic": traffic, "day": day, "circuit": circuit, "kafka": kafka}
+        rest = {"traffic": traffic, "day": day, "circuit": circuit, "kafka": kafka, "faults": fault}
         return Work("campaign:run_campaign", {"name": name, **budget, **rest})
 
     @command(
         app,
         "bench",
         example="ecliptica bench batch --transactions 100 --json",
-        settings=("seed", "log"),
+        settings=("seed", "log", "runner"),
         drains=True,
     )
     def bench(

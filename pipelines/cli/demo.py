@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
             "days",
             "traffic",
             "log",
+            "runner",
             "ray_address",
             "seed",
             "log_format",

@@ -35,3 +35,24 @@ def register(root: typer.Typer) -> None:
     ) -> Work:
         """Render manifests from the merged configuration; nothing is started."""
         return Work("deploy:render_manifests", {"target": target, "out": out})
+
+    @command(
+        app,
+        "draw",
+        example="ecliptica deploy draw --prometheus http://127.0.0.1:9090 --out dashboard.png",
+    )
+    def draw(
+        prometheus: Annotated[
+            str, typer.Option(help="Prometheus that scrapes the processes.")
+        ] = "http://127.0.0.1:9090",
+        out: Annotated[Path, typer.Option(help="Picture to write, FILE.png or FILE.html.")] = Path(
+            "dashboard.png"
+        ),
+        minutes: Annotated[float, typer.Option(min=0.1, help="How far back it looks.")] = 30.0,
+        scrape_seconds: Annotated[
+            float, typer.Option(min=0.1, help="Between two scrapes of that Prometheus.")
+        ] = 5.0,
+    ) -> Work:
+        """Draw the Grafana dashboard's panels from Prometheus, where there is no Grafana."""
+        asked = {"prometheus": prometheus, "out": out, "minutes": minutes}
+        return Work("deploy:draw_dashboard", {**asked, "scrape_seconds": scrape_seconds})

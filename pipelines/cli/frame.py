@@ -99,6 +99,13 @@ SETTING_FLAGS: Mapping[str, SettingFlag] = {
         str,
         "Ray cluster that proves: HOST:PORT of its head, or auto.",
     ),
+    "runner": SettingFlag(
+        "streaming.runner",
+        "ECLIPTICA_RUNNER",
+        "loop",
+        str,
+        "What closes windows and plans jobs: loop, or Beam's direct or flink.",
+    ),
     "minimum_bits": SettingFlag(
         "proving.minimum_proven_bits",
         "ECLIPTICA_PROVING_MINIMUM_PROVEN_BITS",

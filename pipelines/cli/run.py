@@ -9,9 +9,11 @@ import typer
 from pipelines.cli.contract import Work
 from pipelines.cli.frame import command
 
-ServiceName = Literal["admission", "consensus", "proving", "watch", "market", "export", "all"]
+ServiceName = Literal[
+    "admission", "consensus", "proving", "windows", "watch", "market", "export", "all"
+]
 DataflowName = Literal[
-    "day", "admission", "consensus", "proving", "watch", "market", "export", "all"
+    "day", "admission", "consensus", "proving", "windows", "watch", "market", "export", "all"
 ]
 
 
@@ -22,7 +24,7 @@ def register(app: typer.Typer) -> None:
         app,
         "run",
         example="ecliptica run all --log sqlite:///ledger.sqlite",
-        settings=("profile", "log", "ray_address", "shards", "validators", "log_format"),
+        settings=("profile", "log", "runner", "ray_address", "shards", "validators", "log_format"),
         drains=True,
     )
     def run(
@@ -30,10 +32,6 @@ def register(app: typer.Typer) -> None:
         shard: Annotated[
             int | None, typer.Option(min=0, help="Only this shard.", show_default="every shard")
         ] = None,
-        runner: Annotated[
-            Literal["loop", "direct", "prism", "flink"],
-            typer.Option(envvar="ECLIPTICA_RUNNER", help="What drives the stages."),
-        ] = "loop",
         until_epoch: Annotated[
             int | None,
             typer.Option(min=0, help="Stop when this epoch is sealed.", show_default="never"),
@@ -48,7 +46,6 @@ def register(app: typer.Typer) -> None:
             {
                 "pipeline": pipeline,
                 "shard": shard,
-                "runner": runner,
                 "until_epoch": until_epoch,
                 "dry_run": dry_run,
             },

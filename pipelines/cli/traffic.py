@@ -84,16 +84,28 @@ def register(root: typer.Typer) -> None:
         drains=True,
     )
     def replay(
-        source: Annotated[str, typer.Argument(help="Corpus file, or a topic of the log.")],
+        source: Annotated[str, typer.Argument(help="Corpus file, or a topic of --from-log.")],
         rate: Annotated[
             str, typer.Option(envvar="ECLIPTICA_RATE", help="2x, N/s or max; open loop.")
         ] = "1x",
+        *,
         shard: Shard = 0,
         wait: Annotated[
             bool, typer.Option("--wait", help="Wait for finality and compare the verdicts.")
         ] = False,
+        processes: Annotated[
+            int, typer.Option(min=1, max=64, help="Sending processes, each with its senders.")
+        ] = 1,
+        report: Annotated[
+            Path | None,
+            typer.Option(help="Report to write, FILE.html or FILE.png.", show_default="none"),
+        ] = None,
+        from_log: Annotated[
+            str | None,
+            typer.Option(help="Log that a topic is read from.", show_default="no topic"),
+        ] = None,
     ) -> Work:
-        """Send a corpus with fixed send times and report latency from the scheduled time."""
-        return Work(
-            "traffic:replay", {"source": source, "rate": rate, "shard": shard, "wait": wait}
-        )
+        """Send traffic with fixed send times and report latency from the scheduled time."""
+        fields = {"source": source, "rate": rate, "shard": shard, "wait": wait}
+        rest = {"processes": processes, "report": report, "from_log": from_log}
+        return Work("traffic:replay", {**fields, **rest})

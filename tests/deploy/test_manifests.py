@@ -184,6 +184,7 @@ def test_every_process_is_scraped_once_at_the_port_of_the_plan(target: str) -> N
     running = {
         f"run-{name}"
         for name in (PIPELINES if target != "prometheus" else (*SERVICE_ROLES, "export"))
+        if name != "windows"  # where the runner is the loop, nobody starts it
     }
     processes = set(ports) - {name for name in ports if name.startswith("run-")} - {"demo"}
     extra = {"demo"} if target == "prometheus" else set()
@@ -334,6 +335,8 @@ def test_what_does_not_fit_is_refused_with_the_next_step() -> None:
     with pytest.raises(EnvironmentMissing, match="not built yet") as found:
         render("flink", settings())
     assert found.value.exit_code == 5
+    with pytest.raises(EnvironmentMissing, match="whose windows are closed by Beam"):
+        render("compose", settings(**{"streaming.runner": "direct"}))
     with pytest.raises(ParameterError, match="cannot share the log sqlite:"):
         render("helm", load_settings(environment={}))
     with pytest.raises(ParameterError, match="no cores of its own"):

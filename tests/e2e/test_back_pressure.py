@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from operators.accepted_tips import AcceptedTips
 from schemas.config import Configuration
 from schemas.workload import Workload
 from tests.suites.mini_chain import MiniChain, small_configuration, small_traffic
@@ -34,4 +35,7 @@ def test_windows_wait_on_the_log_until_proofs_have_caught_up(tmp_path: Path) -> 
     chain.start(*(f"beacon-{index}" for index in range(4)), "prover")
     chain.run_until(lambda: chain.view().is_sealed and chain.view().is_proven, 120)
     assert len(chain.view().window_segments) > AHEAD
+    tips, last = AcceptedTips(chain.log(), chain.genesis), max(chain.view().window_segments)
+    assert not tips.is_too_far(0, last + AHEAD, AHEAD)
+    assert tips.is_too_far(0, last + AHEAD + 1, AHEAD)
     chain.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,10 @@ def final(chain: MiniChain) -> int:
     return sum(row["state"] == "bft_final" for row in rows)
 
 
+def is_final(chain: MiniChain, count: int) -> bool:
+    return final(chain) == count
+
+
 @pytest.fixture
 def loaded(tmp_path: Path) -> tuple[MiniChain, list[CorpusRow]]:
     chain = MiniChain(tmp_path / "data", bounded(LEAST_ROOM))
@@ -115,6 +120,6 @@ def test_verdicts_are_those_of_an_admission_that_never_waits(
     for one in (chain, other):
         one.send(rows, PER_RECORD)
         one.start_all(proving=False)
-        one.run_until(lambda one=one: final(one) == len(rows), 60)
+        one.run_until(partial(is_final, one, len(rows)), 60)
         one.close()
     assert verdicts(chain) == verdicts(other)

@@ -123,6 +123,57 @@ def test_a_validator_that_may_still_run_is_not_restored(tmp_path: Path) -> None:
     chain.close()
 
 
+def stuck(folder: Path, *gone: str) -> MiniChain:
+    """Returns a chain that has waited for a quorum for longer than `QUIET_SECONDS`, repeating itself."""
+    chain = played(folder)
+    for name in gone:
+        chain.kill(name)
+    rows = small_traffic(folder, chain.genesis, Workload(accounts=4, funding=10**12), 90)
+    chain.send(rows[-30:])
+    end = chain.now + (QUIET_SECONDS + 5) * 1000
+    while chain.now < end:
+        chain.step()
+        chain.now += 400
+    return chain
+
+
+def test_survivors_that_repeat_its_signatures_do_not_keep_a_validator_away(tmp_path: Path) -> None:
+    chain = stuck(tmp_path, f"validator-{LOST}", "validator-3")
+    records = list(TopicView(chain.log()).records("certificates.0"))
+    assert chain.now - records[-1].append_millis < 10_000  # they go on
+    shutil.rmtree(validator_directory(chain.data, LOST))
+    told = restore(chain.data, tmp_path / "early.backup", chain.log(), chain.now)
+    assert told["validator"] == LOST
+    chain.close()
+
+
+def test_a_validator_that_waits_for_a_quorum_still_seems_to_run(tmp_path: Path) -> None:
+    chain = stuck(tmp_path, "validator-0", "validator-3")
+    with pytest.raises(EclipticaError, match=f"validator {LOST} has signed . s ago"):
+        restore(tmp_path / "elsewhere", tmp_path / "early.backup", chain.log(), chain.now)
+    chain.close()
+
+
+def test_a_restored_key_is_its_owners_alone_and_a_torn_attempt_is_made_again(
+    tmp_path: Path,
+) -> None:
+    chain = played(tmp_path)
+    chain.kill(f"validator-{LOST}")
+    directory = validator_directory(chain.data, LOST)
+    key = (directory / "keys" / "validator.json").read_bytes()
+    shutil.rmtree(directory)
+    draft = directory / "keys" / ".validator.json.draft"
+    draft.parent.mkdir(parents=True)
+    draft.write_bytes(key[:10])  # the power went while it was written
+    later = chain.now + (QUIET_SECONDS + 1) * 1000
+    restore(chain.data, tmp_path / "early.backup", chain.log(), later)
+    restored = directory / "keys" / "validator.json"
+    assert restored.read_bytes() == key
+    assert stat.S_IMODE(restored.stat().st_mode) == 0o600
+    assert not draft.exists()
+    chain.close()
+
+
 def test_a_backup_is_its_owners_alone_and_holds_no_journal(tmp_path: Path) -> None:
     chain = played(tmp_path)
     backup = tmp_path / "early.backup"

@@ -120,20 +120,20 @@ def test_room_shrinks_with_the_longest_wait_but_by_half_at_most() -> None:
 
 
 def test_waits_from_before_the_last_change_say_nothing() -> None:
-    room = AdmissionRoom(TARGET, 1000, 800)
+    room = AdmissionRoom(TARGET, 10_000, 4000)
     room.take_block({NOW: TARGET * 2}, NOW + 50)
     room.take_block({NOW + 49: TARGET * 2}, NOW + 60)
-    assert room.size == 400
+    assert room.size == 2000
     room.take_block({NOW + 50: TARGET * 2}, NOW + 70)
-    assert room.size == 200
+    assert room.size == 1000
 
 
 def test_room_stays_between_its_bounds() -> None:
-    room = AdmissionRoom(TARGET, 100, 99)
+    room = AdmissionRoom(TARGET, 600, 590)
     for turn in range(9):
         assert room.used(1000) < 0
         room.take_block({NOW + turn: 1}, NOW + turn)
-    assert room.size == 100
+    assert room.size == 600
     for turn in range(9, 19):
         room.take_block({NOW + turn: TARGET * 50}, NOW + turn)
     assert room.size == LEAST_ROOM

@@ -10,7 +10,7 @@ import pytest
 
 from operators.analytics_feed import ClosedWindow, first_position
 from operators.analytics_files import analytics_folder, counted_windows, window_folder
-from operators.beam_analytics import count_closed
+from operators.beam_analytics import WindowWork, close_windows
 from operators.beam_source import ChainLog, ShardSource
 from operators.event_log import Record, open_log
 from pipelines.analytics import CountingPlace, WindowCounting, open_counting
@@ -80,7 +80,7 @@ def test_windows_after_the_wanted_one_are_not_written(tmp_path: Path) -> None:
     chain = counted_chain()
     closings = [item for item in feed_items(chain, 0) if isinstance(item, ClosedWindow)]
     source = ShardSource(0, first_position(0), closings[1].window)
-    count_closed(ChainLog(chain.log_url, chain.genesis), [source], tmp_path)
+    close_windows(WindowWork(ChainLog(chain.log_url, chain.genesis), tmp_path), [source])
     assert counted_windows(tmp_path, 0) == [one.window for one in closings[:2]]
 
 
@@ -96,5 +96,5 @@ def test_a_window_that_cannot_be_counted_ends_the_pipeline_with_its_own_error(
                 log.append(topic, [Record(record.value, record.headers)], is_durable=False)
     wanted = ShardSource(0, first_position(0), 0)
     with pytest.raises(InvariantError, match=r"which tx\.0 lacks"):
-        count_closed(ChainLog(url, chain.genesis), [wanted], tmp_path)
+        close_windows(WindowWork(ChainLog(url, chain.genesis), tmp_path), [wanted])
     assert not analytics_folder(tmp_path).exists()

@@ -13,7 +13,8 @@ import pytest
 
 from operators.analytics_feed import READER, first_position
 from operators.analytics_files import counted_windows
-from operators.beam_flink import submit_counting
+from operators.beam_analytics import WindowWork
+from operators.beam_flink import submit_windows
 from operators.beam_source import ChainLog, ShardSource
 from operators.event_log import open_log
 from pipelines.analytics import (
@@ -103,9 +104,8 @@ def test_everything_read_twice_changes_no_file_and_offsets_follow_the_checkpoint
     sources = [ShardSource(shard, first_position(shard)) for shard in range(SHARDS)]
     with open_log(chain.log_url) as log:
         last = log.end_offset("blocks.0")
-        job = submit_counting(
-            ChainLog(chain.log_url, chain.genesis), sources, tmp_path, flink_server().address
-        )
+        work = WindowWork(ChainLog(chain.log_url, chain.genesis), tmp_path)
+        job = submit_windows(work, sources, flink_server().address)
         deadline = time.monotonic() + PATIENCE_SECONDS
         try:
             while _committed(chain) < last:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from operators.analytics_feed import ClosedWindow, FeedItem, FeedPosition, first_position
+from operators import beam_source
+from operators.analytics_feed import (
+    READER,
+    ClosedWindow,
+    FeedItem,
+    FeedPosition,
+    feed_topics,
+    first_position,
+)
 from operators.beam_source import (
     ECHOES,
     ChainLog,
@@ -17,7 +26,8 @@ from operators.beam_source import (
     ShardSource,
     source_from_bytes,
 )
-from tests.suites.counted_chain import counted_chain, feed_items
+from operators.event_log import open_log
+from tests.suites.counted_chain import copy_log, counted_chain, feed_items
 
 pytestmark = pytest.mark.beam
 
@@ -130,6 +140,18 @@ def test_a_bounded_range_ends_with_its_window_and_an_unbounded_one_never() -> No
     assert not unbounded.try_claim(after)
 
 
+def test_a_source_whose_windows_are_too_far_ahead_of_the_beacon_reads_nothing() -> None:
+    """The chain has no beacon, so no window is ever accepted."""
+    chain, source = counted_chain(), _source(None)
+    rest = FeedRange(FeedPosition(first_position(0).place, open_window=3), None)
+    for max_ahead, is_held in ((3, True), (4, False)):
+        dofn = ReadFeed(ChainLog(chain.log_url, chain.genesis), max_ahead)
+        handle = Handle(FeedTracker(rest), 1)
+        items = list(dofn.process(source.to_bytes(), Finalizer(), handle, Watermark()))
+        assert (handle.residual == rest) == is_held
+        assert bool(items) != is_held
+
+
 def test_after_a_closing_come_empty_bundles_and_then_reading_goes_on() -> None:
     rest = FeedRange(first_position(0), None, echoes=ECHOES)
     source = _source(None)
@@ -140,3 +162,22 @@ def test_after_a_closing_come_empty_bundles_and_then_reading_goes_on() -> None:
         rest = handle.residual
     handle = Handle(FeedTracker(rest), 1)
     assert list(_dofn().process(source.to_bytes(), Finalizer(), handle, Watermark()))
+
+
+def test_offsets_of_two_jobs_beside_each_other_stop_neither(tmp_path: Path) -> None:
+    chain = counted_chain()
+    with open_log(chain.log_url) as source:
+        url = copy_log(source, tmp_path / "log.sqlite")
+    mine, blocks = ChainLog(url, chain.genesis), ("blocks.0", 0)
+    start = first_position(0).place
+    at = FeedPosition(replace(start, offsets=tuple((topic, 1) for topic, _ in start.offsets)))
+    with open_log(url) as log:
+        beam_source._commit(mine, 0, at)
+        other = log.reader(f"{READER}.0", feed_topics(0))
+        assert other.committed()[blocks] == 1
+        other.seek(*blocks, 0)
+        other.commit()
+        beam_source._commit(mine, 0, at)  # fenced
+        assert other.committed()[blocks] == 0
+        beam_source._commit(mine, 0, at)
+        assert log.reader(f"{READER}.0", feed_topics(0)).committed()[blocks] == 1

@@ -11,7 +11,7 @@ from operators.analytics_files import counted_windows
 from operators.export_files import exported_epochs
 from pipelines.service import Service
 from pipelines.settings import Settings
-from schemas.config import Configuration, StorageConfig, StreamingConfig
+from schemas.config import Configuration
 from schemas.errors import EnvironmentMissing
 from tests.suites.counted_chain import (
     SHARDS,
@@ -26,17 +26,17 @@ from tests.suites.mini_chain import SEED, Quiet
 pytestmark = pytest.mark.beam
 
 
-def _settings(data: Path, log_url: str | None = None) -> Settings:
+def _settings(data: Path, runner: str, log_url: str | None = None) -> Settings:
     log_url = counted_chain().log_url if log_url is None else log_url
     base = two_shards()
-    storage = StorageConfig(data=str(data), log_url=log_url)
-    demo = base.demo.model_copy(update={"seed": SEED})
+    storage = {"data": str(data), "log_url": log_url}
+    demo = {**base.demo.model_dump(), "seed": SEED}
     update = {
         "storage": storage,
         "demo": demo,
-        "streaming": StreamingConfig(job_server="127.0.0.1:1"),
+        "streaming": {"runner": runner, "job_server": "127.0.0.1:1"},
     }
-    return Settings(Configuration.model_validate(base.model_copy(update=update).model_dump()), {})
+    return Settings(Configuration.model_validate({**base.model_dump(), **update}), {})
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_the_export_with_the_direct_runner_counts_windows_until_the_epoch_is_don
     data: Path, tmp_path: Path
 ) -> None:
     chain = counted_chain()
-    outcome = Service(_settings(data), "export", 1, "direct").run(Quiet(), lambda: False)
+    outcome = Service(_settings(data, "direct"), "export", 1).run(Quiet(), lambda: False)
     found = {shard: counted_windows(data, shard) for shard in range(SHARDS)}
     end = 2 * chain.genesis.windows_per_epoch
     for shard, windows in found.items():
@@ -71,12 +71,13 @@ def test_the_export_with_the_direct_runner_counts_windows_until_the_epoch_is_don
 
 
 def test_the_loop_runner_counts_nothing(data: Path) -> None:
-    outcome = Service(_settings(data), "export", 1).run(Quiet(), lambda: False)
+    outcome = Service(_settings(data, "loop"), "export", 1).run(Quiet(), lambda: False)
     assert (outcome.windows, files_of(data)) == (0, {})
 
 
-def test_without_a_job_server_nothing_is_made(tmp_path: Path) -> None:
-    service = Service(_settings(tmp_path / "new", ""), "export", 1, "flink")
+@pytest.mark.parametrize("pipeline", ["export", "windows", "all"])
+def test_without_a_job_server_nothing_is_made(pipeline: str, tmp_path: Path) -> None:
+    service = Service(_settings(tmp_path / "new", "flink", ""), pipeline, 1)
     with pytest.raises(EnvironmentMissing, match=r"no Flink job server answers at 127\.0\.0\.1:1"):
         service.run(Quiet(), lambda: False)
     assert not (tmp_path / "new").exists()

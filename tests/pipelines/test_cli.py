@@ -111,8 +111,9 @@ def test_what_is_not_built_says_so_and_ends_with_5(
         (["traffic", "import", "/dev/zero"], 2, "/dev/zero is not a file"),
         (["traffic", "import", "x.csv", "--shard", "5"], 2, "no shard 5"),
         (["bench", "batch", "--repeat", "0"], 2, "--repeat"),
-        (["run", "all", "--runner", "flink", "--dry-run"], 5, "flink"),
-        (["run", "consensus", "--runner", "direct", "--dry-run"], 5, "direct"),
+        (["run", "windows", "--dry-run"], 2, "run windows --runner direct"),
+        (["run", "all", "--runner", "spark", "--dry-run"], 2, "streaming.runner"),
+        (["demo", "--runner", "prism"], 5, "prism"),
         (["run", "export", "--runner", "prism", "--dry-run"], 5, "prism"),
         (
             ["bench", "hop", "--log", "kafka://user:secret@127.0.0.1:1"],

@@ -55,3 +55,18 @@ def test_an_address_names_process_and_paths() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_belongs_to_a_pipeline(role: str) -> None:
     assert role in SERVICE_ROLES[PIPELINE_OF[role]]
+
+
+@pytest.mark.parametrize("runner", ["direct", "flink"])
+def test_beam_has_a_process_of_its_own_and_moves_no_port(runner: str) -> None:
+    by_loop = configuration(port=9400)
+    by_beam = Configuration.model_validate(
+        {**by_loop.model_dump(), "streaming": {"runner": runner}}
+    )
+    ports = metrics_ports(by_beam)
+    assert metrics_ports(by_loop).items() <= ports.items()
+    assert set(ports) - set(metrics_ports(by_loop)) == {"windows", command_name("windows")}
+    for command, is_there in (("windows", True), ("all", True), ("consensus", False)):
+        names = [plan.name for plan in node_plans(Path("data"), by_beam, SERVICE_ROLES[command])]
+        assert ("windows" in names) == is_there
+    assert not node_plans(Path("data"), by_loop, SERVICE_ROLES["windows"])

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.supervisor import MAX_QUICK_DEATHS, ProcessPlan, Supervisor
+from pipelines.supervisor import (
+    MAX_QUICK_DEATHS,
+    MISSING_CODE,
+    WAITING_CODE,
+    ProcessPlan,
+    Supervisor,
+)
 from schemas.errors import EclipticaError
 
 OBEDIENT = """
@@ -93,11 +99,12 @@ def test_a_hopeless_child_ends_the_run_with_its_last_words(tmp_path: Path) -> No
     supervisor.stop()
 
 
+@pytest.mark.parametrize("code", [MISSING_CODE, WAITING_CODE])
 def test_what_was_there_once_is_waited_for_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr("pipelines.supervisor.MAX_BACKOFF_SECONDS", 0.0)
-    ready_once = "import sys; print('ready', flush=True); sys.exit(5)"
+    ready_once = f"import sys; print('ready', flush=True); sys.exit({code})"
     supervisor = Supervisor([ProcessPlan("prover", ["-c", ready_once])], tmp_path)
     supervisor.start()
     deadline = time.monotonic() + 60
@@ -105,6 +112,28 @@ def test_what_was_there_once_is_waited_for_without_end(
         supervisor.poll(0.1)
         assert time.monotonic() < deadline
     supervisor.stop()
+
+
+def test_what_was_never_there_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.supervisor.MAX_BACKOFF_SECONDS", 0.0)
+    never = f"import sys; sys.stderr.write('the disk is full'); sys.exit({WAITING_CODE})"
+    supervisor = Supervisor([ProcessPlan("chain", ["-c", never])], tmp_path)
+    supervisor.start()
+    with pytest.raises(EclipticaError, match=f"chain ended with code {WAITING_CODE}: the disk"):
+        poll_often(supervisor)
+    supervisor.stop()
+
+
+def test_a_child_is_started_through_its_wrapper(tmp_path: Path) -> None:
+    says = "import os; open(os.environ['SAY'], 'w').write('here'); print('ready', flush=True)"
+    plan = ProcessPlan("one", ["-c", says], ("env", f"SAY={tmp_path / 'said'}"))
+    supervisor = Supervisor([plan], tmp_path / "run")
+    supervisor.start()
+    wait_until_ready(supervisor)
+    supervisor.stop()
+    assert (tmp_path / "said").read_text() == "here"
 
 
 def test_children_leave_when_their_supervisor_is_killed(tmp_path: Path) -> None:

@@ -12,15 +12,9 @@ from pipelines.account_keys import issuer_pair
 from pipelines.corpus import ADMITTED, GENESIS_PHASE, TRAFFIC_PHASE, CorpusRow
 from pipelines.latency import LatencySummary, Rate
 from pipelines.traffic_generate import GenerateOptions, generate_traffic
-from pipelines.traffic_replay import (
-    Pace,
-    ReplayOptions,
-    ReplayResult,
-    Sender,
-    SendResult,
-    replay_traffic,
-    split_genesis,
-)
+from pipelines.traffic_replay import ReplayOptions, ReplayResult, replay_traffic
+from pipelines.traffic_sender import Pace, Sender, SendResult, split_genesis
+from pipelines.traffic_source import CorpusSource
 from proving.ledger.rules import LedgerParameters
 from schemas.errors import ParameterError
 from schemas.tables import RECEIPTS, REJECTED, SCHEMA_HEADER, TRANSACTIONS, SchemaRegistry, encode
@@ -141,11 +135,11 @@ def test_genesis_is_split_off_and_sent_at_once(genesis_count: int) -> None:
     assert list(second) == traffic
 
 
-def _corpus(folder: Path) -> Path:
+def _corpus(folder: Path) -> CorpusSource:
     out = folder / "c.parquet"
     workload = Workload(accounts=2, invalid={Invalidity.OVERDRAFT: 0.3})
     generate_traffic(GenerateOptions(workload, out, 20, seed=1, shard=3), Notes())
-    return out
+    return CorpusSource(out)
 
 
 @dataclass

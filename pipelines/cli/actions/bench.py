@@ -59,11 +59,21 @@ def run_bench(
     settings = call.settings()
     configuration = settings.configuration
     seed, log_url = configuration.demo.seed, configuration.storage.log_url
-    drawn = (out, tuple(records or ()))
-    many = DEFAULT_ACCOUNTS if accounts is None else accounts
-    kept = (epochs or 0, settings.data, log_url, seconds or 0)
     work = BenchWork(
-        size, repeat, seed, call.report, rows or 0, *drawn, aggregates, many, *kept
+        size,
+        repeat,
+        seed,
+        call.report,
+        rows or 0,
+        out=out,
+        records=tuple(records or ()),
+        aggregates=aggregates,
+        accounts=DEFAULT_ACCOUNTS if accounts is None else accounts,
+        epochs=epochs or 0,
+        data=settings.data,
+        log_url=log_url,
+        seconds=seconds or 0,
+        streaming=configuration.streaming,
     )
     record = run_named_bench(work, name)
     return Document(_as_text(record), record) if "table" in record else record

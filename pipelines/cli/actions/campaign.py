@@ -17,13 +17,14 @@ from pipelines import (
     campaign_constraints,
     campaign_day,
     campaign_differential,
+    campaign_faults,
     campaign_proofs,
     campaign_pyramid,
     campaign_rules,
 )
 from pipelines.cli.contract import Call, Document
 from pipelines.forge import usable_cores
-from schemas.errors import ParameterError
+from schemas.errors import EnvironmentMissing, ParameterError
 
 TAKE_SECONDS = ("mutate-children", "pyramid")
 """The campaigns that a time budget ends early."""
@@ -34,8 +35,11 @@ TAKES_TRAFFIC = "differential"
 TAKES_DAY = "mutate-day"
 """The campaign that attacks a day."""
 
-HAS_LOG = "chaos"
-"""The campaign that can be on Kafka."""
+HAVE_LOG = ("chaos", "faults")
+"""The campaigns that can be on Kafka."""
+
+HAS_FAULTS = "faults"
+"""The campaign that can be about some faults."""
 
 HAS_CIRCUITS = "mutate-constraints"
 """The campaign that can be about one circuit."""
@@ -51,6 +55,7 @@ def run_campaign(
     day: Path | None,
     circuit: str | None,
     kafka: bool,
+    faults: list[str] | None,
 ) -> Document:
     """Runs a campaign.
 
@@ -61,7 +66,8 @@ def run_campaign(
         raise ParameterError(f"--runs is at least 1, got {runs}")
     campaigns: dict[str, Callable[[Call, int | None], dict[str, Any]]] = {
         "byzantine": _byzantine,
-        HAS_LOG: lambda call, runs: _chaos(call, runs, kafka),
+        "chaos": lambda call, runs: _chaos(call, runs, kafka),
+        HAS_FAULTS: lambda call, runs: _faults(call, runs, faults or [], kafka),
         "mutate-proofs": _mutate_proofs,
         "mutate-children": lambda call, runs: _mutate_children(call, runs, seconds),
         "pyramid": lambda call, runs: _pyramid(call, runs, seconds),
@@ -79,14 +85,25 @@ def run_campaign(
         raise ParameterError(f"campaign {name} attacks no day", f"{TAKES_DAY} does")
     if circuit is not None and name != HAS_CIRCUITS:
         raise ParameterError(f"campaign {name} has no circuits", f"{HAS_CIRCUITS} does")
-    if kafka and name != HAS_LOG:
-        raise ParameterError(f"campaign {name} has no log", f"--kafka goes with {HAS_LOG}")
+    if kafka and name not in HAVE_LOG:
+        with_log = ", ".join(HAVE_LOG)
+        raise ParameterError(f"campaign {name} has no log", f"--kafka goes with {with_log}")
+    if faults and name != HAS_FAULTS:
+        raise ParameterError(f"campaign {name} makes no faults", f"--fault goes with {HAS_FAULTS}")
     evidence = campaigns[name](call, runs)
     text = "\n".join(
         [f"{key}  {json.dumps(value)}" for key, value in evidence["evidence"].items()]
         + [f"{evidence['runs']} runs, {evidence['accepted']} accepted"]
     )
-    return Document(text, evidence, exit_code=0 if evidence["ok"] else 1)
+    is_missing = evidence.get("missing") and not evidence["accepted"]
+    code = EnvironmentMissing.exit_code if is_missing else int(not evidence["ok"])
+    return Document(text, evidence, exit_code=code)
+
+
+def _faults(call: Call, runs: int | None, names: list[str], kafka: bool) -> dict[str, Any]:
+    seed = call.settings().configuration.demo.seed
+    plan = campaign_faults.FaultPlan(seed, runs, names, kafka)
+    return campaign_faults.run_faults(plan, call.report, lambda: call.stop.is_requested)
 
 
 def _byzantine(call: Call, runs: int | None) -> dict[str, Any]:

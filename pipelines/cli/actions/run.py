@@ -11,7 +11,6 @@ def run_pipeline(
     *,
     pipeline: str,
     shard: int | None,
-    runner: str,
     until_epoch: int | None,
     dry_run: bool,
 ) -> ServiceOutcome | Document:
@@ -22,8 +21,8 @@ def run_pipeline(
         ParameterError: No such shard.
     """
     settings = call.settings()
-    check_runner(runner, pipeline, shard, settings)
-    service = Service(settings, pipeline, until_epoch, runner)
+    check_runner(pipeline, shard, settings)
+    service = Service(settings, pipeline, until_epoch)
     plans = service.plan()
     if dry_run:
         fields = plan_fields(pipeline, plans, settings)

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from operators.congestion import congestion_of
 from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.account_keys import issuer_pair
@@ -14,7 +15,15 @@ from pipelines.cli.contract import Call
 from pipelines.latency import SystemClock, parse_rate
 from pipelines.traffic_generate import GenerateOptions, GenerateResult, generate_traffic
 from pipelines.traffic_import import ImportResult, import_traffic
-from pipelines.traffic_replay import Pace, ReplayOptions, ReplayResult, replay_traffic
+from pipelines.traffic_replay import (
+    ReplayLatencies,
+    ReplayOptions,
+    ReplayResult,
+    replay_traffic,
+)
+from pipelines.traffic_report import ReplayReport, check_report
+from pipelines.traffic_sender import Pace
+from pipelines.traffic_source import CorpusSource, TopicSource, TrafficSource
 from pipelines.traffic_survey import ImportOptions
 from schemas.config import Configuration
 from schemas.errors import ParameterError
@@ -102,20 +111,68 @@ def chain_terms(data: Path, configuration: Configuration, seed: int) -> tuple[in
     return genesis.chain, genesis.slot_at(time.time_ns() // 1_000_000) + lifetime
 
 
-def replay(call: Call, *, source: str, rate: str, shard: int, wait: bool) -> ReplayResult:
-    """Sends a corpus onto the log.
+def replay(
+    call: Call,
+    *,
+    source: str,
+    rate: str,
+    shard: int,
+    wait: bool,
+    processes: int,
+    report: Path | None,
+    from_log: str | None,
+) -> ReplayResult:
+    """Sends traffic onto the log.
 
     Raises:
-        ParameterError: The source is no corpus file, or the rate has no meaning for it.
+        ParameterError: The source is no corpus file and no topic, the rate has no meaning for it, or a report
+            cannot be written there.
     """
-    path = Path(source)
-    if not path.exists():
+    if report is not None:
+        check_report(report)
+    url = call.settings().log_url
+    options = ReplayOptions(
+        traffic_source(source, from_log, url),
+        Pace(parse_rate(rate)),
+        shard,
+        wait,
+        processes=processes,
+        log_url=url,
+    )
+    latencies = ReplayLatencies()
+    with closing(open_existing_log(url)) as log:
+        result = replay_traffic(
+            options,
+            TopicView(log),
+            SystemClock(),
+            call.report,
+            lambda: call.stop.is_requested,
+            latencies=latencies,
+        )
+        congestion = congestion_of(log, shard, time.time_ns() // 1_000_000)
+    if congestion.is_overloaded:
+        call.report.note(str(congestion))
+    if report is not None:
+        ReplayReport(options, result, latencies).write(report)
+        call.report.note(f"report {report}")
+    return result
+
+
+def traffic_source(source: str, from_log: str | None, url: str) -> TrafficSource:
+    """Returns a corpus, or a topic of another log.
+
+    Raises:
+        ParameterError: It is neither.
+    """
+    if from_log is None:
+        if not Path(source).exists():
+            raise ParameterError(
+                f"{source} is no corpus file",
+                "make one with `ecliptica traffic import` or `generate`; a topic needs --from-log URL",
+            )
+        return CorpusSource(Path(source))
+    if from_log == url:
         raise ParameterError(
-            f"{source} is no corpus file",
-            "make one with `ecliptica traffic import` or `generate`; a topic cannot be replayed yet",
+            "a log does not take its own traffic twice", "replay it to another chain: --data, --log"
         )
-    options = ReplayOptions(path, Pace(parse_rate(rate)), shard, wait)
-    with closing(open_existing_log(call.settings().log_url)) as log:
-        return replay_traffic(
-            options, TopicView(log), SystemClock(), call.report, lambda: call.stop.is_requested
-        )
+    return TopicSource(from_log, source)

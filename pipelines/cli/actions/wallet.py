@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.beacon_start import BeaconPlace
+from operators.congestion import congestion_of
 from operators.event_log import open_existing_log
 from operators.topic_view import TopicView
 from pipelines.chain_setup import genesis_path
@@ -70,7 +71,7 @@ def send(
     to_shard: int | None,
     nonce: int | None,
 ) -> Sent:
-    """Signs a payment and appends it to the log."""
+    """Signs a payment and appends it to the log; says so if it will wait there for admission."""
     check_tier(tier)
     data = call.settings().data
     genesis = load_genesis(genesis_path(data))
@@ -88,7 +89,11 @@ def send(
             lifetime_slots=_lifetime(call),
             nonce=nonce,
         )
-        return send_payment(view, genesis, options)
+        sent = send_payment(view, genesis, options)
+        congestion = congestion_of(view.log, shard, _now_millis())
+    if congestion.is_overloaded:
+        call.report.note(str(congestion))
+    return sent
 
 
 def scan(call: Call, *, wallet: str) -> None:
