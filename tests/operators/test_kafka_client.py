@@ -1,0 +1,39 @@
+"""What errors of Kafka's client mean to the port, without a broker."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+
+from operators.event_log import FencedError, LogError, LogFull, LogUnreachable, RecordTooLarge
+from operators.kafka_address import read_address
+from operators.kafka_client import Complaints, common_settings, is_away, new_admin, port_error
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning", "away"),
+    [
+        (KafkaError._TRANSPORT, LogUnreachable, True),
+        (KafkaError._DESTROY, LogUnreachable, True),
+        (KafkaError._DESTROY_BROKER, LogUnreachable, True),
+        (KafkaError._FENCED, FencedError, False),
+        (KafkaError.MSG_SIZE_TOO_LARGE, RecordTooLarge, False),
+        (KafkaError.KAFKA_STORAGE_ERROR, LogFull, False),
+        (KafkaError.INVALID_REQUEST, LogError, False),
+    ],
+)
+def test_errors_of_the_client_become_those_of_the_port(
+    code: int, meaning: type[LogError], away: bool
+) -> None:
+    error = KafkaError(code)
+    assert type(port_error(error, "asking")) is meaning
+    assert is_away(error) == away
+    assert port_error(error, "asking").may_pass == (meaning in {LogUnreachable, LogFull})
+
+
+def test_the_client_takes_the_settings_and_gives_a_deaf_connection_up_within_a_transaction() -> (
+    None
+):
+    settings = common_settings(read_address("kafka://127.0.0.1:1/x"), Complaints())
+    new_admin(settings)
+    assert settings["socket.timeout.ms"] == 10_000
