@@ -155,6 +155,7 @@ class MarketSimulation:
     Attributes:
         state: The machine's state.
         workers: The provers that have a stake, by id.
+        epoch_slots: Length of an epoch.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class MarketSimulation:
         self.state = state
         self.workers: dict[bytes, Worker] = {}
         self._rules, self._clock, self._rng = rules, clock, rng
-        self._epoch_slots = (
+        self.epoch_slots = (
             clock.slots_per_window * clock.windows_per_shard_epoch * clock.shard_epochs_per_hour
         )
         self._slot_seconds = clock.slot_micros / MICROS
@@ -187,7 +188,7 @@ class MarketSimulation:
     @property
     def epoch_hours(self) -> float:
         """Length of an epoch."""
-        return self._epoch_slots * self._slot_seconds / 3600
+        return self.epoch_slots * self._slot_seconds / 3600
 
     def fund(self, units: int) -> None:
         """Pays money in that rewards come from."""
@@ -227,7 +228,7 @@ class MarketSimulation:
         """
         start = self.state.slot
         epoch = self.state.epoch + 1
-        end = start + self._epoch_slots
+        end = start + self.epoch_slots
         self._begin(epoch, jobs)
         self._must(EpochOpened(epoch, self._rng.randbytes(32), len(jobs), end))
         for job in jobs:
@@ -235,7 +236,7 @@ class MarketSimulation:
                 self._push(start + job.begins, _Kind.PLAN, job.id)
         if killed is not None:
             self._push(start + killed[0], _Kind.KILL, killed[1])
-        deadline = end + FraudTerms().deadline_epochs * self._epoch_slots
+        deadline = end + FraudTerms().deadline_epochs * self.epoch_slots
         top = jobs[0].id
         while self._heap and self._outcome.late_slots is None:
             slot = self._heap[0][0]
@@ -394,8 +395,10 @@ class MarketSimulation:
         """Begins the next job that is a prover's alone, if it still is."""
         while worker.is_idle and worker.own:
             name = worker.own.popleft()
-            job = self.state.jobs[name]
-            if self._rules.is_exclusive(self.state, job) and not len(job.leases):
+            job = self.state.jobs.get(name)
+            if job is None or len(job.leases):
+                continue
+            if self._rules.is_exclusive(self.state, job):
                 self._begin_work(worker, name)
 
     def _dispatch(self) -> None:

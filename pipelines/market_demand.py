@@ -1,0 +1,119 @@
+"""Demand over a simulated year, and the base fee that follows it by the real rules, epoch by epoch.
+
+The Public tier alone has traffic. Demand at the floor is the load, and in the middle third of the year the surge; it is
+inversely proportional to the fee (assumed).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.fee_rules import EpochMeasured, FeeRules, FeeState, TierLoad
+from operators.market_jobs import SHARDS, window_seconds
+from operators.market_provers import CELLS_PER_REFERENCE_SECOND
+from schemas.config import ClockConfig
+from schemas.economics import Tier
+from schemas.errors import InvariantError
+
+UNITS_PER_FEE_UNIT = 1_000
+"""Fees are in 1e-6 ECLIPT, money in 1e-9."""
+
+SETTLED = 0.05
+"""A fee is settled once it stays within this part of where it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDemand:
+    """What an epoch asked for.
+
+    Attributes:
+        transactions: Of the epoch.
+        fee: In force, units of 1e-6 ECLIPT.
+        used: Part of the capacity.
+        fees: Units paid.
+    """
+
+    transactions: float
+    fee: int
+    used: float
+    fees: int
+
+
+class Demand:
+    """The fee machine under demand that answers to it.
+
+    Attributes:
+        epochs: Every epoch so far.
+    """
+
+    def __init__(
+        self, rules: FeeRules, clock: ClockConfig, load: float, surge: float, days: int
+    ) -> None:
+        """Starts at the floors.
+
+        Args:
+            rules: The machine.
+            clock: Windows and epochs.
+            load: Transactions an epoch at the floor.
+            surge: The same in the middle third.
+            days: Length of the year.
+        """
+        self.epochs: list[EpochDemand] = []
+        self._rules, self._state = rules, rules.start()
+        self._load, self._surge = load, surge
+        self._windows = SHARDS * clock.windows_per_shard_epoch * clock.shard_epochs_per_hour
+        per_day = clock.epochs_per_day
+        self._from, self._until = days * per_day // 3, days * per_day * 2 // 3
+
+    @property
+    def state(self) -> FeeState:
+        """The fees in force."""
+        return self._state
+
+    def cells(self, transactions: float) -> int:
+        """Returns the trace cells of an epoch's windows."""
+        seconds = self._windows * window_seconds(transactions / self._windows)
+        return round(seconds * CELLS_PER_REFERENCE_SECOND)
+
+    def step(self, capacity: int) -> EpochDemand:
+        """Returns what the next epoch asks for, and moves the fee.
+
+        Args:
+            capacity: Cells that the provers could prove in it.
+        """
+        number = len(self.epochs)
+        at_floor = self._surge if self._from <= number < self._until else self._load
+        fee, floor = self._state.of(Tier.PUBLIC), self._rules.terms.floors[0]
+        transactions = at_floor * floor / fee
+        used = self.cells(transactions)
+        idle = TierLoad(0, capacity)
+        step = self._rules.step(
+            self._state, EpochMeasured(number, (TierLoad(used, capacity), idle, idle))
+        )
+        if step.refusal is not None:
+            raise InvariantError(f"the load of an epoch is refused: {step.refusal}")
+        self._state = step.state
+        paid = round(transactions) * fee * UNITS_PER_FEE_UNIT
+        entry = EpochDemand(transactions, fee, used / capacity if capacity else 1.0, paid)
+        self.epochs.append(entry)
+        return entry
+
+    def surge_figures(self) -> dict[str, int | float | None]:
+        """Returns how the fee took the surge: highest, where it ended, epochs until it settled there, and turns.
+
+        `turns` counts changes of direction in the first ten days, when the capacity has hardly changed.
+        """
+        fees = [entry.fee for entry in self.epochs[self._from : self._until]]
+        if not fees:
+            return {"fee_highest": None, "fee_at_end": None, "epochs_to_settle": None, "turns": 0}
+        first = fees[: 24 * 10]
+        last = first[-1]
+        off = [place for place, fee in enumerate(first) if abs(fee - last) > SETTLED * last]
+        moves = [later - fee for fee, later in zip(first, first[1:], strict=False) if later != fee]
+        turns = sum((a > 0) != (b > 0) for a, b in zip(moves, moves[1:], strict=False))
+        return {
+            "fee_highest": max(fees),
+            "fee_at_end": fees[-1],
+            "epochs_to_settle": off[-1] + 1 if off else 0,
+            "turns": turns,
+        }
