@@ -31,12 +31,14 @@ class EpochDemand:
         fee: In force, units of 1e-6 ECLIPT.
         used: Part of the capacity.
         fees: Units paid.
+        is_surge: Whether it is in the middle third.
     """
 
     transactions: float
     fee: int
     used: float
     fees: int
+    is_surge: bool
 
 
 class Demand:
@@ -82,7 +84,8 @@ class Demand:
             capacity: Cells that the provers could prove in it.
         """
         number = len(self.epochs)
-        at_floor = self._surge if self._from <= number < self._until else self._load
+        is_surge = self._from <= number < self._until
+        at_floor = self._surge if is_surge else self._load
         fee, floor = self._state.of(Tier.PUBLIC), self._rules.terms.floors[0]
         transactions = at_floor * floor / fee
         used = self.cells(transactions)
@@ -94,7 +97,8 @@ class Demand:
             raise InvariantError(f"the load of an epoch is refused: {step.refusal}")
         self._state = step.state
         paid = round(transactions) * fee * UNITS_PER_FEE_UNIT
-        entry = EpochDemand(transactions, fee, used / capacity if capacity else 1.0, paid)
+        part = used / capacity if capacity else 1.0
+        entry = EpochDemand(transactions, fee, part, paid, is_surge)
         self.epochs.append(entry)
         return entry
 

@@ -45,7 +45,7 @@ class YearFigures:
         """
         self.death: dict[str, Any] | None = None
         self._slot_seconds = slot_seconds
-        self._proof_slots: Counter[int] = Counter()
+        self._proof_slots: dict[bool, Counter[int]] = {False: Counter(), True: Counter()}
         self._epochs: list[dict[str, Any]] = []
         self._days: list[dict[str, Any]] = []
         self._periods: dict[int, Counter[bytes]] = defaultdict(Counter)
@@ -55,7 +55,7 @@ class YearFigures:
 
     def add(self, day: int, outcome: EpochOutcome, demand: EpochDemand, issued: int) -> None:
         """Counts an epoch."""
-        self._proof_slots.update(outcome.proof_slots)
+        self._proof_slots[demand.is_surge].update(outcome.proof_slots)
         self._periods[day // PERIOD_DAYS].update(outcome.earned)
         self._refused.update(outcome.refused)
         self._useful += outcome.useful
@@ -138,8 +138,9 @@ class YearFigures:
             "earning": len([1 for units in year.values() if units]),
             "wasted": self._wasted / worked if worked else 0.0,
             "proof_seconds": {
-                name: self._percentile(self._proof_slots, part)
-                for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+                "calm": self._proof_seconds(self._proof_slots[False]),
+                "surge": self._proof_seconds(self._proof_slots[True]),
+                "year": self._proof_seconds(sum(self._proof_slots.values(), Counter())),
             },
             "epochs": self._epoch_counts(),
             "owners": _owners(owners),
@@ -166,6 +167,10 @@ class YearFigures:
             "in_time": sum(seconds is not None and seconds <= limit for seconds in late),
             "given_up": late.count(None),
         }
+
+    def _proof_seconds(self, slots: Counter[int]) -> dict[str, float | None]:
+        parts = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+        return {name: self._percentile(slots, part) for name, part in parts}
 
     def _percentile(self, slots: Counter[int], part: float) -> float | None:
         """Returns the least time that at least a part of all is within, seconds."""

@@ -42,6 +42,9 @@ EVERY_DAYS: Final = {"assigned": 1, "race": 4}
 DEATH_HOURS = 48
 """Epochs without a gap after the largest prover died."""
 
+LEAST_HISTORY = 7
+"""Simulated epochs before it, below which it is left out: nothing to compare with."""
+
 KILL_PART = 2
 """It dies in the middle of an epoch."""
 
@@ -151,7 +154,7 @@ class MarketYear:
             span = min(every, plan.days - day)
             epochs = span * self._clock.epochs_per_day
             demands = [self.demand.step(self.capacity()) for _ in range(epochs)]
-            if day == death and self._active():
+            if day == death and self._active() and day >= LEAST_HISTORY * every:
                 self._die(day, demands)
             else:
                 hours = epochs * self.simulation.epoch_hours

@@ -19,6 +19,7 @@ from pipelines.cli import (
     environment,
     epoch,
     light,
+    market,
     planned,
     proof,
     run,
@@ -44,6 +45,7 @@ GROUPS = (
     environment,
     deploy,
     validator,
+    market,
     planned,
 )
 DISK_HINTS = {
