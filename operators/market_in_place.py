@@ -52,13 +52,18 @@ class InPlaceTable(Table[K, V]):
 
 
 class InPlaceProvers(InPlaceTable[bytes, ProverRecord]):
-    """Provers, with their order kept."""
+    """Provers, with their order kept.
 
-    __slots__ = ("_order",)
+    Attributes:
+        rates: Success rate of each, permille, and the epoch until which it is barred.
+    """
+
+    __slots__ = ("_order", "rates")
 
     def __init__(self) -> None:
         super().__init__()
         self._order: list[bytes] = []
+        self.rates: dict[bytes, tuple[int, int]] = {}
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(tuple(self._order))
@@ -67,6 +72,9 @@ class InPlaceProvers(InPlaceTable[bytes, ProverRecord]):
         """Sets an entry."""
         if key not in self._entries:
             insort(self._order, key)
+        done = 1 + value.assigned
+        rate = PERMILLE * (done - min(value.missed, value.assigned)) // done
+        self.rates[key] = rate, value.barred_until
         return super().with_entry(key, value)
 
 
@@ -154,19 +162,18 @@ class InPlaceRules(MarketRules):
         """
         if self.terms.first_wins:
             return NOBODY
-        pots = state.books.pots
-        if not isinstance(pots, InPlacePots):
+        pots, known = state.books.pots, state.provers
+        if not isinstance(pots, InPlacePots) or not isinstance(known, InPlaceProvers):
             raise InvariantError("this state has no index of stakes")
         record, busy, escrow = state.epochs[epoch], duties(state), self.terms.claim_escrow
         cap, provers, weights = self.cap(record), [], []
-        for prover in state.provers:
-            stake = pots.stakes.get(prover, 0)
-            if stake - escrow * busy.get(prover, 0) < escrow:
+        stakes, rates, assigned = pots.stakes.get, known.rates, record.assigned.get
+        for prover in known:
+            stake = stakes(prover, 0)
+            if stake < escrow or (prover in busy and stake - escrow * busy[prover] < escrow):
                 continue
-            known = state.provers[prover]
-            if known.barred_until > state.epoch or (record.assigned.get(prover) or 0) >= cap:
-                continue
-            rate = PERMILLE * (1 + known.assigned - min(known.missed, known.assigned))
-            provers.append(prover)
-            weights.append(stake * (rate // (1 + known.assigned)))
+            rate, barred_until = rates[prover]
+            if barred_until <= state.epoch and (assigned(prover) or 0) < cap:
+                provers.append(prover)
+                weights.append(stake * rate)
         return provers[draw(record.seed, job, weights)] if sum(weights) else NOBODY

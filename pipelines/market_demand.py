@@ -19,7 +19,10 @@ UNITS_PER_FEE_UNIT = 1_000
 """Fees are in 1e-6 ECLIPT, money in 1e-9."""
 
 SETTLED = 0.05
-"""A fee is settled once it stays within this part of where it ends."""
+"""A fee is settled once it stays within this part of where it is ten days into the surge."""
+
+LOOK_DAYS = 10
+"""How long the fee is looked at: later, provers have come and gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Demand:
         """
         self.epochs: list[EpochDemand] = []
         self._rules, self._state = rules, rules.start()
-        self._load, self._surge = load, surge
+        self._load, self._surge, self._clock = load, surge, clock
         self._windows = SHARDS * clock.windows_per_shard_epoch * clock.shard_epochs_per_hour
         per_day = clock.epochs_per_day
         self._from, self._until = days * per_day // 3, days * per_day * 2 // 3
@@ -103,21 +106,23 @@ class Demand:
         return entry
 
     def surge_figures(self) -> dict[str, int | float | None]:
-        """Returns how the fee took the surge: highest, where it ended, epochs until it settled there, and turns.
+        """Returns how the fee took the surge.
 
-        `turns` counts changes of direction in the first ten days, when the capacity has hardly changed.
+        Returns:
+            `fee_highest` and `fee_at_end` of the surge, `epochs_to_settle` in its first ten days, and `swing`: highest less
+            lowest of the second half of these days, as a part of the last. Capacity moves by single provers meanwhile, and
+            demand by whole segments.
         """
-        fees = [entry.fee for entry in self.epochs[self._from : self._until]]
-        if not fees:
-            return {"fee_highest": None, "fee_at_end": None, "epochs_to_settle": None, "turns": 0}
-        first = fees[: 24 * 10]
-        last = first[-1]
-        off = [place for place, fee in enumerate(first) if abs(fee - last) > SETTLED * last]
-        moves = [later - fee for fee, later in zip(first, first[1:], strict=False) if later != fee]
-        turns = sum((a > 0) != (b > 0) for a, b in zip(moves, moves[1:], strict=False))
+        fees = [entry.fee for entry in self.epochs if entry.is_surge]
+        first = fees[: self._clock.epochs_per_day * LOOK_DAYS]
+        if not first:
+            names = ("fee_highest", "fee_at_end", "epochs_to_settle", "swing")
+            return dict.fromkeys(names)
+        off = [place for place, fee in enumerate(first) if abs(fee - first[-1]) > SETTLED * first[-1]]
+        half = first[len(first) // 2 :]
         return {
             "fee_highest": max(fees),
             "fee_at_end": fees[-1],
             "epochs_to_settle": off[-1] + 1 if off else 0,
-            "turns": turns,
+            "swing": (max(half) - min(half)) / first[-1],
         }

@@ -132,6 +132,7 @@ class YearFigures:
         worked = self._useful + self._wasted
         periods = [concentration(earned) for earned in self._periods.values()]
         solvent = sum(owner.is_first and owner.is_solvent for owner in owners)
+        there = sum(owner.is_solvent for owner in owners)
         figures = {
             "hhi": concentration(year),
             "hhi_worst_period": max(periods, default=1.0),
@@ -154,7 +155,7 @@ class YearFigures:
             "days": days,
             **figures,
             "death": self.death,
-            "targets": _targets(plan, solvent, figures),
+            "targets": _targets(plan, solvent, there, figures),
             "money": dict(money),
             "series": {"days": self._days, "epochs": self._epochs},
         }
@@ -223,11 +224,17 @@ def _fees(plan: YearPlan, demand: Demand) -> dict[str, Any]:
     }
 
 
-def _targets(plan: YearPlan, solvent: int, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The targets, with what came out; that of survivors is stated for 100 provers and scaled to the plan's."""
+def _targets(
+    plan: YearPlan, solvent: int, there: int, figures: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The targets, with what came out; that of survivors is stated for 100 provers and scaled to the plan's.
+
+    `solvent` counts those of the first day alone, which is the strict reading; `solvent_with_joined` counts whoever is there.
+    """
     least = LEAST_SOLVENT * plan.provers / 100
     return {
         "solvent": {"at_least": least, "got": solvent, "is_met": solvent >= least},
+        "solvent_with_joined": {"at_least": least, "got": there, "is_met": there >= least},
         "hhi": {
             "below": MOST_CONCENTRATION,
             "got": figures["hhi_worst_period"],

@@ -74,7 +74,7 @@ class YearPlan:
     hybrids: int = 0
     validators: int = 300
     load: str = "target"
-    price: float = 0.5
+    price: float = 1.0
     surge: float = 0.9
     every: int = 0
     is_issued: bool = True

@@ -41,7 +41,7 @@ def register(root: typer.Typer) -> None:
         load: Annotated[
             Load, typer.Option(help="50,000 transactions an hour, or a second.")
         ] = "target",
-        price: Annotated[float, typer.Option(help="Dollars per ECLIPT; assumed.")] = 0.5,
+        price: Annotated[float, typer.Option(help="Dollars per ECLIPT; assumed.")] = 1.0,
         surge: Annotated[
             float,
             typer.Option(
