@@ -1,7 +1,7 @@
 """Demand over a simulated year, and the base fee that follows it by the real rules, epoch by epoch.
 
-The Public tier alone has traffic. Demand at the floor is the load, and in the middle third of the year the surge; it is
-inversely proportional to the fee (assumed).
+The Public tier alone has traffic. Demand at the floor is the load, and for some days in the middle of the year the surge;
+it is inversely proportional to the fee (assumed).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class EpochDemand:
         fee: In force, units of 1e-6 ECLIPT.
         used: Part of the capacity.
         fees: Units paid.
-        is_surge: Whether it is in the middle third.
+        is_surge: Whether it is in the surge.
     """
 
     transactions: float
@@ -52,7 +52,7 @@ class Demand:
     """
 
     def __init__(
-        self, rules: FeeRules, clock: ClockConfig, load: float, surge: float, days: int
+        self, rules: FeeRules, clock: ClockConfig, load: float, surge: float, days: range
     ) -> None:
         """Starts at the floors.
 
@@ -60,15 +60,14 @@ class Demand:
             rules: The machine.
             clock: Windows and epochs.
             load: Transactions an epoch at the floor.
-            surge: The same in the middle third.
-            days: Length of the year.
+            surge: The same in the surge.
+            days: Days of the surge.
         """
         self.epochs: list[EpochDemand] = []
         self._rules, self._state = rules, rules.start()
         self._load, self._surge, self._clock = load, surge, clock
         self._windows = SHARDS * clock.windows_per_shard_epoch * clock.shard_epochs_per_hour
-        per_day = clock.epochs_per_day
-        self._from, self._until = days * per_day // 3, days * per_day * 2 // 3
+        self._days = days
 
     @property
     def state(self) -> FeeState:
@@ -87,7 +86,7 @@ class Demand:
             capacity: Cells that the provers could prove in it.
         """
         number = len(self.epochs)
-        is_surge = self._from <= number < self._until
+        is_surge = number // self._clock.epochs_per_day in self._days
         at_floor = self._surge if is_surge else self._load
         fee, floor = self._state.of(Tier.PUBLIC), self._rules.terms.floors[0]
         transactions = at_floor * floor / fee
@@ -118,7 +117,9 @@ class Demand:
         if not first:
             names = ("fee_highest", "fee_at_end", "epochs_to_settle", "swing")
             return dict.fromkeys(names)
-        off = [place for place, fee in enumerate(first) if abs(fee - first[-1]) > SETTLED * first[-1]]
+        off = [
+            place for place, fee in enumerate(first) if abs(fee - first[-1]) > SETTLED * first[-1]
+        ]
         half = first[len(first) // 2 :]
         return {
             "fee_highest": max(fees),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from statistics import fmean
 
 from operators.market_provers import SimulatedProver
-from schemas.economics import ECLIPT
+from schemas.economics import ECLIPT, MarketTerms
 
 STAKE_INTEREST_PER_YEAR = 0.05
 """What locked stake could earn elsewhere. Assumed."""
@@ -22,6 +22,9 @@ HURDLE = 0.2
 
 ENTRY_CHANCE = 0.5
 """That an owner thinks about joining on a day. Assumed: a year's candidates are more than the market holds."""
+
+LEAST_LEFT = MarketTerms().claim_escrow
+"""Units of stake below which a prover can lease nothing."""
 
 MOST_PROVERS = 200
 """Nobody joins beyond it; the design speaks of 60 to 200."""
@@ -60,12 +63,13 @@ class Owner:
     Attributes:
         prover: It.
         joined: Day of joining.
-        cash: Dollars beside the stake.
+        cash: Dollars beside the stake: fines do not touch it.
         is_first: There from the beginning.
         fate: What became of it.
         until: Day on which it left or died; -1 if it did not.
         revenue: Dollars ever earned, fines taken off.
         cost: Dollars ever spent, interest of the stake included.
+        fined: Units of its stake that fines have taken.
         recent: Its last hours.
     """
 
@@ -77,36 +81,47 @@ class Owner:
     until: int = -1
     revenue: float = 0.0
     cost: float = 0.0
+    fined: float = 0.0
     recent: deque[Hour] = field(default_factory=deque)
 
     @property
     def is_solvent(self) -> bool:
-        """Whether it proves and can pay its bills."""
-        return self.fate is Fate.ACTIVE and self.cash >= 0
+        """Whether it proves, can pay its bills and has stake left to lease with."""
+        return self.fate is Fate.ACTIVE and not self.is_broke
 
-    def account(self, day: int, hours: float, busy: float, units: int, price: float) -> None:
+    @property
+    def is_broke(self) -> bool:
+        """Whether money or stake is used up."""
+        return self.cash < 0 or self.fined > self.prover.stake - LEAST_LEFT
+
+    def account(
+        self, day: int, hours: float, *, busy: float, earned: float, lost: float, price: float
+    ) -> None:
         """Books hours that were like a simulated one.
 
         Args:
             day: When.
             hours: How many.
             busy: Part of an hour in which it worked.
-            units: Paid less fined in an hour.
+            earned: Units paid in an hour.
+            lost: Units of stake fined in an hour.
             price: Dollars per ECLIPT.
         """
         interest = self.prover.stake / ECLIPT * price * STAKE_INTEREST_PER_YEAR / HOURS_PER_YEAR
-        revenue = units / ECLIPT * price
+        fine = lost / ECLIPT * price
+        revenue = earned / ECLIPT * price - fine
         cost = self.prover.dollars(1, busy) + interest
         self.revenue += revenue * hours
         self.cost += cost * hours
-        self.cash += (revenue - cost) * hours
-        self.recent.append(Hour(day, units, revenue - cost))
+        self.cash += (revenue + fine - cost) * hours
+        self.fined += lost * hours
+        self.recent.append(Hour(day, round(earned - lost), revenue - cost))
         while self.recent[0].day <= day - REVIEW_DAYS:
             self.recent.popleft()
 
     def decide(self, day: int) -> Fate:
-        """Returns what it decides: to stay, to leave for its losses, or that its money is gone."""
-        if self.cash < 0:
+        """Returns what it decides: to stay, to leave for its losses, or that its money or stake is gone."""
+        if self.is_broke:
             return Fate.INSOLVENT
         is_reviewed = day - self.joined >= REVIEW_DAYS and len(self.recent) > 1
         if is_reviewed and fmean(hour.dollars for hour in self.recent) < 0:

@@ -62,7 +62,8 @@ class YearPlan:
         validators: Validators that prove nothing; they share what proposers get.
         load: demo or target.
         price: Dollars per ECLIPT. Assumed.
-        surge: Demand at the floor in the middle third, as a part of the capacity at the beginning; 0 for none.
+        surge: Demand at the floor in the surge, as a part of the capacity at the beginning; 0 for none.
+        surge_days: Length of the surge, in the middle of the year.
         every: Days per simulated epoch; 0 for the mode's own.
         is_issued: What fees do not cover of the rewards is issued.
     """
@@ -76,6 +77,7 @@ class YearPlan:
     load: str = "target"
     price: float = 1.0
     surge: float = 0.9
+    surge_days: int = 10
     every: int = 0
     is_issued: bool = True
 
@@ -91,6 +93,8 @@ class YearPlan:
             raise ParameterError(f"provers are 1 to {MOST_PROVERS}, hybrids at most as many")
         if not 2 <= self.days <= 3650 or not 0 <= self.every < self.days:
             raise ParameterError("days are 2 to 3650, and more than one simulated epoch stands for")
+        if not 0 <= self.surge_days <= 3650:
+            raise ParameterError("a surge has 0 to 3650 days; what is beyond the year is left out")
         if not 0 < self.price < 1e6 or not 0 <= self.surge <= 10 or self.validators < 0:
             raise ParameterError("price is above 0, surge 0 to 10, validators are not negative")
 
@@ -123,19 +127,21 @@ class MarketYear:
         self._clock = clock or ClockConfig()
         terms = replace(terms or MarketTerms(), first_wins=plan.mode == "race")
         self._rewards = terms.epoch_reward
-        self._drawn, self._entry = (Random(f"{plan.seed}/{part}") for part in ("drawn", "entry"))
-        self._fees = FeeRules()
-        self.simulation = MarketSimulation(
-            InPlaceRules(terms), empty_market(), self._clock, Random(f"{plan.seed}/market")
+        self._drawn, self._entry, market = (
+            Random(f"{plan.seed}/{part}")  # noqa: S311 - reproducible, not secret
+            for part in ("drawn", "entry", "market")
         )
+        self._fees = FeeRules()
+        self.simulation = MarketSimulation(InPlaceRules(terms), empty_market(), self._clock, market)
         self.owners: dict[bytes, Owner] = {}
         for number in range(plan.provers + plan.hybrids):
             self._admit(0, is_first=number < plan.provers, is_hybrid=number >= plan.provers)
         load = LOADS[plan.load] * self.simulation.epoch_hours
-        self.demand = Demand(self._fees, self._clock, load, load, plan.days)
-        per_cell = load / self.demand.cells(load)
-        surge = max(load, plan.surge * self.capacity() * per_cell)
-        self.demand = Demand(self._fees, self._clock, load, surge, plan.days)
+        first = max(0, plan.days - plan.surge_days) // 2
+        surging = range(first, first + plan.surge_days)
+        quiet = Demand(self._fees, self._clock, load, load, surging)
+        surge = max(load, plan.surge * self.capacity() * load / quiet.cells(load))
+        self.demand = Demand(self._fees, self._clock, load, surge, surging)
         self.figures = YearFigures(self._clock.slot_micros / MICROS)
 
     def capacity(self) -> int:
@@ -191,9 +197,9 @@ class MarketYear:
         length = self.simulation.epoch_hours
         for owner in self._active():
             name = owner.prover.id
-            units = round((outcome.earned[name] - outcome.lost[name]) / length)
+            earned, lost = outcome.earned[name] / length, outcome.lost[name] / length
             busy = outcome.busy_slots[name] * slot_hours / length
-            owner.account(day, hours, busy, units, self.plan.price)
+            owner.account(day, hours, busy=busy, earned=earned, lost=lost, price=self.plan.price)
         self.figures.add(day, outcome, demand, issued)
         return outcome
 

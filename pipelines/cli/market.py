@@ -46,9 +46,10 @@ def register(root: typer.Typer) -> None:
             float,
             typer.Option(
                 min=0,
-                help="Demand in the middle third as a part of the first day's proving capacity; 0 for none.",
+                help="Demand in a surge as a part of the first day's proving capacity; 0 for none.",
             ),
         ] = 0.9,
+        surge_days: Annotated[int, typer.Option(min=0, help="Days of the surge.")] = 10,
         every: Annotated[
             int,
             typer.Option(
@@ -61,9 +62,14 @@ def register(root: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option(help="PNG to draw.", show_default="none")] = None,
     ) -> Work:
         """Simulate a year of the prover market under its real rules, with seeded provers."""
-        size = {"provers": provers, "days": days, "mode": mode, "hybrids": hybrids}
+        size: dict[str, str | float] = {
+            "provers": provers,
+            "days": days,
+            "mode": mode,
+            "hybrids": hybrids,
+        }
         size |= {"validators": validators, "load": load, "price": price, "surge": surge}
-        size |= {"every": every, "is_issued": issue}
+        size |= {"surge_days": surge_days, "every": every, "is_issued": issue}
         return Work("market:simulate_market", {"plan": size, "out": out})
 
     register_planned(app, "market jobs")

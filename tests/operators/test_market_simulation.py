@@ -49,7 +49,8 @@ def market(
 ) -> MarketSimulation:
     rules = rules or InPlaceRules(terms or MarketTerms())
     state = empty_market() if isinstance(rules, InPlaceRules) else MarketState()
-    simulation = MarketSimulation(rules, state, CLOCK, Random(seed))
+    rng = Random(seed)  # noqa: S311 - reproducible, not secret
+    simulation = MarketSimulation(rules, state, CLOCK, rng)
     for entry in provers:
         simulation.join(entry)
     simulation.fund(1_000 * ECLIPT)
@@ -68,7 +69,10 @@ def wealth(simulation: MarketSimulation, name: bytes) -> int:
     return sum(held(simulation, kind, name) for kind in (PotKind.FREE, PotKind.STAKE))
 
 
-MIXED = tuple(replace(draw_prover(n, Random(n)), crash_chance=0.1) for n in range(12))
+MIXED = tuple(
+    replace(draw_prover(number, Random(number)), crash_chance=0.1)  # noqa: S311 - reproducible, not secret
+    for number in range(12)
+)
 
 
 def test_the_target_clock_has_960_windows_and_89_proofs_above_them() -> None:
@@ -106,9 +110,7 @@ def test_fewer_than_no_transactions_are_refused() -> None:
 
 @pytest.mark.parametrize("mode", ["assigned", "race"])
 def test_one_prover_without_a_fault_proves_all_and_has_the_whole_reward(mode: str) -> None:
-    simulation = market(
-        prover("one", speed=100), terms=MarketTerms(first_wins=mode == "race")
-    )
+    simulation = market(prover("one", speed=100), terms=MarketTerms(first_wins=mode == "race"))
     outcome = simulation.run_epoch(jobs())
     work = 32 * 7.7 + (16 + SHARDS) * JOIN_SECONDS + EPOCH_SECONDS
     assert outcome.useful == pytest.approx(work)
