@@ -16,7 +16,8 @@ REFERENCE_CORES = 2
 "Figures", `bench levels` on two cores of a Xeon with AVX-512."""
 
 CELLS_PER_REFERENCE_SECOND = 45_000_000
-"""Trace cells that machine proves a second. Measured: proving/README.md "Figures", the circuit of permutations."""
+"""Trace cells that machine proves a second. Measured: proving/README.md "Speed, and the others", the circuit of
+permutations."""
 
 CORES: Final = ((2, 15), (4, 20), (8, 25), (16, 20), (32, 12), (64, 8))
 """Cores of a prover's machine and how often it is met, percent. Assumed: from a desktop to the mission's prover of 64 cores;
