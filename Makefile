@@ -92,7 +92,7 @@ bench: $(STAMP) ## Measure: make bench BENCH=batch
 	@$(BIN)/ecliptica bench $(or $(BENCH),kernels)
 
 campaigns: $(STAMP) ## Run the adversarial and fault campaigns
-	@for name in $(or $(CAMPAIGN),mutate-constraints mutate-proofs mutate-day mutate-children pyramid differential inflate theft double-spend byzantine chaos); do \
+	@for name in $(or $(CAMPAIGN),mutate-constraints mutate-proofs mutate-day mutate-children pyramid differential inflate theft double-spend byzantine rules chaos); do \
 		$(BIN)/ecliptica campaign $$name --json || exit $$?; done
 
 schedules: $(STAMP) ## A million consensus schedules with the core compiled by mypyc (RUNS=1000000 SEED=1; gcc)

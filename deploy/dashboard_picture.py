@@ -368,7 +368,7 @@ def _formatter(unit: str, highest: float) -> Callable[[float, int], str]:
         suffix = "/s" if unit == "ops" else ""
         return lambda value, _: f"{value:g}{suffix}"
     size, name = next((one for one in scales if highest >= one[0]), scales[-1])
-    return lambda value, _: f"{value / size:.3g} {name}"
+    return lambda value, _: f"{round(value / size, 2):g} {name}"
 
 
 def _saved(figure: Any, kind: str) -> bytes:

@@ -13,11 +13,20 @@ from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from operators.event_log import Append, LogError, LogUnreachable, Place, Record, StoredRecord
+from operators.event_log import (
+    Append,
+    FencedError,
+    LogError,
+    LogUnreachable,
+    Place,
+    Record,
+    StoredRecord,
+)
 from operators.kafka_address import KafkaAddress
 from operators.kafka_client import (
     ANSWER_SECONDS,
     STALL_SECONDS,
+    TRANSACTION_MILLIS,
     is_away,
     new_producer,
     port_error,
@@ -55,6 +64,20 @@ def decode_positions(data: bytes) -> dict[Place, int]:
     return found
 
 
+def commit_error(failed: KafkaError, name: str, seconds: float) -> LogError:
+    """Returns what it is called that a transaction under a name failed after so long.
+
+    Brokers end one that takes longer than `TRANSACTION_MILLIS`, and then answer as if another process held the name.
+    """
+    refusal = port_error(failed, f"a commit of {name}")
+    if isinstance(refusal, FencedError) and 1000 * seconds >= TRANSACTION_MILLIS:
+        return LogUnreachable(
+            f"a commit of {name}: brokers were away for {seconds:.0f} s and have ended it",
+            "start the process again: it goes on where the log says",
+        )
+    return refusal
+
+
 class Committer:
     """The transactional producer of one reader."""
 
@@ -83,6 +106,7 @@ class Committer:
         """
         deadline = time.monotonic() + STALL_SECONDS
         while True:
+            begun = time.monotonic()
             try:
                 self._producer.begin_transaction()
                 self._offsets = {}
@@ -95,7 +119,7 @@ class Committer:
             except KafkaException as error:
                 failed = error.args[0]
                 if failed.fatal() or not (failed.txn_requires_abort() or is_away(failed)):
-                    raise port_error(failed, f"a commit of {self._name}") from error
+                    raise commit_error(failed, self._name, time.monotonic() - begun) from error
                 self._abort()
                 if time.monotonic() > deadline:
                     raise port_error(

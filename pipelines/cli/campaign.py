@@ -23,6 +23,7 @@ CampaignName = Literal[
     "chaos",
     "faults",
     "differential",
+    "rules",
 ]
 BenchName = Literal[
     "kernels",

@@ -40,6 +40,9 @@ SETTLE_SECONDS = 3.0
 CALM_SECONDS = 3.0
 """Between two faults."""
 
+FEW_PROCESSES = 2
+"""Processes that a row names; more of them are counted."""
+
 
 @dataclass(slots=True)
 class Scene:
@@ -261,11 +264,14 @@ def _happened(
     parts = []
     if fault.hold_seconds:
         parts.append("finality went on" if went_on else "finality waited")
-    again = sorted(restarts.items())
-    parts += [f"{name} started again" + (f" {n} times" if n > 1 else "") for name, n in again]
+    if len(restarts) > FEW_PROCESSES:
+        parts.append(f"{len(restarts)} processes started again, {restarts.total()} times in all")
+    else:
+        again = sorted(restarts.items())
+        parts += [f"{name} started again" + (f" {n} times" if n > 1 else "") for name, n in again]
     parts += [f"said {n} times: {text}" for text, n in said.most_common(3)]
     parts += [f"the sender was refused {n} times: {text}" for text, n in refusals.most_common(2)]
-    return "; ".join(parts)
+    return "; ".join(parts) or "no process ended"
 
 
 def _log_marks(directory: Path) -> dict[Path, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from proving.errors import RejectionReason as ProofRejectionReason
 from proving.stark.transcript import Label
 from schemas.receipt import ReceiptState
+from schemas.refusal import FeeRefusal, FraudRefusal, MarketRefusal
 from schemas.rejection import RejectionReason
 from tests.checks.modules import PACKAGES, ROOT
 
@@ -26,7 +27,12 @@ LISTED: Mapping[str, tuple[type[Enum], ...]] = {
     "schemas/README.md": (RejectionReason, ReceiptState),
     "proving/README.md": (ProofRejectionReason,),
 }
-"""Documents whose tables name every member of an enumeration."""
+"""Documents whose tables have a row for every member of an enumeration."""
+
+NAMED_IN: Mapping[str, tuple[type[Enum], ...]] = {
+    "operators/rules.md": (FraudRefusal, MarketRefusal, FeeRefusal),
+}
+"""Documents that name every member of an enumeration."""
 
 
 def headings(text: str) -> list[str]:
@@ -96,6 +102,17 @@ def lost_members(root: Path, listed: Mapping[str, tuple[type[Enum], ...]]) -> li
     return lost
 
 
+def lost_names(root: Path, named: Mapping[str, tuple[type[Enum], ...]]) -> list[str]:
+    """Returns members of enumerations that the document in charge does not name."""
+    return [
+        f"{place}: {kind.__name__} {member.value} is not named"
+        for place, kinds in named.items()
+        for kind in kinds
+        for member in kind
+        if f"`{member.value}`" not in (root / place).read_text(encoding="utf-8")
+    ]
+
+
 def lost_labels(root: Path) -> list[str]:
     """Returns the labels of the transcript that proving/README.md does not name."""
     text = (root / "proving/README.md").read_text(encoding="utf-8")
@@ -150,6 +167,7 @@ def broken_references() -> list[str]:
         *lost_headings(ROOT, sources),
         *lost_links(ROOT, documents),
         *lost_members(ROOT, LISTED),
+        *lost_names(ROOT, NAMED_IN),
         *lost_labels(ROOT),
         *lost_tests(ROOT),
         *(f"{name}: no README.md" for name in missing),

@@ -17,6 +17,7 @@ from tests.checks.references import (
     lost_headings,
     lost_links,
     lost_members,
+    lost_names,
     lost_tests,
 )
 
@@ -76,6 +77,13 @@ def test_every_member_needs_a_row(tmp_path: Path) -> None:
     write(tmp_path, "a/README.md", "| `red` | warm |\nblue is cold\n")
     assert lost_members(tmp_path, {"a/README.md": (Colour,)}) == [
         "a/README.md: no row for Colour blue"
+    ]
+
+
+def test_every_member_needs_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "a/README.md", "`red` is warm, blue is cold\n")
+    assert lost_names(tmp_path, {"a/README.md": (Colour,)}) == [
+        "a/README.md: Colour blue is not named"
     ]
 
 

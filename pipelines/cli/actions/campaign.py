@@ -20,6 +20,7 @@ from pipelines import (
     campaign_faults,
     campaign_proofs,
     campaign_pyramid,
+    campaign_rules,
 )
 from pipelines.cli.contract import Call, Document
 from pipelines.forge import usable_cores
@@ -72,6 +73,7 @@ def run_campaign(
         "pyramid": lambda call, runs: _pyramid(call, runs, seconds),
         HAS_CIRCUITS: lambda call, runs: _mutate_constraints(call, runs, circuit),
         TAKES_DAY: lambda call, runs: _mutate_day(call, runs, day),
+        "rules": _rules,
         TAKES_TRAFFIC: lambda call, runs: _differential(call, runs, traffic),
         **{aim: partial(_attack, aim) for aim in campaign_attacks.AIMS},
     }
@@ -141,6 +143,13 @@ def _mutate_day(call: Call, runs: int | None, day: Path | None) -> dict[str, Any
         settings.configuration,
     )
     return campaign_day.run_day(work, call.report, lambda: call.stop.is_requested)
+
+
+def _rules(call: Call, runs: int | None) -> dict[str, Any]:
+    """`--runs` is the most states of one scene; the exploration has nothing random."""
+    return campaign_rules.run_rules(
+        runs, usable_cores(), call.report, lambda: call.stop.is_requested
+    )
 
 
 def _differential(call: Call, runs: int | None, traffic: Path | None) -> dict[str, Any]:
