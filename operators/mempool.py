@@ -123,24 +123,30 @@ class Mempool:
             self.store.rows.pop(place, None)
             self.settled.setdefault(place[0], set()).add(place[1])
 
-    def expire(self, ledger: Ledger, slot: int) -> list[tuple[Candidate, RejectionReason]]:
-        """Removes and returns candidates that can never enter a block above this state and slot.
+    def hopeless(
+        self, ledger: Ledger, slot: int
+    ) -> Iterator[tuple[Place, Candidate, RejectionReason]]:
+        """Yields candidates that can never enter a block above this state and slot.
 
         They have expired, their nonce is spent, or an earlier transaction of their sender is gone.
         """
-        gone: list[tuple[Candidate, RejectionReason]] = []
         expected: dict[int, int] = {}
-        for place, candidate in list(self.candidates.items()):
+        for place, candidate in self.candidates.items():
             transaction = candidate.transaction
             sender = transaction.sender
-            nonce = expected.setdefault(sender, ledger.account(sender).nonce)
-            reason = _hopeless(transaction, nonce, slot)
+            if sender not in expected:
+                expected[sender] = ledger.account(sender).nonce
+            reason = _hopeless(transaction, expected[sender], slot)
             if reason is None:
-                expected[sender] = nonce + 1
-                continue
-            gone.append((candidate, reason))
-            self.settle({place})
-        return gone
+                expected[sender] += 1
+            else:
+                yield place, candidate, reason
+
+    def expire(self, ledger: Ledger, slot: int) -> list[tuple[Candidate, RejectionReason]]:
+        """Removes and returns what is hopeless above a state and slot."""
+        gone = list(self.hopeless(ledger, slot))
+        self.settle({place for place, _, _ in gone})
+        return [(candidate, reason) for _, candidate, reason in gone]
 
     def forget_settled(self) -> tuple[int, int]:
         """Forgets settled places that lie before everything that waits.
