@@ -60,7 +60,7 @@ class Mempool:
     unseen: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     settled: dict[int, set[int]] = field(default_factory=dict)
     read_up_to: ReadUpTo | None = None
-    _fetched: Input | None = None
+    _fetched: tuple[int, dict[int, StoredTransaction] | None] = (-1, None)
 
     def take_transactions(self, record: Input) -> None:
         """Takes a record of `tx.<shard>`."""
@@ -89,13 +89,11 @@ class Mempool:
         held = self.store.rows.get(place)
         if held is not None:
             return held
-        record = self._record(place[0])
-        rows = () if record is None else rows_of(record)
-        return next((stored for stored in rows if stored.row == place[1]), None)
+        return (self._rows(place[0]) or {}).get(place[1])
 
     def is_past(self, offset: int) -> bool:
         """Says whether a record is there, so that a row it lacks will never come."""
-        return offset < self.store.end or self._record(offset) is not None
+        return offset < self.store.end or self._rows(offset) is not None
 
     def includable(
         self, ledger: Ledger, excluded: set[Place], slot: int, limit: int
@@ -162,11 +160,14 @@ class Mempool:
         verdicts += [offset for _, offset in self.unseen.values()]
         return first, min(verdicts, default=-1)
 
-    def _record(self, offset: int) -> Input | None:
+    def _rows(self, offset: int) -> dict[int, StoredTransaction] | None:
         """Reads a record again; the last one is remembered, since a block refers to its rows one by one."""
-        if self._fetched is None or self._fetched.offset != offset:
-            self._fetched = self.fetch(offset)
-        return self._fetched
+        at, rows = self._fetched
+        if rows is None or at != offset:
+            record = self.fetch(offset)
+            rows = None if record is None else {stored.row: stored for stored in rows_of(record)}
+            self._fetched = (offset, rows)
+        return rows
 
     def _read_up_to(self, judged: set[int]) -> None:
         """Reads the records that have a verdict now; one between them has none and will get none."""

@@ -320,14 +320,19 @@ class ShardApplication:
     def _look_up(
         self, references: Sequence[TransactionReference]
     ) -> tuple[list[StoredTransaction], list[Transaction]] | Check:
+        rows: dict[Place, StoredTransaction] = {}
+        # record by record: each is read once at most, in whatever order a leader names its rows
+        for place in sorted((reference.offset, reference.row) for reference in references):
+            row = self.mempool.find(place)
+            if row is None:
+                if self.mempool.is_past(place[0]):
+                    return Check(CheckState.INVALID, "no_such_transaction")
+                return Check(CheckState.MISSING, f"tx/{place[0]}")
+            rows[place] = row
         stored: list[StoredTransaction] = []
         bodies: list[Transaction] = []
         for reference in references:
-            row = self.mempool.find((reference.offset, reference.row))
-            if row is None:
-                if self.mempool.is_past(reference.offset):
-                    return Check(CheckState.INVALID, "no_such_transaction")
-                return Check(CheckState.MISSING, f"tx/{reference.offset}")
+            row = rows[reference.offset, reference.row]
             if row.digest != reference.digest:
                 return Check(CheckState.INVALID, "wrong_digest")
             try:
