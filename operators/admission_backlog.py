@@ -63,12 +63,14 @@ class AdmissionRoom:
     def take_block(self, waits: Mapping[int, int], now_millis: int) -> None:
         """Learns from a final block.
 
-        Only transactions admitted since the last change count: those before say how it was with another room.
+        Only transactions admitted since the last change count: those before say how it was with another room. A clock that
+        was set back since then has them all count.
 
         Args:
             waits: When each of its transactions was admitted, and how long that was before finality, milliseconds.
             now_millis: Time, UTC milliseconds.
         """
+        self._looked_millis = min(self._looked_millis, now_millis)
         fresh = [wait for admitted, wait in waits.items() if admitted >= self._looked_millis]
         if not fresh:
             return
@@ -78,6 +80,15 @@ class AdmissionRoom:
             self.size = min(float(self.most), max(float(min(LEAST_ROOM, self.most)), self.size))
             self._looked_millis = now_millis
         self._was_full = False
+
+    def take_dropped(self, count: int) -> None:
+        """Learns that so many transactions left it without a block: where that is most of it, what follows is let in faster.
+
+        They cost no block; in a small room a queue of what has expired would last longer than what is sent after it.
+        """
+        if self._was_full and 2 * count >= self.size:
+            self.size = min(float(self.most), self.size * GROWTH_LIMIT)
+            self._was_full = False
 
 
 @dataclass(slots=True)
@@ -142,9 +153,11 @@ class AdmissionBacklog:
 
     def take_letters(self, rows: Iterable[Mapping[str, Any]], topic: str) -> None:
         """Takes rows of `rejected`: what was admitted on `topic` and dropped afterwards waits no longer."""
+        dropped = 0
         for row in rows:
-            if row["stage"] == ASSEMBLY and row["topic"] == topic:
-                self._settle((row["offset"], row["row"]))
+            if row["stage"] == ASSEMBLY and row["topic"] == topic and row["row"] >= 0 <= row["offset"]:
+                dropped += self._settle((row["offset"], row["row"])) is not None
+        self.room.take_dropped(dropped)
 
     def encode(self) -> bytes:
         """Returns canonical bytes; the room is not in them and is learned anew."""
