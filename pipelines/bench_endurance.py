@@ -189,7 +189,8 @@ def overload(work: BenchWork) -> dict[str, Any]:
 def soak(work: BenchWork) -> dict[str, Any]:
     """Plays half of the capacity for long, and judges memory, disk per transaction and distance behind."""
     seconds = work.seconds or SOAK_SECONDS
-    rate = max(1.0, find_capacity(work) / 2)
+    capacity = find_capacity(work)
+    rate = max(1.0, capacity / 2)
     with _running(work, int(rate * seconds)) as run:
         work.report.phase("soak", None)
         before = topic_bytes(run.chain.log)
@@ -209,6 +210,7 @@ def soak(work: BenchWork) -> dict[str, Any]:
     is_level = len(thirds) == 2 and abs(thirds[1] / thirds[0] - 1) < FLAT_DISK_SHARE
     return {
         **_record("soak", [played.row("half")], [played], samples),
+        "capacity_per_second": round(capacity, 1),
         "seconds": seconds,
         "lost": played.sent - played.final - played.refused,
         "doubled": played.doubled,

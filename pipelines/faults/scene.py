@@ -280,7 +280,7 @@ def _happened(
         parts += [f"{name} started again" + (f" {n} times" if n > 1 else "") for name, n in again]
     parts += [f"said {n} times: {text}" for text, n in said.most_common(3)]
     parts += [f"the sender was refused {n} times: {text}" for text, n in refusals.most_common(2)]
-    return "; ".join(parts)
+    return "; ".join(parts) or "no process ended"
 
 
 def _log_marks(directory: Path) -> dict[Path, int]:
