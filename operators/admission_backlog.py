@@ -157,8 +157,9 @@ class AdmissionBacklog:
         """Takes rows of `rejected`: what was admitted on `topic` and dropped afterwards waits no longer."""
         dropped = 0
         for row in rows:
-            if row["stage"] == ASSEMBLY and row["topic"] == topic and row["row"] >= 0 <= row["offset"]:
-                dropped += self._settle((row["offset"], row["row"])) is not None
+            place = row["offset"], row["row"]
+            if (row["stage"], row["topic"]) == (ASSEMBLY, topic) and min(place) >= 0:
+                dropped += self._settle(place) is not None
         self.room.take_dropped(dropped)
 
     def encode(self) -> bytes:
