@@ -98,13 +98,13 @@ class ShardApplication:
         if branch is None:
             return False
         slot = self.slot_of(parent_hash, slot)
-        if self._wants_closing(branch, slot) or self._wants_clearing(parent_hash, slot):
+        if self._wants_closing(branch, slot):
             return True
         epoch = self._epoch(slot)
         if any(due_words(link, branch.ledger, epoch) for link in self.links.values()):
             return True
         found = self.mempool.includable(branch.ledger, self._places(parent_hash), slot, 1)
-        return next(found, None) is not None
+        return next(found, None) is not None or self._wants_clearing(parent_hash, slot)
 
     def slot_of(self, parent_hash: bytes, slot: int) -> int:
         """See `Application`: an epoch is not over before what it takes of other shards is complete."""
