@@ -67,7 +67,7 @@ class AdmissionRoom:
         was set back since then has them all count.
 
         Args:
-            waits: When each of its transactions was admitted, and how long that was before finality, milliseconds.
+            waits: When each of its transactions was admitted, and how long that was before it was known to be final, milliseconds.
             now_millis: Time, UTC milliseconds.
         """
         self._looked_millis = min(self._looked_millis, now_millis)
@@ -137,26 +137,29 @@ class AdmissionBacklog:
                 self.waiting.pop(place, None)
 
     def take_blocks(self, rows: Iterable[Mapping[str, Any]], now_millis: int) -> None:
-        """Takes rows of `blocks.<shard>`."""
+        """Takes rows of `blocks.<shard>`.
+
+        How long their transactions have waited is told by one clock, that of whoever admits; others' may be elsewhere.
+        """
         for row in rows:
             try:
                 references = decode_payload(row["payload"]).references
             except WireError:
                 continue  # no block of ours: nothing became final by it
-            certified = row["certified_millis"]
             waits: dict[int, int] = {}
             for place in [(one.offset, one.row) for one in references]:
                 admitted = self._settle(place)
                 if admitted is not None:
-                    waits[admitted] = certified - admitted
+                    waits[admitted] = now_millis - admitted
             self.room.take_block(waits, now_millis)
 
     def take_letters(self, rows: Iterable[Mapping[str, Any]], topic: str) -> None:
         """Takes rows of `rejected`: what was admitted on `topic` and dropped afterwards waits no longer."""
         dropped = 0
         for row in rows:
-            if row["stage"] == ASSEMBLY and row["topic"] == topic and row["row"] >= 0 <= row["offset"]:
-                dropped += self._settle((row["offset"], row["row"])) is not None
+            place = row["offset"], row["row"]
+            if (row["stage"], row["topic"]) == (ASSEMBLY, topic) and min(place) >= 0:
+                dropped += self._settle(place) is not None
         self.room.take_dropped(dropped)
 
     def encode(self) -> bytes:

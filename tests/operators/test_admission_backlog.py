@@ -170,3 +170,13 @@ def test_a_letter_of_no_place_is_not_remembered(place: tuple[int, int]) -> None:
     again = backlog()
     again.restore(found.encode())
     assert not again.early
+
+
+def test_a_clock_that_says_when_blocks_are_final_does_not_move_the_room() -> None:
+    found = backlog(size=640)
+    for turn in range(4):
+        now = NOW + turn
+        found.take_verdicts([verdict(turn, "1" * 640, now)], now)
+        assert found.left(now) <= 0
+        found.take_blocks([block((turn, 0), at=now + 2_000)], now + TARGET // 4)
+    assert found.room.size > 640
