@@ -1,0 +1,202 @@
+"""Action of `ecliptica cost`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli.contract import Call, Document, Rows
+from pipelines.costs.database import CostModel, cost_model, open_costs, query_costs
+from pipelines.costs.figures import Basis, Figure
+from pipelines.costs.given import given_figures
+from pipelines.costs.loads import parse_load
+from pipelines.costs.records import DEFAULT_RECORDS, measured_figures
+from pipelines.costs.tables import Table, needed_figures
+from schemas.config import profile_configuration
+
+PROFILE = "target"
+"""Whose clock and chain costs are told for: the full network, whatever is run here."""
+
+MARKS: Mapping[str, str] = {
+    Basis.MEASURED.value: "m",
+    Basis.PUBLISHED.value: "p",
+    Basis.ASSUMED.value: "a",
+    Basis.DEFINED.value: "",
+}
+"""What stands behind a number for people; what is defined needs no mark."""
+
+LEGEND = "m measured by this build, p published, a assumed: what the number rests on. --json lists every figure."
+
+
+def show_costs(
+    call: Call, *, load: str | None, records: Path | None, figures: Path | None, sql: str | None
+) -> Document | Rows:
+    """Computes the tables, or answers a query over them.
+
+    Raises:
+        ParameterError: A load, a record, a figure or the query is not valid.
+    """
+    configuration = profile_configuration(PROFILE)
+    found = [*measured_figures(records or DEFAULT_RECORDS), *given_figures(configuration, figures)]
+    if load is not None:
+        found.append(parse_load(load))
+    model = cost_model(found)
+    with closing(open_costs(model)) as connection:
+        if sql is not None:
+            return Rows(*query_costs(connection, sql))
+        columns, rows = query_costs(connection, "select * from numbers")
+    cells = [dict(zip(columns, row, strict=True)) for row in rows]
+    fields = _fields(model, cells)
+    return Document(_as_text(model, cells), fields)
+
+
+def _fields(model: CostModel, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the object for programs."""
+    placed = _by_place(cells)
+    tables = {
+        table.name: {
+            "title": table.title,
+            "notes": list(table.notes),
+            "rows": [
+                {
+                    "name": row.name,
+                    "remark": row.remark,
+                    "cells": {
+                        column: _cell(model, placed[table.name, row.name, column])
+                        for column in table.columns
+                    },
+                }
+                for row in table.rows
+            ],
+        }
+        for table in model.tables
+    }
+    return {
+        "name": "cost",
+        "profile": PROFILE,
+        "loads": {one.name: _figure(one) for one in model.figures if _is_load(one)},
+        "tables": tables,
+        "figures": {one.name: _figure(one) for one in model.figures},
+        "formulas": {
+            one.name: {"unit": one.unit, "expression": one.expression} for one in model.formulas
+        },
+    }
+
+
+def _cell(model: CostModel, cell: Mapping[str, Any]) -> dict[str, Any]:
+    quantity = cell["quantity"]
+    if quantity is None:
+        return {"value": None, "state": "not stated"}
+    missing = [one.name for one in _missing(model, quantity)]
+    return {
+        "value": cell["value"],
+        "state": "not measured" if missing else "known",
+        "unit": cell["unit"],
+        "basis": cell["basis"],
+        "quantity": quantity,
+        "figures": list(model.sources[quantity]),
+        "missing": missing,
+    }
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "value": figure.value,
+        "unit": figure.unit,
+        "basis": figure.basis.value,
+        "source": figure.source,
+        "commit": figure.commit,
+        "machine": figure.machine,
+    }
+
+
+def _missing(model: CostModel, quantity: str) -> Iterator[Figure]:
+    by_name = {figure.name: figure for figure in model.figures}
+    return (
+        by_name[name] for name in model.sources[quantity] if by_name[name].value is None
+    )
+
+
+def _as_text(model: CostModel, cells: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the tables in columns, then what is missing and where the figures are from."""
+    placed = _by_place(cells)
+    lines: list[str] = []
+    for table in model.tables:
+        lines += [table.title, *_lines_of(table, placed), *table.notes, ""]
+    lines += [LEGEND, "", *_sources(model)]
+    return "\n".join(lines)
+
+
+def _lines_of(
+    table: Table, placed: Mapping[tuple[str, str, str], Mapping[str, Any]]
+) -> Iterator[str]:
+    grid = [["", *table.columns, ""]]
+    for row in table.rows:
+        shown = [_text(placed[table.name, row.name, column]) for column in table.columns]
+        grid.append([row.name, *shown, row.remark])
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    for entry in grid:
+        yield "  ".join(
+            text.ljust(width) for text, width in zip(entry, widths, strict=True)
+        ).rstrip()
+
+
+def _text(cell: Mapping[str, Any]) -> str:
+    if cell["quantity"] is None:
+        return "-"
+    if cell["value"] is None:
+        return "not measured"
+    marks = "".join(MARKS[basis] for basis in cell["basis"])
+    return f"{_number(cell['value'])} {_unit(cell['unit'])} {marks}".replace("  ", " ").rstrip()
+
+
+def _number(value: float) -> str:
+    if value and abs(value) < 0.001:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _unit(unit: str) -> str:
+    names = {
+        "1": "",
+        "second": "s",
+        "core*second": "core s",
+        "transaction/second/machine": "tx/s",
+        "transaction/second/gpu": "tx/s/GPU",
+        "transaction/second": "tx/s",
+        "core": "cores",
+        "gpu": "GPUs",
+        "bit": "bits",
+        "byte": "bytes",
+        "dollar/eclipt": "$/ECLIPT",
+        "eclipt/epoch": "ECLIPT",
+    }
+    return "$" if unit.startswith("dollar/") and unit not in names else names.get(unit, unit)
+
+
+def _sources(model: CostModel) -> Iterator[str]:
+    """Yields what the figures of the tables rest on: missing records, records, publications, assumptions."""
+    used = needed_figures(model.tables, model.sources)
+    by_source: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for figure in model.figures:
+        if figure.name in used and figure.basis is not Basis.DEFINED:
+            state = figure.basis.value if figure.value is not None else "not measured"
+            told = (state, figure.source, figure.commit, figure.machine)
+            value = "" if figure.value is None else f" = {figure.value:.6g} {figure.unit}"
+            shown = figure.name if figure.basis is Basis.MEASURED else figure.name + value
+            by_source[told].append(shown)
+    for (state, *told), names in sorted(by_source.items()):
+        yield f"{state}: {', '.join(part for part in told if part)}: {', '.join(names)}"
+
+
+def _by_place(
+    cells: Sequence[Mapping[str, Any]],
+) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
+    return {(cell["table"], cell["row"], cell["column"]): cell for cell in cells}
+
+
+def _is_load(figure: Figure) -> bool:
+    return figure.name.startswith("load_")
