@@ -127,14 +127,14 @@ def _compute(connection: duckdb.DuckDBPyConnection, model: CostModel) -> None:
     columns = ", ".join(
         f"max(value) filter (where name = '{one.name}') as {one.name}" for one in model.figures
     )
-    connection.execute(f"create table wide_0 as select {columns} from figures")
+    connection.execute(f"create table wide_0 as select {columns} from figures")  # noqa: S608 - names are identifiers
     last = 0
     for number, formulas in enumerate(_generations(model), 1):
         added = ", ".join(f"cast({one.expression} as double) as {one.name}" for one in formulas)
-        connection.execute(f"create table wide_{number} as select *, {added} from wide_{last}")
+        connection.execute(f"create table wide_{number} as select *, {added} from wide_{last}")  # noqa: S608 - expressions are ours
         connection.execute(f"drop table wide_{last}")
         last = number
-    cursor = connection.execute(f"select * from wide_{last}")
+    cursor = connection.execute(f"select * from wide_{last}")  # noqa: S608 - a number
     (row,) = cursor.fetchall()
     values = dict(zip((entry[0] for entry in cursor.description or ()), row, strict=True))
     connection.execute(f"drop table wide_{last}")
@@ -181,7 +181,9 @@ def _put_cells(connection: duckdb.DuckDBPyConnection, model: CostModel) -> None:
     )
     connection.execute("""
         create view numbers as
-        select "table", place, "row", "column", quantity, value, unit, basis, expression, remark
+        select "table", place, "row", "column", quantity, value, unit, basis, expression, remark,
+            case when quantity is null then 'not stated' when value is null then 'not measured'
+            else 'known' end as state
         from cells left join quantities on quantities.name = cells.quantity
     """)
     connection.execute("""
@@ -199,6 +201,7 @@ def _view(table: Table) -> str:
         f"max(value) filter (where \"column\" = '{column}') as {column}" for column in table.columns
     )
     return (
-        f'create view {table.name} as select "row" as {ROW_COLUMN}, {columns}, any_value(remark) as remark'
-        f" from numbers where \"table\" = '{table.name}' group by \"row\", place order by place"
+        f'create view {table.name} as select "row" as {ROW_COLUMN}, {columns},'  # noqa: S608 - ours
+        " any_value(remark) as remark from numbers"
+        f' where "table" = \'{table.name}\' group by "row", place order by place'
     )

@@ -138,7 +138,9 @@ def load_formulas(load: Figure) -> tuple[Formula, ...]:
     end = load.name.removeprefix("load")
     per_hour = parse_unit(load.unit) == parse_unit("transaction/hour")
     found = (
-        *_formulas("transaction/second", rate=load.name + (" / seconds_per_hour" if per_hour else "")),
+        *_formulas(
+            "transaction/second", rate=load.name + (" / seconds_per_hour" if per_hour else "")
+        ),
         *_formulas("transaction", filled="rate * window_seconds / shards"),
         *_formulas(
             "1",
@@ -177,7 +179,9 @@ def load_formulas(load: Figure) -> tuple[Formula, ...]:
             rented_price_b="rented_b / month_transactions",
             rented_price_c="rented_c / month_transactions",
         ),
-        *_formulas("core", proving_busy="proving_core * rate", validating_busy="validating_core * rate"),
+        *_formulas(
+            "core", proving_busy="proving_core * rate", validating_busy="validating_core * rate"
+        ),
         *_formulas("core", total_busy="total_core * rate"),
         *_formulas("gpu", gpu_busy="rate / gpu_rate", told_gpu_busy="rate / told_gpu_rate"),
         *(

@@ -21,7 +21,9 @@ OWN = "own"
 LARGEST = 1e9
 """Transactions a second; more is a slip of the pen."""
 
-_LOAD = re.compile(r"(?P<count>[0-9][0-9_,]*(?:\.[0-9]+)?) *(?:(?:tx)?/ *(?P<per>s|second|h|hour))?")
+_LOAD = re.compile(
+    r"(?P<count>[0-9][0-9_,]*(?:\.[0-9]+)?) *(?:(?:tx)?/ *(?P<per>s|second|h|hour))?"
+)
 _PER = {"s": "second", "second": "second", "h": "hour", "hour": "hour", None: "second"}
 
 

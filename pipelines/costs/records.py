@@ -126,7 +126,10 @@ READINGS = (
         for kind in LEVELS
     ),
     *(Reading(f"{kind}_bits", "bit", "levels", _of_level(kind, "proven_bits")) for kind in LEVELS),
-    *(Reading(f"{kind}_bytes", "byte", "levels", _of_level(kind, "proof_bytes")) for kind in LEVELS),
+    *(
+        Reading(f"{kind}_bytes", "byte", "levels", _of_level(kind, "proof_bytes"))
+        for kind in LEVELS
+    ),
     Reading("finality_p50", "second", "finality", _of_finality("final_ms_p50")),
     Reading("finality_p99", "second", "finality", _of_finality("final_ms_p99")),
     Reading("wan_p50", "second", "wan", _of_wan("p50_ms")),

@@ -93,8 +93,14 @@ COMPARISON = Table(
         ),
         Row(
             "hierarchical",
-            ("proving_rate_target", "window_latency", "proving_price_target", "day_checking", "wrap_bits"),
-            "one proof a day by recursion, nothing is final before; no signature is in a proof",
+            (
+                "proving_rate_target",
+                "window_latency",
+                "proving_price_target",
+                "day_checking",
+                "wrap_bits",
+            ),
+            "one proof a day by recursion, nothing is final before its window is proven; proves no signature",
         ),
         Row(
             "GPU",
@@ -113,7 +119,13 @@ COMPARISON = Table(
         ),
         Row(
             "hybrid, as published",
-            ("told_hybrid_rate", "told_finality", "told_hybrid_total", "validator_cores", NOT_STATED),
+            (
+                "told_hybrid_rate",
+                "told_finality",
+                "told_hybrid_total",
+                "validator_cores",
+                NOT_STATED,
+            ),
             "rate and price of proving as published, validating as measured",
         ),
         Row(
@@ -378,11 +390,7 @@ def check_tables(tables: Sequence[Table], known: Mapping[str, object]) -> None:
                     raise InvariantError(f"{table.name}: {row.name}: there is no {name}")
 
 
-def needed_figures(
-    tables: Sequence[Table], sources: Mapping[str, Sequence[str]]
-) -> frozenset[str]:
+def needed_figures(tables: Sequence[Table], sources: Mapping[str, Sequence[str]]) -> frozenset[str]:
     """Returns the figures that some cell rests on."""
     cells = (name for table in tables for row in table.rows for name in row.quantities if name)
     return frozenset(source for name in cells for source in sources[name])
-
-

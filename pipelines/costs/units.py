@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from schemas.errors import InvariantError, ParameterError
 
-SYMBOLS = frozenset(
-    "core second hour day month epoch transaction dollar eclipt byte bit gpu machine".split()
-)
+TIMES = ("second", "hour", "day", "month", "epoch")
+THINGS = ("core", "gpu", "machine", "transaction", "dollar", "eclipt", "byte", "bit")
+SYMBOLS = frozenset((*TIMES, *THINGS))
 """Symbols that a unit may hold. Proofs, windows, shards and validators are counts and have none."""
 
 
@@ -57,7 +57,9 @@ def parse_unit(text: str) -> Unit:
             if symbol == "1":
                 continue
             if symbol not in SYMBOLS:
-                raise ParameterError(f"{symbol!r} in {text!r} is no unit", f"units: {sorted(SYMBOLS)}")
+                raise ParameterError(
+                    f"{symbol!r} in {text!r} is no unit", f"units: {sorted(SYMBOLS)}"
+                )
             found = found.times(Unit(((symbol, 1),)), 1 if place == 0 else -1)
     return found
 

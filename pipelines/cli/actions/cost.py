@@ -89,16 +89,17 @@ def _fields(model: CostModel, cells: Sequence[Mapping[str, Any]]) -> dict[str, A
 def _cell(model: CostModel, cell: Mapping[str, Any]) -> dict[str, Any]:
     quantity = cell["quantity"]
     if quantity is None:
-        return {"value": None, "state": "not stated"}
-    missing = [one.name for one in _missing(model, quantity)]
+        return {"value": None, "state": cell["state"]}
+    sources = model.sources[quantity]
+    open_figures = {figure.name for figure in model.figures if figure.value is None}
     return {
         "value": cell["value"],
-        "state": "not measured" if missing else "known",
+        "state": cell["state"],
         "unit": cell["unit"],
         "basis": cell["basis"],
         "quantity": quantity,
-        "figures": list(model.sources[quantity]),
-        "missing": missing,
+        "figures": list(sources),
+        "missing": [name for name in sources if name in open_figures],
     }
 
 
@@ -111,13 +112,6 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "commit": figure.commit,
         "machine": figure.machine,
     }
-
-
-def _missing(model: CostModel, quantity: str) -> Iterator[Figure]:
-    by_name = {figure.name: figure for figure in model.figures}
-    return (
-        by_name[name] for name in model.sources[quantity] if by_name[name].value is None
-    )
 
 
 def _as_text(model: CostModel, cells: Sequence[Mapping[str, Any]]) -> str:
@@ -145,10 +139,8 @@ def _lines_of(
 
 
 def _text(cell: Mapping[str, Any]) -> str:
-    if cell["quantity"] is None:
-        return "-"
-    if cell["value"] is None:
-        return "not measured"
+    if cell["state"] != "known":
+        return "-" if cell["quantity"] is None else str(cell["state"])
     marks = "".join(MARKS[basis] for basis in cell["basis"])
     return f"{_number(cell['value'])} {_unit(cell['unit'])} {marks}".replace("  ", " ").rstrip()
 
@@ -180,7 +172,7 @@ def _unit(unit: str) -> str:
 def _sources(model: CostModel) -> Iterator[str]:
     """Yields what the figures of the tables rest on: missing records, records, publications, assumptions."""
     used = needed_figures(model.tables, model.sources)
-    by_source: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    by_source: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for figure in model.figures:
         if figure.name in used and figure.basis is not Basis.DEFINED:
             state = figure.basis.value if figure.value is not None else "not measured"
@@ -188,8 +180,8 @@ def _sources(model: CostModel) -> Iterator[str]:
             value = "" if figure.value is None else f" = {figure.value:.6g} {figure.unit}"
             shown = figure.name if figure.basis is Basis.MEASURED else figure.name + value
             by_source[told].append(shown)
-    for (state, *told), names in sorted(by_source.items()):
-        yield f"{state}: {', '.join(part for part in told if part)}: {', '.join(names)}"
+    for place, names in sorted(by_source.items()):
+        yield f"{place[0]}: {', '.join(filter(None, place[1:]))}: {', '.join(names)}"
 
 
 def _by_place(
