@@ -60,8 +60,8 @@ NETWORK = (
         CORE_TIME,
         validator_core="admission_cpu + execution_cpu",
         validating_core="validators_per_shard * validator_core",
-        batch_core="segment_s_cpu / small_transactions + cut_cpu",
-        naive_core="segment_s_cpu / one_transaction",
+        batch_core="small_cpu / small_transactions + cut_cpu",
+        naive_core="small_cpu / one_transaction",
     ),
     *_formulas(
         PRICE,
@@ -153,12 +153,12 @@ def load_formulas(load: Figure) -> tuple[Formula, ...]:
         ),
         *_formulas(
             "core*second",
-            small_core="small_segments * segment_s_cpu + small_lifts * lift_s_cpu"
+            small_core="small_segments * small_cpu + small_lifts * lift_s_cpu"
             " + ceil((small_lifts - 1) / (join_slots - 1)) * join_cpu",
-            large_core="large_segments * (segment_l_cpu + lift_l_cpu)"
+            large_core="large_segments * (large_cpu + lift_l_cpu)"
             " + ceil((large_segments - 1) / (join_slots - 1)) * join_cpu",
-            mixed_core="full_segments * (segment_l_cpu + lift_l_cpu)"
-            " + rest_segments * segment_s_cpu + rest_lifts * lift_s_cpu"
+            mixed_core="full_segments * (large_cpu + lift_l_cpu)"
+            " + rest_segments * small_cpu + rest_lifts * lift_s_cpu"
             " + ceil((full_segments + rest_lifts - 1) / (join_slots - 1)) * join_cpu",
             window_core="smaller(smaller(small_core, large_core), mixed_core) + filled * cut_cpu",
         ),

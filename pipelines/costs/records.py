@@ -93,6 +93,15 @@ def _segment_capacity(kind: str) -> Callable[[Record], float]:
     return read
 
 
+def _segment_cpu(kind: str) -> Callable[[Record], float]:
+    """Returns what reads the processor time of a full segment's proof, its trace included."""
+
+    def read(record: Record) -> float:
+        return float(record["cpu_seconds"]["prove"] / record["segments"][kind])
+
+    return read
+
+
 def _cut(record: Record) -> float:
     return float(record["cpu_seconds"]["execute_and_cut"] / record["transactions"])
 
@@ -111,6 +120,8 @@ READINGS = (
     Reading("execution_cpu", PER_TRANSACTION, "execution", _per_transaction),
     Reading("signature_cpu", PER_TRANSACTION, "signatures", _per_transaction),
     Reading("cut_cpu", PER_TRANSACTION, "segment_l", _cut),
+    Reading("large_cpu", PER_PROOF, "segment_l", _segment_cpu("segment_l")),
+    Reading("small_cpu", PER_PROOF, "segment_s", _segment_cpu("segment_s")),
     Reading("large_transactions", "transaction", "segment_l", _segment_capacity("segment_l")),
     Reading("small_transactions", "transaction", "segment_s", _segment_capacity("segment_s")),
     *(
@@ -249,9 +260,14 @@ def _figure(reading: Reading, records: Mapping[str, tuple[Path, Record]]) -> Fig
         reading.unit,
         Basis.MEASURED,
         told,
-        str(record["commit"])[:12],
+        _short(str(record["commit"])),
         machine_of(record),
     )
+
+
+def _short(commit: str) -> str:
+    """Returns a commit in short; a plus says that the checkout had other changes."""
+    return commit[:12] + ("+" if commit.endswith("+") and len(commit) > 12 else "")
 
 
 def _notes(notes: Iterable[Any]) -> str:
