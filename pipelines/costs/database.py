@@ -108,6 +108,12 @@ def query_costs(
         ) from error
 
 
+def all_cells(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Returns every row of `numbers` by column."""
+    columns, rows = query_costs(connection, "from numbers")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
 def _put_figures(connection: duckdb.DuckDBPyConnection, model: CostModel) -> None:
     connection.execute(
         "create table figures (name varchar primary key, value double, unit varchar, basis varchar,"

@@ -108,6 +108,7 @@ NETWORK = (
     *_formulas(
         "second",
         window_latency="window_seconds + segment_l_wall + lift_l_wall",
+        small_window_latency="window_seconds + segment_s_wall + lift_s_wall",
         gpu_latency="large_transactions / (gpu_rate * one_gpu)",
         signature_seconds="signature_cpu * one_transaction / one_core",
         admission_seconds="admission_cpu * one_transaction / one_core",
@@ -122,8 +123,7 @@ NETWORK = (
         "core",
         naive_checking="load_target * segment_s_check * check_cores / one_transaction",
         batch_checking="load_target * segment_s_check * check_cores / small_transactions",
-        validator_cores="load_target / shards * validator_core",
-        optimistic_cores="validator_cores + batch_checking",
+        optimistic_cores="load_target / shards * validator_core + batch_checking",
         day_checking="wrap_check * check_cores / (epochs_per_chain_day * epoch_seconds * one_epoch)",
     ),
     *_formulas("gpu", gpus="load_target / gpu_rate", told_gpus="load_target / told_gpu_rate"),
@@ -183,6 +183,7 @@ def load_formulas(load: Figure) -> tuple[Formula, ...]:
             "core", proving_busy="proving_core * rate", validating_busy="validating_core * rate"
         ),
         *_formulas("core", total_busy="total_core * rate"),
+        *_formulas("core", validator_busy="rate / shards * validator_core"),
         *_formulas("gpu", gpu_busy="rate / gpu_rate", told_gpu_busy="rate / told_gpu_rate"),
         *(
             formula

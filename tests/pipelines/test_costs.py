@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from pipelines.cli.main import main
-from pipelines.costs.database import CostModel, cost_model, open_costs, query_costs
+from pipelines.costs.database import CostModel, all_cells, cost_model, open_costs, query_costs
 from pipelines.costs.figures import Basis, Figure
 from pipelines.costs.formulas import Formula, all_formulas, check_units
 from pipelines.costs.given import ASSUMED, PUBLISHED, given_figures
 from pipelines.costs.loads import load_title, parse_load
 from pipelines.costs.records import DEFAULT_RECORDS, measured_figures, read_records
 from pipelines.costs.tables import needed_figures
+from pipelines.costs.text import Cell, cells_by_place
 from pipelines.costs.units import ONE, names_in, parse_unit, unit_of
 from schemas.config import profile_configuration
 from schemas.errors import InvariantError, ParameterError
@@ -33,11 +34,9 @@ def model_of(records: Path = DEFAULT_RECORDS, *more: Figure) -> CostModel:
     return cost_model([*measured_figures(records), *given_figures(TARGET), *more])
 
 
-def numbers(model: CostModel) -> dict[tuple[str, str, str], dict[str, Any]]:
+def numbers(model: CostModel) -> dict[tuple[str, str, str], Cell]:
     with closing(open_costs(model)) as connection:
-        columns, rows = query_costs(connection, "from numbers")
-    cells = [dict(zip(columns, row, strict=True)) for row in rows]
-    return {(cell["table"], cell["row"], cell["column"]): cell for cell in cells}
+        return dict(cells_by_place(all_cells(connection)))
 
 
 def values(model: CostModel) -> dict[str, float | None]:
@@ -47,7 +46,7 @@ def values(model: CostModel) -> dict[str, float | None]:
 
 
 @cache
-def shipped_numbers() -> dict[tuple[str, str, str], dict[str, Any]]:
+def shipped_numbers() -> dict[tuple[str, str, str], Cell]:
     return numbers(model_of())
 
 
@@ -470,7 +469,7 @@ def test_the_command_prints_tables_and_an_object(capsys: pytest.CaptureFixture[s
     for said in ("50,000 tx/hour: proving", "50,000 tx/s: proving", "not measured", *APPROACHES):
         assert said in text
     assert main(["cost", "--sql", "select name, cost from comparison", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["rows"]) == 9
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 11
 
 
 @pytest.mark.parametrize(

@@ -9,24 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli.contract import Call, Document, Rows
-from pipelines.costs.database import CostModel, cost_model, open_costs, query_costs
+from pipelines.costs.database import CostModel, all_cells, cost_model, open_costs, query_costs
 from pipelines.costs.figures import Basis, Figure
 from pipelines.costs.given import given_figures
 from pipelines.costs.loads import parse_load
 from pipelines.costs.records import DEFAULT_RECORDS, measured_figures
-from pipelines.costs.tables import Table, needed_figures
+from pipelines.costs.tables import needed_figures
+from pipelines.costs.text import cells_by_place, lines_of
 from schemas.config import profile_configuration
 
 PROFILE = "target"
 """Whose clock and chain costs are told for: the full network, whatever is run here."""
-
-MARKS: Mapping[str, str] = {
-    Basis.MEASURED.value: "m",
-    Basis.PUBLISHED.value: "p",
-    Basis.ASSUMED.value: "a",
-    Basis.DEFINED.value: "",
-}
-"""What stands behind a number for people; what is defined needs no mark."""
 
 LEGEND = "m measured by this build, p published, a assumed: what the number rests on. --json lists every figure."
 
@@ -47,15 +40,13 @@ def show_costs(
     with closing(open_costs(model)) as connection:
         if sql is not None:
             return Rows(*query_costs(connection, sql))
-        columns, rows = query_costs(connection, "select * from numbers")
-    cells = [dict(zip(columns, row, strict=True)) for row in rows]
-    fields = _fields(model, cells)
-    return Document(_as_text(model, cells), fields)
+        cells = all_cells(connection)
+    return Document(_as_text(model, cells), _fields(model, cells))
 
 
 def _fields(model: CostModel, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the object for programs."""
-    placed = _by_place(cells)
+    placed = cells_by_place(cells)
     tables = {
         table.name: {
             "title": table.title,
@@ -116,57 +107,11 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 def _as_text(model: CostModel, cells: Sequence[Mapping[str, Any]]) -> str:
     """Returns the tables in columns, then what is missing and where the figures are from."""
-    placed = _by_place(cells)
     lines: list[str] = []
     for table in model.tables:
-        lines += [table.title, *_lines_of(table, placed), *table.notes, ""]
+        lines += [table.title, *lines_of(table, cells), *table.notes, ""]
     lines += [LEGEND, "", *_sources(model)]
     return "\n".join(lines)
-
-
-def _lines_of(
-    table: Table, placed: Mapping[tuple[str, str, str], Mapping[str, Any]]
-) -> Iterator[str]:
-    grid = [["", *table.columns, ""]]
-    for row in table.rows:
-        shown = [_text(placed[table.name, row.name, column]) for column in table.columns]
-        grid.append([row.name, *shown, row.remark])
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    for entry in grid:
-        yield "  ".join(
-            text.ljust(width) for text, width in zip(entry, widths, strict=True)
-        ).rstrip()
-
-
-def _text(cell: Mapping[str, Any]) -> str:
-    if cell["state"] != "known":
-        return "-" if cell["quantity"] is None else str(cell["state"])
-    marks = "".join(MARKS[basis] for basis in cell["basis"])
-    return f"{_number(cell['value'])} {_unit(cell['unit'])} {marks}".replace("  ", " ").rstrip()
-
-
-def _number(value: float) -> str:
-    if value and abs(value) < 0.001:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _unit(unit: str) -> str:
-    names = {
-        "1": "",
-        "second": "s",
-        "core*second": "core s",
-        "transaction/second/machine": "tx/s",
-        "transaction/second/gpu": "tx/s/GPU",
-        "transaction/second": "tx/s",
-        "core": "cores",
-        "gpu": "GPUs",
-        "bit": "bits",
-        "byte": "bytes",
-        "dollar/eclipt": "$/ECLIPT",
-        "eclipt/epoch": "ECLIPT",
-    }
-    return "$" if unit.startswith("dollar/") and unit not in names else names.get(unit, unit)
 
 
 def _sources(model: CostModel) -> Iterator[str]:
@@ -182,12 +127,6 @@ def _sources(model: CostModel) -> Iterator[str]:
             by_source[told].append(shown)
     for place, names in sorted(by_source.items()):
         yield f"{place[0]}: {', '.join(filter(None, place[1:]))}: {', '.join(names)}"
-
-
-def _by_place(
-    cells: Sequence[Mapping[str, Any]],
-) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
-    return {(cell["table"], cell["row"], cell["column"]): cell for cell in cells}
 
 
 def _is_load(figure: Figure) -> bool:
