@@ -250,6 +250,8 @@ def _figure(reading: Reading, records: Mapping[str, tuple[Path, Record]]) -> Fig
             f"{path} does not say {reading.name}: {type(error).__name__} {error}"
         ) from error
     told = f"bench {record['name']}: {path.name}"
+    if record.get("parameters", {}).get("is_simulated"):
+        told += ", simulated"
     if "transcribed_from" in record:
         told += f", transcribed from {record['transcribed_from']}"
     if value is None:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from pipelines.cli.main import main
@@ -43,6 +44,12 @@ def values(model: CostModel) -> dict[str, float | None]:
     with closing(open_costs(model)) as connection:
         _, rows = query_costs(connection, "select name, value from quantities")
     return dict(rows)
+
+
+@pytest.fixture(scope="module")
+def costs() -> Iterator[duckdb.DuckDBPyConnection]:
+    with closing(open_costs(model_of())) as connection:
+        yield connection
 
 
 @cache
@@ -427,11 +434,10 @@ def test_assumptions_give_a_reason_and_publications_their_place() -> None:
     assert all(figure.source.startswith("design: ") for figure in PUBLISHED)
 
 
-def test_smaller_of_something_unknown_is_unknown() -> None:
-    with closing(open_costs(model_of())) as connection:
-        _, rows = query_costs(
-            connection, "select smaller(1, 2), smaller(3, 2), smaller(null, 1), smaller(1, null)"
-        )
+def test_smaller_of_something_unknown_is_unknown(costs: duckdb.DuckDBPyConnection) -> None:
+    _, rows = query_costs(
+        costs, "select smaller(1, 2), smaller(3, 2), smaller(null, 1), smaller(1, null)"
+    )
     assert rows == [(1, 2, None, None)]
 
 
@@ -447,9 +453,12 @@ def test_smaller_of_something_unknown_is_unknown() -> None:
         "",
     ],
 )
-def test_only_one_question_over_the_tables_is_answered(sql: str) -> None:
-    with closing(open_costs(model_of())) as connection, pytest.raises(ParameterError):
-        query_costs(connection, sql)
+def test_only_one_question_over_the_tables_is_answered(
+    sql: str, costs: duckdb.DuckDBPyConnection
+) -> None:
+    with pytest.raises(ParameterError):
+        query_costs(costs, sql)
+    assert query_costs(costs, "select 1 as one") == (("one",), [(1,)])
 
 
 def test_the_command_prints_tables_and_an_object(capsys: pytest.CaptureFixture[str]) -> None:
@@ -488,3 +497,60 @@ def test_the_formulas_of_an_own_load_do_not_disturb_the_others() -> None:
     assert len({formula.name for formula in with_own}) == len(with_own)
     before, after = shipped_values(), values(model_of(DEFAULT_RECORDS, own))
     assert {name: after[name] for name in before} == before
+
+
+def test_milliseconds_of_records_become_seconds(tmp_path: Path) -> None:
+    edits: dict[str, Edit] = {
+        "finality": lambda one: one["table"][0].update(final_ms_p50=250),
+        "levels": lambda one: one["levels"][0].update(verify_ms=40),
+        "wan": lambda one: [row.update(p99_ms=80) for row in one["table"]],
+    }
+    found = {one.name: one for one in measured_figures(copied(tmp_path / "records", edits))}
+    assert found["wan_p99"].source == "bench wan: wan.json, simulated"
+    assert "transcribed from" in found["finality_p50"].source
+    for name, seconds in (("finality_p50", 0.25), ("segment_s_check", 0.04), ("wan_p99", 0.08)):
+        assert (found[name].value, found[name].unit) == (pytest.approx(seconds), "second")
+
+
+def test_the_shape_of_the_object_is_fixed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() == {
+        *("schema_version", "name", "profile", "loads", "machines"),
+        *("tables", "figures", "formulas"),
+    }
+    assert {name: list(table["rows"][0]["cells"]) for name, table in found["tables"].items()} == {
+        "comparison": ["throughput", "latency", "cost", "decentralisation", "security"],
+        "costs": ["transaction", "epoch", "day", "month", "busy"],
+        "validation": ["cpu", "gpu", "cpu_published", "gpu_published"],
+        "scenarios": [
+            *("validators", "gpu_share", "dollars_per_validator_month", "network_dollars_month"),
+            *("capacity", "rented_demo", "rented_target"),
+        ],
+        "gpu_steps": ["cpu", "gpu", "gpu_published"],
+        "levels": ["core_seconds", "seconds", "bytes", "bits", "check_seconds"],
+        "margin": [
+            *("reward", "fees", "fees_cover", "cost"),
+            *("even_price", "margin", "margin_per_prover"),
+        ],
+        "gpu_share": ["validators", "with_gpu", "share"],
+    }
+    assert len(found["machines"]) == len(set(found["machines"])) > 0
+    assert not any("load" in machine for machine in found["machines"])
+
+
+def test_every_view_is_the_table_that_is_shown() -> None:
+    model = model_of()
+    with closing(open_costs(model)) as connection:
+        for table in model.tables:
+            columns, rows = query_costs(connection, f"from {table.name}")
+            assert columns == ("name", *table.columns, "remark")
+            shown = [
+                tuple(
+                    shipped_numbers()[table.name, row.name, column]["value"]
+                    for column in table.columns
+                )
+                for row in table.rows
+            ]
+            assert [row[1:-1] for row in rows] == shown
+            assert [row[0] for row in rows] == [row.name for row in table.rows]

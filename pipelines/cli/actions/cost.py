@@ -69,6 +69,7 @@ def _fields(model: CostModel, cells: Sequence[Mapping[str, Any]]) -> dict[str, A
         "name": "cost",
         "profile": PROFILE,
         "loads": {one.name: _figure(one) for one in model.figures if _is_load(one)},
+        "machines": _machines(model),
         "tables": tables,
         "figures": {one.name: _figure(one) for one in model.figures},
         "formulas": {
@@ -111,6 +112,9 @@ def _as_text(model: CostModel, cells: Sequence[Mapping[str, Any]]) -> str:
     for table in model.tables:
         lines += [table.title, *lines_of(table, cells), *table.notes, ""]
     lines += [LEGEND, "", *_sources(model)]
+    machines = _machines(model)
+    if len(machines) > 1:
+        lines.append(f"rates are of {len(machines)} machines: {'; '.join(machines)}")
     return "\n".join(lines)
 
 
@@ -127,6 +131,12 @@ def _sources(model: CostModel) -> Iterator[str]:
             by_source[told].append(shown)
     for place, names in sorted(by_source.items()):
         yield f"{place[0]}: {', '.join(filter(None, place[1:]))}: {', '.join(names)}"
+
+
+def _machines(model: CostModel) -> list[str]:
+    """Returns the machines that figures were measured on, without their load: rates of several hardly compare."""
+    measured = (figure.machine for figure in model.figures if figure.machine)
+    return sorted({machine.partition(", load")[0] for machine in measured})
 
 
 def _is_load(figure: Figure) -> bool:
