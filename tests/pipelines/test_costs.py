@@ -509,7 +509,8 @@ def test_milliseconds_of_records_become_seconds(tmp_path: Path) -> None:
     assert found["wan_p99"].source == "bench wan: wan.json, simulated"
     assert "transcribed from" in found["finality_p50"].source
     for name, seconds in (("finality_p50", 0.25), ("segment_s_check", 0.04), ("wan_p99", 0.08)):
-        assert (found[name].value, found[name].unit) == (pytest.approx(seconds), "second")
+        assert found[name].value == pytest.approx(seconds)
+        assert found[name].unit == "second"
 
 
 def test_the_shape_of_the_object_is_fixed(capsys: pytest.CaptureFixture[str]) -> None:
