@@ -13,6 +13,7 @@ import typer
 
 from pipelines.cli import (
     campaign,
+    cost,
     dead_letter,
     demo,
     deploy,
@@ -20,7 +21,6 @@ from pipelines.cli import (
     epoch,
     light,
     market,
-    planned,
     proof,
     run,
     traffic,
@@ -42,11 +42,11 @@ GROUPS = (
     light,
     dead_letter,
     campaign,
+    cost,
     environment,
     deploy,
     validator,
     market,
-    planned,
 )
 DISK_HINTS = {
     errno.ENOSPC: "the disk is full: free space or choose another --data",

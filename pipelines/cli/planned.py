@@ -14,16 +14,8 @@ from schemas.errors import EnvironmentMissing
 NOT_BUILT: Mapping[str, str] = {
     "market jobs": "processes that run the market's rules",
     "market requeue": "processes that run the market's rules",
-    "cost": "the cost model over measured rates",
 }
 """Command -> what it waits for. A command leaves this table when its part lands."""
-
-
-def register(root: typer.Typer) -> None:
-    """Adds the commands that have no noun of their own."""
-    for name in NOT_BUILT:
-        if " " not in name:
-            register_planned(root, name)
 
 
 def register_planned(app: typer.Typer, full_name: str) -> None:
