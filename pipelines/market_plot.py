@@ -57,17 +57,14 @@ def draw_year(record: Mapping[str, Any], out: Path) -> None:
 
 
 def _draw_death(axes: Any, death: Mapping[str, Any] | None) -> None:
-    _named(axes, "after the largest prover died", "jobs, seconds")
-    if death is None:
-        return
-    axes.set_xlabel("epochs")
     for name, label in (
         ("assigned_to_it", "jobs assigned to it"),
         ("missed", "missed windows, of all"),
         ("p99_seconds", "p99 of proofs, seconds"),
     ):
-        axes.plot([row[name] for row in death["epochs"]], label=label)
-    axes.legend(fontsize=7)
+        axes.plot([row[name] for row in death["epochs"]] if death else [], label=label)
+    _named(axes, "after the largest prover died", "jobs, seconds")
+    axes.set_xlabel("epochs")
 
 
 def _named(axes: Any, title: str, unit: str) -> None:
