@@ -106,9 +106,7 @@ def judge_fault(data: bytes, claim: Claim, context: FaultContext) -> FaultVerdic
     """
     if len(data) > MAX_EVIDENCE_BYTES:
         detail = f"{len(data)} bytes, at most {MAX_EVIDENCE_BYTES}"
-        return FaultVerdict(
-            b"", claim.block, refusal=EvidenceRefusal.OVERSIZED, detail=detail
-        )
+        return FaultVerdict(b"", claim.block, refusal=EvidenceRefusal.OVERSIZED, detail=detail)
     name = evidence_digest(data)
     if name in context.judged:
         return FaultVerdict(name, claim.block, refusal=EvidenceRefusal.REPLAYED)
@@ -118,7 +116,8 @@ def judge_fault(data: bytes, claim: Claim, context: FaultContext) -> FaultVerdic
         refusal = EvidenceRefusal.MALFORMED
         return FaultVerdict(name, claim.block, refusal=refusal, detail=str(error))
     header = evidence.accused.header
-    refusal, detail = None, ""
+    refusal: EvidenceRefusal | None = None
+    detail = ""
     try:
         _check_claim(evidence, data, claim, context)
         _check_parent(evidence.accused, context)

@@ -12,8 +12,7 @@ from proving.ledger.segments import window_loads
 from proving.ledger.state import Block, BlockEffects
 from schemas.block import BlockHeader
 from schemas.errors import ParameterError, WireError
-from schemas.fault import BlockFlaw, FaultClaim, StateOpening, TransitionFault
-from schemas.fault import OPENED_ARRAYS
+from schemas.fault import OPENED_ARRAYS, BlockFlaw, FaultClaim, StateOpening, TransitionFault
 from schemas.refusal import EvidenceRefusal
 from schemas.rejection import RejectionReason
 from schemas.transactions import Transaction, TransactionKind, decode_body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from schemas.block import HEADER_BYTES, BlockHeader, header_from_bytes
 from schemas.economics import FraudTerms
@@ -298,9 +299,7 @@ def _read_transition(reader: Reader, accused: Accused, claim: FaultClaim) -> Evi
     siblings = _read_words(reader, "siblings")
     state = _STATES[reader.u8("state", len(_STATES) - 1)]
     opening = None if state is OpenedState.NONE else _read_opening(reader)
-    return TransitionFault(
-        accused, claim, payload, bodies, sequence, closing, siblings, opening
-    )
+    return TransitionFault(accused, claim, payload, bodies, sequence, closing, siblings, opening)
 
 
 def _write_words(writer: Writer, words: tuple[bytes, ...]) -> None:
@@ -338,13 +337,11 @@ def _write_opening(writer: Writer, opening: StateOpening) -> None:
 def _read_opening(reader: Reader) -> StateOpening:
     keys = reader.u32("keys", INDEX_LIMIT)
     arrays = tuple(
-        ArrayOpening(
-            reader.word("root"), _read_cells(reader, "cells"), _read_words(reader, "path")
-        )
+        ArrayOpening(reader.word("root"), _read_cells(reader, "cells"), _read_words(reader, "path"))
         for _ in OPENED_ARRAYS
     )
     return StateOpening(keys, arrays)
 
 
 def _is_ascending(numbers: list[int]) -> bool:
-    return all(low < high for low, high in zip(numbers, numbers[1:], strict=False))
+    return all(low < high for low, high in pairwise(numbers))
