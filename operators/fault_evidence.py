@@ -123,6 +123,10 @@ class EvidenceMaker:
         context: The shard.
         payload: The payload, read.
         bodies: Its own transactions, read.
+
+    Attributes:
+        entries: What it executes, in order: what it takes from other shards, then its own transactions.
+        bodies: Its own transactions.
     """
 
     def __init__(
@@ -135,8 +139,9 @@ class EvidenceMaker:
     ) -> None:
         header = seen.header
         self._seen, self._before, self._context = seen, before, context
-        self._payload, self._bodies = payload, bodies
-        self._entries = [*payload.inbound(header.chain, header.shard), *bodies]
+        self._payload = payload
+        self.bodies = bodies
+        self.entries = [*payload.inbound(header.chain, header.shard), *bodies]
         self._accused = Accused(header, seen.parent, seen.certificate)
         is_new = context.opens_window(header, seen.parent)
         self._start = 0 if is_new else before.sequence
@@ -152,8 +157,8 @@ class EvidenceMaker:
         window = self._context.genesis.window_of(header.slot)
         after = _credulous(self._before, is_credulous=False)
         after.height = header.height - 1
-        effects = after.execute_block(self._entries, header.height, header.slot, window)
-        claim = first_flaw(header, self._payload, effects, len(self._entries))
+        effects = after.execute_block(self.entries, header.height, header.slot, window)
+        claim = first_flaw(header, self._payload, effects, len(self.entries))
         if claim is not None and effects.rejected:
             return _best(seen, claim, self.of_entry(effects.rejected[0]), self._context)
         if claim is not None:
@@ -167,12 +172,12 @@ class EvidenceMaker:
     def _said_words(self) -> tuple[list[bytes], bytes]:
         """Returns the words of the list as if all entries were valid, and the closing one."""
         keys, words = self._before.num_keys, []
-        for entry in self._entries:
+        for entry in self.entries:
             is_new = entry.kind is TransactionKind.REGISTER
             words.append(entry_word(entry, keys if is_new else entry.recipient))
             keys += is_new
         header = self._seen.header
-        fees = sum(entry.fee for entry in self._entries)
+        fees = sum(entry.fee for entry in self.entries)
         return words, word_bytes(block_word(header.height, header.slot, len(words), fees))
 
     def of_entry(self, rejected: tuple[int, RejectionReason]) -> Iterator[Evidence]:
@@ -184,7 +189,7 @@ class EvidenceMaker:
                 return
             alone = self._entry(place, reason, [place])
             yield alone
-            entry = self._entries[place]
+            entry = self.entries[place]
             steps = steps_for(entry, self._before.num_keys)
             cells = {cell_index(step, entry) for step in steps if step.moves}
             opening = open_state(self._before, {Array.ACC: cells})
@@ -202,13 +207,13 @@ class EvidenceMaker:
         )
 
     def _duplicate(self, place: int, reason: RejectionReason) -> Iterator[Evidence]:
-        entry = self._entries[place]
+        entry = self.entries[place]
         after = _credulous(self._before)
         after.height = self._seen.header.height - 1
-        alike = range(FIRST_ACCOUNT, self._before.num_keys + len(self._entries))
+        alike = range(FIRST_ACCOUNT, self._before.num_keys + len(self.entries))
         header = self._seen.header
         window = self._context.genesis.window_of(header.slot)
-        after.execute_block(self._entries, header.height, header.slot, window)
+        after.execute_block(self.entries, header.height, header.slot, window)
         new = _account(after, self._before.num_keys + self._opened_before(place))
         for index in (0, *alike):
             record = after.record(index)
@@ -222,7 +227,7 @@ class EvidenceMaker:
                 yield self._showing(place, reason, after, (old, new), OpenedState.AFTER)
 
     def _opened_before(self, place: int) -> int:
-        kinds = [entry.kind for entry in self._entries[:place]]
+        kinds = [entry.kind for entry in self.entries[:place]]
         return kinds.count(TransactionKind.REGISTER)
 
     def _showing(
@@ -238,12 +243,17 @@ class EvidenceMaker:
         return replace(alone, accounts=accounts, state=state, opening=opening)
 
     def _first_unsigned(self, after: Ledger) -> int | None:
-        """Returns the place of the first transaction whose signature does not hold."""
-        keys = [after.record(body.sender) for body in self._bodies]
+        """Returns the place of the first transaction with no signature that holds, shown or on the log."""
+        keys = [after.record(body.sender) for body in self.bodies]
+        shown = self._context.shown_signatures
+        signatures = [
+            shown.get(body.digest(), own)
+            for body, own in zip(self.bodies, self._seen.signatures, strict=True)
+        ]
         verdicts = verify_many(
             [b"" if key is None else key.public_key for key in keys],
             self._seen.bodies,
-            self._seen.signatures,
+            signatures,
             SIGNATURE_CONTEXT,
             self._context.signatures,
         )
@@ -252,7 +262,7 @@ class EvidenceMaker:
 
     def demand(self, place: int, after: Ledger) -> TransactionFault:
         """Returns evidence that demands the signature of the entry at a place; `after` is the state after the block."""
-        entry = self._entries[place]
+        entry = self.entries[place]
         new = self._before.num_keys + self._opened_before(place)
         is_new = entry.kind is TransactionKind.REGISTER
         is_after = is_new or self._before.record(entry.sender) is None
@@ -268,13 +278,13 @@ class EvidenceMaker:
     def whole_block(self, claim: FaultClaim) -> TransitionFault:
         """Returns the whole block as evidence."""
         before, header = self._before, self._seen.header
-        cells = touched_cells(header, self._entries, before.num_keys)
+        cells = touched_cells(header, self.entries, before.num_keys)
         whole = _whole_block(self._seen, claim, with_payload=True)
         whole = replace(whole, bodies=self._seen.bodies, opening=open_state(before, cells))
         if not self._start:
             return whole
         tree = before.trees[Array.TXS]
-        places = range(self._start - 1, self._start + len(self._entries) + 1)
+        places = range(self._start - 1, self._start + len(self.entries) + 1)
         return replace(
             whole,
             sequence=self._start,

@@ -109,7 +109,7 @@ def _open_ledger(
         if _places(fault.opening, array) != sorted(places):
             raise RefusedEvidence(EvidenceRefusal.INCOMPLETE, f"{array.name} lacks or has cells")
     root = context.root_before(parent)
-    ledger = OpenedLedger(context.parameters, context.hasher, fault.opening, root)
+    ledger = OpenedLedger(context.parameters, context.hasher, fault.opening, root, context.empty)
     ledger.height = header.height - 1
     if parent is None or context.opens_window(header, parent):
         if fault.sequence or fault.siblings:

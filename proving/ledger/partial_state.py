@@ -86,6 +86,7 @@ class OpenedLedger(Ledger):
         hasher: Where permutations run.
         opening: Holds all cells that will be touched.
         state_root: The state's root.
+        empty: `empty_digests(hasher)`.
 
     Raises:
         PathRejected: It is not an opening of that state, or shows an account cell that is none.
@@ -97,8 +98,9 @@ class OpenedLedger(Ledger):
         hasher: Hasher,
         opening: StateOpening,
         state_root: bytes,
+        empty: tuple[bytes, ...],
     ) -> None:
-        super().__init__(parameters, hasher)
+        super().__init__(parameters, hasher, None, empty)
         self._roots = {
             array: part.root
             for array, part in zip(OPENED_ARRAYS, opening.arrays, strict=True)

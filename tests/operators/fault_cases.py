@@ -135,7 +135,9 @@ class Shard:
     tip: BlockHeader | None = None
     owners: dict[int, int] = field(default_factory=lambda: {0: ISSUER})
 
-    def header(self, payload: bytes, slot: int, roots: tuple[bytes, bytes], count: int) -> BlockHeader:
+    def header(
+        self, payload: bytes, slot: int, roots: tuple[bytes, bytes], count: int
+    ) -> BlockHeader:
         height = 0 if self.tip is None else self.tip.height
         parent = genesis_hash(CHAIN, SHARD) if self.tip is None else self.tip.block_hash()
         return BlockHeader(
