@@ -113,8 +113,7 @@ def judge_fault(data: bytes, claim: Claim, context: FaultContext) -> FaultVerdic
     try:
         evidence = decode_evidence(data)
     except WireError as error:
-        refusal = EvidenceRefusal.MALFORMED
-        return FaultVerdict(name, claim.block, refusal=refusal, detail=str(error))
+        return FaultVerdict(name, claim.block, refusal=EvidenceRefusal.MALFORMED, detail=str(error))
     header = evidence.accused.header
     refusal: EvidenceRefusal | None = None
     detail = ""
@@ -140,7 +139,8 @@ def _check_claim(evidence: Evidence, data: bytes, claim: Claim, context: FaultCo
     if context.epoch_of(header) != claim.epoch:
         raise RefusedEvidence(EvidenceRefusal.WRONG_EPOCH, "the claim names another epoch")
     name = claim_id(claim.reporter, claim.kind, claim.block, data)
-    if (kind_of(evidence.claim), name) != (claim.kind, claim.id):
+    said = (claim.kind, claim.id, claim.evidence_bytes)
+    if (kind_of(evidence.claim), name, len(data)) != said:
         raise RefusedEvidence(EvidenceRefusal.WRONG_CLAIM, "the claim is of other evidence")
 
 

@@ -19,7 +19,7 @@ from operators.consensus_messages import encode_certificate
 from operators.consensus_votes import Committee
 from operators.fault_context import FaultContext, fault_context
 from operators.fault_evidence import EvidenceMaker, SeenBlock
-from proving.arithmetic.poseidon2 import NumpyHasher
+from operators.proof_worker import process_backend
 from proving.ledger.rules import LedgerParameters
 from proving.ledger.state import Ledger, genesis_ledger
 from proving.ledger.words import block_word, transaction_word
@@ -38,7 +38,7 @@ from schemas.units import FIRST_ACCOUNT, Array, word_bytes
 
 CHAIN, SHARD, SHARDS, FEE = 7, 0, 2, 1000
 FAR = 30_000
-HASHER = NumpyHasher()
+HASHER = process_backend()
 
 
 @functools.cache

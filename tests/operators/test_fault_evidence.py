@@ -426,6 +426,8 @@ def test_a_claim_is_tied_to_its_evidence_and_reporter(shard: Shard) -> None:
     claim = claim_for(data, b"one", context())
     stolen = replace(claim, reporter=b"two")
     assert judge_fault(data, stolen, context()).refusal is EvidenceRefusal.WRONG_CLAIM
+    short = replace(claim, evidence_bytes=len(data) - 1)
+    assert judge_fault(data, short, context()).refusal is EvidenceRefusal.WRONG_CLAIM
     kind = FaultKind.TRANSACTION
     other = replace(claim, kind=kind, id=claim_id(b"one", kind, claim.block, data))
     assert judge_fault(data, other, context()).refusal is EvidenceRefusal.WRONG_CLAIM
@@ -489,7 +491,7 @@ def no_conviction(shard: Shard, seen: SeenBlock, rng: random.Random, rounds: int
     return count
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0])
 def test_no_evidence_convicts_a_good_block(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - reproducible
     shard = small_shard()
@@ -510,7 +512,7 @@ def test_no_evidence_convicts_a_long_chain_of_good_blocks(seed: int) -> None:
         shard.extend(slot, entries, received)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0])
 def test_mutations_of_true_evidence_convict_no_other_block(shard: Shard, seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - reproducible
     seen, data = bad_root(shard)
