@@ -103,7 +103,7 @@ def _changed(rng: random.Random, evidence: Evidence, other: Evidence) -> Evidenc
         return replace(evidence, claim=rng.choice(list(group)))
     if name == "state":
         return replace(evidence, state=rng.choice(list(OpenedState)))
-    return replace(evidence, **{name: _value(rng, value)})
+    return replace(evidence, **{name: _value(rng, value)})  # type: ignore[arg-type]
 
 
 def _value(rng: random.Random, value: object) -> object:
