@@ -63,12 +63,14 @@ class AdmissionRoom:
     def take_block(self, waits: Mapping[int, int], now_millis: int) -> None:
         """Learns from a final block.
 
-        Only transactions admitted since the last change count: those before say how it was with another room.
+        Only transactions admitted since the last change count: those before say how it was with another room. A clock that
+        was set back since then has them all count.
 
         Args:
-            waits: When each of its transactions was admitted, and how long that was before finality, milliseconds.
+            waits: When each of its transactions was admitted, and how long that was before it was known to be final, milliseconds.
             now_millis: Time, UTC milliseconds.
         """
+        self._looked_millis = min(self._looked_millis, now_millis)
         fresh = [wait for admitted, wait in waits.items() if admitted >= self._looked_millis]
         if not fresh:
             return
@@ -78,6 +80,15 @@ class AdmissionRoom:
             self.size = min(float(self.most), max(float(min(LEAST_ROOM, self.most)), self.size))
             self._looked_millis = now_millis
         self._was_full = False
+
+    def take_dropped(self, count: int) -> None:
+        """Learns that so many transactions left it without a block: where that is most of it, what follows is let in faster.
+
+        They cost no block; in a small room a queue of what has expired would last longer than what is sent after it.
+        """
+        if self._was_full and 2 * count >= self.size:
+            self.size = min(float(self.most), self.size * GROWTH_LIMIT)
+            self._was_full = False
 
 
 @dataclass(slots=True)
@@ -126,25 +137,30 @@ class AdmissionBacklog:
                 self.waiting.pop(place, None)
 
     def take_blocks(self, rows: Iterable[Mapping[str, Any]], now_millis: int) -> None:
-        """Takes rows of `blocks.<shard>`."""
+        """Takes rows of `blocks.<shard>`.
+
+        How long their transactions have waited is told by one clock, that of whoever admits; others' may be elsewhere.
+        """
         for row in rows:
             try:
                 references = decode_payload(row["payload"]).references
             except WireError:
                 continue  # no block of ours: nothing became final by it
-            certified = row["certified_millis"]
             waits: dict[int, int] = {}
             for place in [(one.offset, one.row) for one in references]:
                 admitted = self._settle(place)
                 if admitted is not None:
-                    waits[admitted] = certified - admitted
+                    waits[admitted] = now_millis - admitted
             self.room.take_block(waits, now_millis)
 
     def take_letters(self, rows: Iterable[Mapping[str, Any]], topic: str) -> None:
         """Takes rows of `rejected`: what was admitted on `topic` and dropped afterwards waits no longer."""
+        dropped = 0
         for row in rows:
-            if row["stage"] == ASSEMBLY and row["topic"] == topic:
-                self._settle((row["offset"], row["row"]))
+            place = row["offset"], row["row"]
+            if (row["stage"], row["topic"]) == (ASSEMBLY, topic) and min(place) >= 0:
+                dropped += self._settle(place) is not None
+        self.room.take_dropped(dropped)
 
     def encode(self) -> bytes:
         """Returns canonical bytes; the room is not in them and is learned anew."""

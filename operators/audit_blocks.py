@@ -57,7 +57,7 @@ class BlockAuditor:
         links: Rows of `links` of that epoch as recomputed.
         link_counts: Words that went over links so far.
         open_certificates: Blocks that certificates name and no epoch has held yet, with the height of the
-            block that needs it.
+            block that needs it and the certificate's view.
     """
 
     genesis: Genesis
@@ -72,7 +72,7 @@ class BlockAuditor:
     num_certificates: int = 0
     links: list[Row] = field(default_factory=list)
     link_counts: LinkCounts = field(default_factory=dict)
-    open_certificates: dict[bytes, int] = field(default_factory=dict)
+    open_certificates: dict[bytes, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begins at the genesis."""
@@ -119,17 +119,20 @@ class BlockAuditor:
     ) -> Iterator[Finding]:
         """A block is final by a certificate of itself or of the next block that has one of its own.
 
-        One of a block of the next epoch has a view above those of all blocks here, since views rise with heights.
+        That may stand some epochs later; its view is above those of all blocks before, since views rise with heights.
         """
         certificates = tables.rows(CERTIFICATES_EXPORT)
         if [row["height"] for row in certificates] != [row["height"] for row, _ in blocks]:
             yield Finding("certificates", tables.folder.name, "are not one for each block")
             return
         hashes = {block.hash: block.header.height for _, block in blocks}
-        for named, height in self.open_certificates.items():
+        last_view = blocks[-1][1].header.view if blocks else 0
+        for named, (height, view) in list(self.open_certificates.items()):
+            if named not in hashes and view > last_view:
+                continue
+            del self.open_certificates[named]
             if named not in hashes:
                 yield Finding("certificates", f"height {height}", "is of a block that is not there")
-        self.open_certificates = {}
         for stored, (row, block) in zip(certificates, blocks, strict=True):
             where = f"height {row['height']}"
             try:
@@ -144,10 +147,11 @@ class BlockAuditor:
             certified = hashes.get(certificate.ballot.block_hash)
             if certified is not None and certified < block.header.height:
                 yield Finding("certificates", where, "is of an earlier block")
-            if certified is None and certificate.ballot.view <= blocks[-1][1].header.view:
+            if certified is None and certificate.ballot.view <= last_view:
                 yield Finding("certificates", where, "is of a block that is not there")
             elif certified is None:
-                self.open_certificates[certificate.ballot.block_hash] = block.header.height
+                ballot = certificate.ballot
+                self.open_certificates[ballot.block_hash] = block.header.height, ballot.view
             if not _says_the_same(stored, row, certificate):
                 yield Finding("certificates", where, "its columns differ from its bytes")
 

@@ -171,13 +171,13 @@ class Feed:
                     "these positions are of another log, or the brokers have lost records",
                 )
             lane.fetched = max(lane.position, first[place])
+        wanted = [
+            TopicPartition(self._address.full_name(topic), partition, lane.fetched)
+            for (topic, partition), lane in self._lanes.items()
+        ]
         with translated("reading"):
-            self._consumer.assign(
-                [
-                    TopicPartition(self._address.full_name(topic), partition, lane.fetched)
-                    for (topic, partition), lane in self._lanes.items()
-                ]
-            )
+            self._consumer.assign(wanted)
+            self._consumer.resume(wanted)  # the client keeps a pause from before
         self._is_started = True
 
     def _fill(self, ends: Mapping[Place, int]) -> None:

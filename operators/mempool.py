@@ -60,7 +60,7 @@ class Mempool:
     unseen: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     settled: dict[int, set[int]] = field(default_factory=dict)
     read_up_to: ReadUpTo | None = None
-    _fetched: Input | None = None
+    _fetched: tuple[int, dict[int, StoredTransaction] | None] = (-1, None)
 
     def take_transactions(self, record: Input) -> None:
         """Takes a record of `tx.<shard>`."""
@@ -89,13 +89,11 @@ class Mempool:
         held = self.store.rows.get(place)
         if held is not None:
             return held
-        record = self._record(place[0])
-        rows = () if record is None else rows_of(record)
-        return next((stored for stored in rows if stored.row == place[1]), None)
+        return (self._rows(place[0]) or {}).get(place[1])
 
     def is_past(self, offset: int) -> bool:
         """Says whether a record is there, so that a row it lacks will never come."""
-        return offset < self.store.end or self._record(offset) is not None
+        return offset < self.store.end or self._rows(offset) is not None
 
     def includable(
         self, ledger: Ledger, excluded: set[Place], slot: int, limit: int
@@ -123,24 +121,30 @@ class Mempool:
             self.store.rows.pop(place, None)
             self.settled.setdefault(place[0], set()).add(place[1])
 
-    def expire(self, ledger: Ledger, slot: int) -> list[tuple[Candidate, RejectionReason]]:
-        """Removes and returns candidates that can never enter a block above this state and slot.
+    def hopeless(
+        self, ledger: Ledger, slot: int
+    ) -> Iterator[tuple[Place, Candidate, RejectionReason]]:
+        """Yields candidates that can never enter a block above this state and slot.
 
         They have expired, their nonce is spent, or an earlier transaction of their sender is gone.
         """
-        gone: list[tuple[Candidate, RejectionReason]] = []
         expected: dict[int, int] = {}
-        for place, candidate in list(self.candidates.items()):
+        for place, candidate in self.candidates.items():
             transaction = candidate.transaction
             sender = transaction.sender
-            nonce = expected.setdefault(sender, ledger.account(sender).nonce)
-            reason = _hopeless(transaction, nonce, slot)
+            if sender not in expected:
+                expected[sender] = ledger.account(sender).nonce
+            reason = _hopeless(transaction, expected[sender], slot)
             if reason is None:
-                expected[sender] = nonce + 1
-                continue
-            gone.append((candidate, reason))
-            self.settle({place})
-        return gone
+                expected[sender] += 1
+            else:
+                yield place, candidate, reason
+
+    def expire(self, ledger: Ledger, slot: int) -> list[tuple[Candidate, RejectionReason]]:
+        """Removes and returns what is hopeless above a state and slot."""
+        gone = list(self.hopeless(ledger, slot))
+        self.settle({place for place, _, _ in gone})
+        return [(candidate, reason) for _, candidate, reason in gone]
 
     def forget_settled(self) -> tuple[int, int]:
         """Forgets settled places that lie before everything that waits.
@@ -156,11 +160,14 @@ class Mempool:
         verdicts += [offset for _, offset in self.unseen.values()]
         return first, min(verdicts, default=-1)
 
-    def _record(self, offset: int) -> Input | None:
+    def _rows(self, offset: int) -> dict[int, StoredTransaction] | None:
         """Reads a record again; the last one is remembered, since a block refers to its rows one by one."""
-        if self._fetched is None or self._fetched.offset != offset:
-            self._fetched = self.fetch(offset)
-        return self._fetched
+        at, rows = self._fetched
+        if rows is None or at != offset:
+            record = self.fetch(offset)
+            rows = None if record is None else {stored.row: stored for stored in rows_of(record)}
+            self._fetched = (offset, rows)
+        return rows
 
     def _read_up_to(self, judged: set[int]) -> None:
         """Reads the records that have a verdict now; one between them has none and will get none."""

@@ -93,7 +93,7 @@ class ShardApplication:
     )
 
     def has_work(self, parent_hash: bytes, slot: int) -> bool:
-        """See `Application`; a window or epoch that is over and not closed is work too."""
+        """See `Application`; a window or epoch that is over and not closed is work too, and so is what has expired."""
         branch = self._branch(parent_hash)
         if branch is None:
             return False
@@ -104,7 +104,7 @@ class ShardApplication:
         if any(due_words(link, branch.ledger, epoch) for link in self.links.values()):
             return True
         found = self.mempool.includable(branch.ledger, self._places(parent_hash), slot, 1)
-        return next(found, None) is not None
+        return next(found, None) is not None or self._wants_clearing(parent_hash, slot)
 
     def slot_of(self, parent_hash: bytes, slot: int) -> int:
         """See `Application`: an epoch is not over before what it takes of other shards is complete."""
@@ -146,7 +146,8 @@ class ShardApplication:
             # Admission let a signature pass that this validator does not: never propose it.
             self.mempool.settle({(stored.offset, stored.row) for stored in forged})
             chosen = [candidate for candidate in chosen if candidate.stored not in forged]
-        if not (chosen or received or required or self._wants_closing(parent, slot)):
+        is_wanted = required or self._wants_closing(parent, slot)
+        if not (chosen or received or is_wanted or self._wants_clearing(parent_hash, slot)):
             return None
         verdict = self._judge(parent, received, slot, is_alone=not chosen)
         if verdict.invalid or verdict.missing:
@@ -244,6 +245,16 @@ class ShardApplication:
         ends_window = tip == user < now
         return ends_window or epoch_of(tip) < epoch_of(now)
 
+    def _wants_clearing(self, parent_hash: bytes, slot: int) -> bool:
+        """Whether something waits that a final block of this slot, even an empty one, lets all forget.
+
+        Only final blocks say that a transaction is hopeless, and admission may wait for room: when all that is admitted has
+        expired, no block would come by itself.
+        """
+        if parent_hash != self.final_hash or self.mempool.unseen:
+            return False
+        return next(self.mempool.hopeless(self.final.ledger, slot), None) is not None
+
     def _execute(  # noqa: PLR0911 - one return per check
         self, parent: Branch, parent_hash: bytes, height: int, slot: int, payload: bytes
     ) -> tuple[Branch, BlockEffects] | Check:
@@ -309,14 +320,19 @@ class ShardApplication:
     def _look_up(
         self, references: Sequence[TransactionReference]
     ) -> tuple[list[StoredTransaction], list[Transaction]] | Check:
+        rows: dict[Place, StoredTransaction] = {}
+        # record by record: each is read once at most, in whatever order a leader names its rows
+        for place in sorted((reference.offset, reference.row) for reference in references):
+            row = self.mempool.find(place)
+            if row is None:
+                if self.mempool.is_past(place[0]):
+                    return Check(CheckState.INVALID, "no_such_transaction")
+                return Check(CheckState.MISSING, f"tx/{place[0]}")
+            rows[place] = row
         stored: list[StoredTransaction] = []
         bodies: list[Transaction] = []
         for reference in references:
-            row = self.mempool.find((reference.offset, reference.row))
-            if row is None:
-                if self.mempool.is_past(reference.offset):
-                    return Check(CheckState.INVALID, "no_such_transaction")
-                return Check(CheckState.MISSING, f"tx/{reference.offset}")
+            row = rows[reference.offset, reference.row]
             if row.digest != reference.digest:
                 return Check(CheckState.INVALID, "wrong_digest")
             try:

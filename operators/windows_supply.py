@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from operators.block_payload import decode_payload
 from operators.event_log import EventLog, StoredRecord
@@ -47,8 +48,11 @@ class WindowsSupply:
     def _last_reference(self, record: StoredRecord) -> int:
         fingerprint = record.header(SCHEMA_HEADER).decode("ascii", "replace")
         last = -1
+        rows: list[dict[str, Any]] = []
         with suppress(WireError):  # the stage refuses such a record itself
-            for row in self.registry.decode(BLOCKS, fingerprint, record.value).to_pylist():
+            rows = self.registry.decode(BLOCKS, fingerprint, record.value).to_pylist()
+        for row in rows:
+            with suppress(WireError):  # and such a row, but takes those behind it
                 references = decode_payload(row["payload"]).references
                 last = max((last, *(one.offset for one in references)))
         return last

@@ -82,6 +82,7 @@ class Stretch:
         sent: Transactions.
         final: Those that became final, each once.
         refused: Those that a dead letter names.
+        doubled: Times that one became final again.
         seconds: From the first scheduled time until everything was settled.
         admitted_ms: From admission to finality.
         curve: Per second of admission: seconds since the first look, transactions admitted, p50 and p99.
@@ -93,6 +94,7 @@ class Stretch:
     sent: int
     final: int
     refused: int
+    doubled: int
     seconds: float
     admitted_ms: LatencySummary | None
     curve: Sequence[tuple[float, int, float, float]]
@@ -109,6 +111,7 @@ class Stretch:
             "final": self.final,
             "refused": self.refused,
             "lost": self.sent - self.final - self.refused,
+            "doubled": self.doubled,
             "seconds": round(self.seconds, 1),
             **{f"admitted_ms_{part}": known.get(part) for part in ("p50", "p99", "max")},
         }
@@ -143,6 +146,7 @@ class _Run:
             sent,
             len(record.final),
             len(record.refused - record.final),
+            record.twice,
             self.sampler.now() - began,
             summary_of(np.asarray(waits) * 1e6),
             curve_of(np.asarray(waits), np.asarray(admitted) / 1000 - offset),
@@ -176,6 +180,7 @@ def overload(work: BenchWork) -> dict[str, Any]:
         "p99_ratio": ratio,
         "is_ratio_within_target": ratio is not None and ratio < RATIO_TARGET,
         "lost": sum(row["lost"] for row in table),
+        "doubled": sum(row["doubled"] for row in table),
         **_memory(found, loaded.ends - loaded.begins),
         **_parameters(work),
     }
@@ -208,6 +213,7 @@ def soak(work: BenchWork) -> dict[str, Any]:
         "capacity_per_second": round(capacity, 1),
         "seconds": seconds,
         "lost": played.sent - played.final - played.refused,
+        "doubled": played.doubled,
         **_memory(trends(inside), played.ends - played.begins),
         "lag_ms_median": float(np.median(lags)) if lags else None,
         "lag_ms_max": max(lags, default=None),

@@ -297,5 +297,5 @@ def _finish(scene: Scene, data: Path) -> dict[str, Any]:
         "rejected": dict(fates.rejected),
         "supply": supply,
         "restarts": dict(Counter(restarts)),
-        "problems": problems + [one for one in history.problems if "supply" in one],
+        "problems": problems + scene.new_problems(),
     }

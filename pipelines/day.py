@@ -168,6 +168,28 @@ def now_millis() -> int:
     return time.time_ns() // 1_000_000
 
 
+def check_days_are_left(
+    genesis: Genesis, windows: int, heights: Sequence[int], millis: int
+) -> None:
+    """Refuses to play days that were over before anything could happen in them.
+
+    Args:
+        genesis: The chain, whose clock has run since its processes were started.
+        windows: Windows of the days; 0 for none.
+        heights: Of every shard; one that has a block is being gone on with.
+        millis: Now, UTC milliseconds.
+
+    Raises:
+        EclipticaError: They were.
+    """
+    if windows and not any(heights) and genesis.window_of(genesis.slot_at(millis)) >= windows:
+        late = (millis - genesis.start_millis) / 1000
+        raise EclipticaError(
+            f"the processes were ready {late:.0f} s after the genesis, when the days to be proven were over",
+            "begin again in another directory on a less busy machine, or with more `demo.days`",
+        )
+
+
 @dataclass(slots=True)
 class PhaseTimer:
     """Wall time of each phase, seconds."""
@@ -210,6 +232,9 @@ class _Run:
         try:
             with self.timer.phase("start"):
                 self._wait_for_chain()
+            self._read_log()
+            heights = [view.height for view in self.chain.shards]
+            check_days_are_left(genesis, self.days * self.windows_per_day, heights, now_millis())
             with self.timer.phase("send"):
                 if not self.is_stopped():
                     send = self._send()

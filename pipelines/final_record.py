@@ -76,11 +76,9 @@ class FinalRecord:
             self.admitted_millis[row["source_offset"]] = row["admitted_millis"]
         for _, row in blocks:
             self._take(row["payload"], row["certified_millis"])
-        self._at = {
-            REJECTED_TOPIC: ends[REJECTED_TOPIC],
-            admitted_topic: ends[admitted_topic],
-            blocks_topic: blocks[-1][0].offset + 1 if blocks else self._at[blocks_topic],
-        }
+        if blocks:  # there may be more than at the look at the ends, and markers that are no records before those
+            ends[blocks_topic] = max(ends[blocks_topic], blocks[-1][0].offset + 1)
+        self._at = ends
         return True
 
     @property

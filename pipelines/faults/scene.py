@@ -71,6 +71,7 @@ class Scene:
     broker: Broker | None = None
     longest: float = 0.0
     normal: float = LEAST_NORMAL_SECONDS
+    _told: list[int] = field(default_factory=lambda: [0, 0])
 
     @property
     def history(self) -> History:
@@ -82,6 +83,15 @@ class Scene:
         if self.watch.history is None:
             raise EclipticaError("the log is not watched yet")
         return self.watch.history
+
+    def new_problems(self) -> list[str]:
+        """Returns what was found since the last call, whenever it was: each problem once."""
+        found: list[str] = []
+        for place, problems in enumerate((self.traffic.fates.problems, self.history.problems)):
+            fresh = problems[self._told[place] :]
+            self._told[place] += len(fresh)
+            found += fresh
+        return found
 
     def run(self, seconds: float, is_done: Callable[[], bool] = lambda: False) -> bool:
         """Keeps processes running for a time or until something holds; says whether it does.
@@ -177,7 +187,6 @@ def try_fault(scene: Scene, fault: Fault) -> dict[str, Any]:
     fates, history, supervisor = scene.traffic.fates, scene.history, scene.chain.supervisor
     marks = _log_marks(supervisor.directory)
     restarts, refusals = Counter(supervisor.restarts), Counter(scene.traffic.refusals)
-    known = len(fates.problems) + len(history.problems)
     sent, scene.longest = fates.sent, 0.0
     fault.inject(scene)
     begun = time.monotonic()
@@ -194,7 +203,7 @@ def try_fault(scene: Scene, fault: Fault) -> dict[str, Any]:
     final_at, votes_at = _await_recovery(scene, wanted, last, healed)
     supply = history.check_supply()
     lost = fates.waiting_before(time.monotonic() - CALM_SECONDS - scene.normal)
-    problems = [*fates.problems, *history.problems][known:]
+    problems = scene.new_problems()
     if fault.must == "go_on" and not went_on:
         problems.append("finality stood still, though enough validators were well")
     if fault.must == "stop" and went_on:

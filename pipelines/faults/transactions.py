@@ -126,7 +126,7 @@ class Traffic:
         self._thread.start()
 
     def stop(self) -> None:
-        """Sends no more; returns when what the log was asked for is answered."""
+        """Sends no more; returns when what the log was asked for is answered. What it refused then has no verdict."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -175,7 +175,8 @@ class Traffic:
                     _logger.info("the sender was refused: %s", error)
                 self.refusals[said] += 1
                 self.fates.repeats.update(digests)
-                self._stop.wait(RETRY_SECONDS)
+                if self._stop.wait(RETRY_SECONDS):
+                    return
             else:
                 return
 

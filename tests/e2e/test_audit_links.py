@@ -40,7 +40,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chain.send(opening(chain.genesis, shard), shard=shard)
     chain.send([send(chain.genesis, 0, nonce) for nonce in (0, 1)])
     chain.run_until(lambda: are_delivered(chain, "validator-0", 2), 30)
-    chain.run_until(lambda: is_sealed(chain), 10)
+    chain.run_until(lambda: is_sealed(chain), 20)
     chain.close()
     source = ExportSource(chain.log(), genesis_path(chain.data), FEE, HASHER)
     export_epochs(source, chain.data, [0, 1])
@@ -48,7 +48,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def is_sealed(chain: MiniChain) -> bool:
-    """Whether both shards have a final block in an epoch after the one that takes the transfers."""
+    """Whether both shards have a final block two epochs after the one that takes the transfers."""
     clock, view, last, arrived = chain.genesis, TopicView(chain.log()), [], 0
     for shard in (0, 1):
         rows = list(view.rows(f"blocks.{shard}", BLOCKS))
@@ -58,7 +58,7 @@ def is_sealed(chain: MiniChain) -> bool:
             [arrived, *(one for one, is_taken in zip(epochs, taken, strict=True) if is_taken)]
         )
         last.append(epochs[-1])
-    return min(last) > arrived
+    return min(last) > arrived + 1
 
 
 def findings(root: Path) -> dict[int, list[Finding]]:
@@ -170,3 +170,24 @@ def test_a_sender_whose_table_denies_a_transfer_is_named(exported: Path, tmp_pat
         "deliveries",
         "word 1 was not sent before this epoch",
     )
+
+
+def test_one_certificate_may_make_the_blocks_of_several_epochs_final(
+    exported: Path, tmp_path: Path
+) -> None:
+    root = copy_of(exported, tmp_path / "copy")
+    folders = [epoch_folder(root, *place) for place in exported_epochs(root, 0)]
+    assert len(folders) > 2
+    late = table_rows(folders[2], "certificates")[0]
+    for folder in folders[:2]:
+        rows = table_rows(folder, "certificates")
+        write_rows(folder, "certificates", [{**late, "height": row["height"]} for row in rows])
+        rows = [{**row, "certificate": late["certificate"]} for row in table_rows(folder, "blocks")]
+        write_rows(folder, "blocks", rows)
+    mend_manifests(root, 0)
+    assert findings(root) == {0: [], 1: []}
+    shutil.rmtree(folders[2])  # what they wait for may still come, but no later epoch has it
+    for folder in folders[3:]:
+        shutil.rmtree(folder)
+    audits = [one for one in audit_export(root, FEE, HASHER) if one.shard == 0]
+    assert [audit.open_certificates for audit in audits] == [1, 1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from operators.admission_backlog import LEAST_ROOM
+from operators.admission_backlog import ASSEMBLY, LEAST_ROOM
 from operators.bounded_admission import BoundedAdmission
 from operators.chain_observer import ShardObserver
 from operators.topic_view import TopicView
@@ -15,7 +15,7 @@ from operators.validator import ShardValidator
 from pipelines.corpus import CorpusRow
 from pipelines.node import Role, Roles
 from schemas.config import Configuration
-from schemas.tables import ADMITTED, RECEIPTS
+from schemas.tables import ADMITTED, BLOCKS, RECEIPTS, REJECTED
 from schemas.workload import Workload
 from tests.suites.mini_chain import MiniChain, small_configuration, small_traffic
 
@@ -123,3 +123,30 @@ def test_verdicts_are_those_of_an_admission_that_never_waits(
         one.run_until(partial(is_final, one, len(rows)), 60)
         one.close()
     assert verdicts(chain) == verdicts(other)
+
+
+def test_a_queue_of_what_has_expired_is_cleared_without_waiting_for_the_end_of_an_epoch(
+    tmp_path: Path,
+) -> None:
+    document = bounded(LEAST_ROOM).model_dump()
+    document["clock"] |= {"windows_per_shard_epoch": 1024}
+    chain = MiniChain(tmp_path / "data", Configuration.model_validate(document))
+    rows = small_traffic(tmp_path, chain.genesis, WORKLOAD, COUNT, expiry_slot=120)
+    chain.start("admission")
+    chain.send(rows, PER_RECORD)
+    chain.step()
+    stopped = len(verdicts(chain))
+    chain.now += 10_000  # 200 slots
+    chain.start_all(proving=False)
+    records = -(-len(rows) // PER_RECORD)
+    assert stopped < records // 2
+    chain.run_until(lambda: len(verdicts(chain)) == records, 5)
+    chain.run_until(lambda: not admission(chain).backlog.waiting, 5)
+    assert final(chain) == 0
+    letters = TopicView(chain.log()).rows("rejected", REJECTED)
+    assert sum(row["stage"] == ASSEMBLY for row in letters) == len(rows)
+    blocks = len(list(TopicView(chain.log()).rows("blocks.0", BLOCKS)))
+    for _ in range(100):
+        chain.step()
+    assert len(list(TopicView(chain.log()).rows("blocks.0", BLOCKS))) == blocks
+    chain.close()

@@ -137,3 +137,46 @@ def test_room_stays_between_its_bounds() -> None:
     for turn in range(9, 19):
         room.take_block({NOW + turn: TARGET * 50}, NOW + turn)
     assert room.size == LEAST_ROOM
+
+
+def test_a_clock_that_was_set_back_does_not_freeze_the_room() -> None:
+    room = AdmissionRoom(TARGET, 10_000, 4000)
+    room.take_block({NOW: TARGET * 2}, NOW)
+    assert room.size == 2000
+    back = NOW - 3_600_000
+    room.used(2000)
+    room.take_block({back - 5: TARGET // 2}, back)
+    room.used(2000)
+    room.take_block({back + 1: TARGET // 2}, back + 1)
+    assert room.size == 2000 * GROWTH_LIMIT
+
+
+def test_room_grows_when_most_of_what_filled_it_is_dropped() -> None:
+    found = backlog(size=64)
+    found.take_verdicts([verdict(0, "1" * 64)], NOW)
+    assert found.left(NOW) == 0
+    found.take_letters([letter(0, row) for row in range(8)], "tx.0")
+    assert found.room.size == 64
+    found.take_letters([letter(0, row) for row in range(8, 48)], "tx.0")
+    assert found.room.size == 64 * GROWTH_LIMIT
+    found.take_letters([letter(0, row) for row in range(8, 48)], "tx.0")
+    assert found.room.size == 64 * GROWTH_LIMIT
+
+
+@pytest.mark.parametrize("place", [(2**40, -1), (-1, 0)])
+def test_a_letter_of_no_place_is_not_remembered(place: tuple[int, int]) -> None:
+    found = backlog()
+    found.take_letters([letter(*place)], "tx.0")
+    again = backlog()
+    again.restore(found.encode())
+    assert not again.early
+
+
+def test_a_clock_that_says_when_blocks_are_final_does_not_move_the_room() -> None:
+    found = backlog(size=640)
+    for turn in range(4):
+        now = NOW + turn
+        found.take_verdicts([verdict(turn, "1" * 640, now)], now)
+        assert found.left(now) <= 0
+        found.take_blocks([block((turn, 0), at=now + 2_000)], now + TARGET // 4)
+    assert found.room.size > 640

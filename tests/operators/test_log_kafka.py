@@ -301,3 +301,22 @@ def test_two_readers_of_a_process_both_end_its_wait(opener: Open) -> None:
         writer.append(name, [Record(b"%d" % number)])
         assert log.wait(60.0)
         assert [record.value for record in readers[name].poll(10)] == [b"%d" % number]
+
+
+def test_a_reader_that_was_paused_reads_on_where_it_is_sent(opener: Open) -> None:
+    log = opener()
+    log.create_topics({"t": 1})
+    piece = PAUSE_BYTES // 4
+    for _ in range(8):
+        log.append("t", [Record(bytes(piece))])
+    reader = log.reader("r", ["t"])
+    assert isinstance(reader, KafkaReader)
+    (first,) = reader.poll(1, 10.0)
+    while not reader._feed._lanes["t", 0].is_paused:
+        assert reader.has_news(10.0)
+    for start in (0, 6):
+        reader.seek("t", 0, start)
+        assert reader.poll(1, 10.0)[0].offset == start
+    assert first.offset == 0
+    assert log.read("t", 0, 1)[0].offset == 0
+    assert log.read("t", 5, 1)[0].offset == 5

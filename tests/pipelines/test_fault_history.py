@@ -16,7 +16,8 @@ from operators.consensus_messages import (
 from operators.topic_view import TopicView
 from pipelines.faults.history import History
 from pipelines.faults.log_watch import LogWatch, begin_history
-from pipelines.faults.transactions import Fates
+from pipelines.faults.scene import Scene
+from pipelines.faults.transactions import Fates, Traffic
 from pipelines.node import NodePlace
 from schemas.block import Block, Certificate, Phase, Vote, header_from_bytes, nullify_ballot
 from schemas.tables import BLOCKS, CONSENSUS
@@ -106,3 +107,17 @@ def test_a_height_that_is_written_down_twice_is_a_problem(chain: MiniChain) -> N
     block = Block(header_from_bytes(row["header"]), row["payload"])
     history.take_block(block, decode_certificate(row["certificate"]))
     assert history.problems == ["height 1 is written down twice"]
+
+
+def test_every_problem_is_told_once_whenever_it_was_found(chain: MiniChain) -> None:
+    history, fates = watched(chain)
+    watch = LogWatch("memory://mini", lambda _: None, fates, history)  # type: ignore[arg-type, return-value]
+    traffic = Traffic("memory://mini", iter(()), 1, fates)
+    scene = Scene(None, traffic, watch)  # type: ignore[arg-type]
+    assert scene.new_problems() == []
+    history.take_message(b"no message", 0)
+    assert scene.new_problems() == ["a consensus message cannot be read"]
+    fates.reject(b"a", "expired")  # between two faults, or after the last
+    (told,) = scene.new_problems()
+    assert "expired" in told
+    assert scene.new_problems() == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,33 @@ def test_what_the_log_refuses_is_sent_again_until_it_is_taken(
         bodies = [row["body"] for row in TopicView(log).rows("tx.0", TRANSACTIONS)]
     assert bodies == [bytes([n]) for n in range(len(bodies))]
     assert len(bodies) == fates.sent
+
+
+def test_traffic_ends_while_the_log_refuses_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operators.log_sqlite.BUSY_SECONDS", 0.05)
+    path = tmp_path / "log.sqlite"
+    url = f"sqlite:///{path}"
+    with open_log(url) as log:
+        log.create_topics({"tx.0": 1})
+        rows = (CorpusRow("traffic", bytes([n]), b"s", "admitted", "") for n in range(256))
+        fates = Fates()
+        traffic = Traffic(url, rows, 50, fates)
+        keeper = sqlite3.connect(path, isolation_level=None)
+        traffic.start()
+        wait_for(lambda: log.end_offset("tx.0") > 0)
+        keeper.execute("begin immediate")
+        refused = traffic.refusals.total
+        wait_for(lambda: refused() > 0)
+        stopping = threading.Thread(target=traffic.stop, daemon=True)
+        stopping.start()
+        stopping.join(PATIENCE_SECONDS)
+        is_stopped = not stopping.is_alive()
+        keeper.execute("rollback")
+        keeper.close()
+        assert is_stopped
+        assert fates.oldest() is not None  # it counts as lost, for nobody knows
 
 
 def test_traffic_that_ends_too_early_is_told(tmp_path: Path) -> None:

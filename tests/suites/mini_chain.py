@@ -174,12 +174,12 @@ def _body(row: CorpusRow | SignedTransaction) -> bytes:
 
 
 def small_traffic(
-    folder: Path, genesis: Genesis, workload: Workload, count: int
+    folder: Path, genesis: Genesis, workload: Workload, count: int, expiry_slot: int = 7000
 ) -> list[CorpusRow]:
-    """Returns the rows of a generated corpus for a chain: genesis first, then `count` of traffic."""
+    """Returns the rows of a generated corpus for a chain: genesis first, then `count` of traffic, good up to a slot."""
     out = folder / "corpus.parquet"
     options = GenerateOptions(
-        workload, out, count, SEED, chain=genesis.chain, shard=0, expiry_slot=7000
+        workload, out, count, SEED, chain=genesis.chain, shard=0, expiry_slot=expiry_slot
     )
     with suppress(FileNotFoundError):
         out.unlink()

@@ -21,6 +21,7 @@ SHOWN = (
     "capacity_per_second",
     "p99_ratio",
     "lost",
+    "doubled",
     "is_memory_flat",
     "disk_bytes_per_transaction_thirds",
     "is_disk_level",
