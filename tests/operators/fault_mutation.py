@@ -100,8 +100,8 @@ def _changed(rng: random.Random, evidence: Evidence, other: Evidence) -> Evidenc
     value = getattr(evidence, name)
     if name == "claim":
         group = RejectionReason if isinstance(evidence, TransactionFault) else CLAIMS.values()
-        return replace(evidence, claim=rng.choice(list(group)))
-    if name == "state":
+        return replace(evidence, claim=rng.choice(list(group)))  # type: ignore[arg-type]
+    if name == "state" and isinstance(evidence, TransactionFault):
         return replace(evidence, state=rng.choice(list(OpenedState)))
     return replace(evidence, **{name: _value(rng, value)})  # type: ignore[arg-type]
 

@@ -91,7 +91,7 @@ def test_no_two_forms_of_evidence_are_read_as_one(evidence: Evidence) -> None:
         (replace(ENTRY, accounts=ACCOUNTS * 2), "evidence.accounts"),
         (replace(ENTRY, closing=b"\xff" * 32), "evidence.closing"),
         (replace(ENTRY, body=bytes(4000)), "evidence.body"),
-        (replace(ENTRY, claim=BlockFlaw.WRONG_COUNT), "evidence.claim"),
+        (replace(ENTRY, claim=BlockFlaw.WRONG_COUNT), "evidence.claim"),  # type: ignore[arg-type]
         (replace(BLOCK, closing=b""), "evidence.closing"),
         (replace(BLOCK, sequence=0), "evidence.closing"),
         (replace(BLOCK, closing=b"\xff" * 32), "evidence.closing.word"),
