@@ -10,9 +10,11 @@ from dataclasses import replace
 import pytest
 
 from operators.block_payload import LinkEntry, TransactionReference, encode_payload
+from operators.fault_entries import entry_word
 from operators.fault_evidence import SeenBlock, UnprovableFault, make_fault
 from operators.fault_judge import FaultVerdict, claim_for, claim_id, judge_fault, kind_of
 from operators.fraud_state import FaultKind
+from proving.ledger.partial_state import open_cells
 from schemas.block import Phase
 from schemas.errors import ParameterError
 from schemas.fault import (
@@ -30,7 +32,7 @@ from schemas.fault import (
 from schemas.refusal import EvidenceRefusal
 from schemas.rejection import RejectionReason
 from schemas.transactions import Transaction
-from schemas.units import BLOCK_TRANSACTIONS_LIMIT, SIGNATURE_BYTES, ZERO_WORD
+from schemas.units import BLOCK_TRANSACTIONS_LIMIT, SIGNATURE_BYTES, ZERO_WORD, Array
 from tests.operators.fault_cases import (
     CHAIN,
     FEE,
@@ -526,3 +528,60 @@ def test_mutations_of_true_evidence_convict_no_other_block(shard: Shard, seed: i
         assert not verdict.is_fault or verdict.block in guilty
     assert seen.header.block_hash() in guilty
     assert len(seen.bodies) < BLOCK_TRANSACTIONS_LIMIT
+
+
+def test_forged_parts_against_a_good_block_are_each_refused(shard: Shard) -> None:
+    """Each of these would convict if one check were left out."""
+    entries = [transfer(16, 17, 5, 0), transfer(17, 18, 5, 0)]
+    seen = shard.seal(5, entries)
+    facts = context(is_answer_time_over=True, shown_signatures=shown(seen))
+    made = maker(seen, shard.ledger, facts)
+    alone, in_state, _ = made.of_entry((0, R.EXPIRED))
+    whole = made.whole_block(BlockFlaw.WRONG_TRANSACTIONS_ROOT)
+    demand = made.demand(0, shard.ledger.branch())
+    assert isinstance(alone, TransactionFault)
+    assert isinstance(in_state, TransactionFault)
+    assert in_state.opening is not None
+    assert whole.opening is not None
+    path, lacking = EvidenceRefusal.WRONG_PATH, EvidenceRefusal.INCOMPLETE
+    expired = entry_word(replace(entries[0], expiry=4), 17)
+    cheap = replace(entries[0], fee=0).body()
+    other = replace(demand.accounts[0], public_key=pair(2).public_key)
+    end = alone.start + len(entries)
+    tree = made._list
+    earlier = replace(
+        alone,
+        claim=R.KIND_NOT_SUPPORTED,
+        start=alone.start - 1,
+        closing=tree.cell(end - 1),
+        words=((0, tree.cell(alone.start - 1)),),
+        siblings=tuple(tree.multiproof([alone.start - 1, end - 1])),
+    )
+    behind = replace(
+        whole,
+        sequence=end + 2,
+        closing=ZERO_WORD,
+        siblings=tuple(
+            shard.ledger.trees[Array.TXS].multiproof(range(end + 1, end + 3 + len(entries)))
+        ),
+    )
+    account = whole.opening.array(Array.ACC)
+    fewer = open_cells(shard.ledger, Array.ACC, [index for index, _ in account.cells][:-1])
+    few = replace(whole.opening, arrays=(fewer, *whole.opening.arrays[1:]))
+    forged: list[tuple[Evidence, EvidenceRefusal]] = [
+        (earlier, path),
+        (replace(alone, words=((0, expired),)), path),
+        (
+            replace(in_state, claim=R.UNKNOWN_ACCOUNT, opening=replace(in_state.opening, keys=16)),
+            path,
+        ),
+        (replace(in_state, state=OpenedState.AFTER), lacking),
+        (replace(demand, accounts=(other,)), path),
+        (replace(whole, claim=R.FEE_TOO_LOW, bodies=(cheap, *whole.bodies[1:])), path),
+        (replace(whole, opening=few), lacking),
+        (behind, path),
+    ]
+    for evidence, refusal in forged:
+        data = encode_evidence(evidence)
+        verdict = judge_fault(data, claim_for(data, b"r", facts), facts)
+        assert verdict.refusal is refusal, (evidence.claim, verdict)
