@@ -14,7 +14,7 @@ from operators.fault_entries import entry_word
 from operators.fault_evidence import SeenBlock, UnprovableFault, make_fault
 from operators.fault_judge import FaultVerdict, claim_for, claim_id, judge_fault, kind_of
 from operators.fraud_state import FaultKind
-from proving.ledger.partial_state import open_cells
+from proving.ledger.partial_state import open_cells, open_state
 from schemas.block import Phase
 from schemas.errors import ParameterError
 from schemas.fault import (
@@ -557,6 +557,16 @@ def test_forged_parts_against_a_good_block_are_each_refused(shard: Shard) -> Non
         words=((0, tree.cell(alone.start - 1)),),
         siblings=tuple(tree.multiproof([alone.start - 1, end - 1])),
     )
+    parents = replace(  # an entry of the block before, met by the state after it
+        alone,
+        claim=R.NONCE_REPLAY,
+        start=alone.start - 3,
+        closing=tree.cell(alone.start - 1),
+        words=((0, tree.cell(alone.start - 3)),),
+        siblings=tuple(tree.multiproof([alone.start - 3, alone.start - 1])),
+        state=OpenedState.BEFORE,
+        opening=open_state(shard.ledger, {Array.ACC: [0, 17]}),
+    )
     behind = replace(
         whole,
         sequence=end + 2,
@@ -570,6 +580,7 @@ def test_forged_parts_against_a_good_block_are_each_refused(shard: Shard) -> Non
     few = replace(whole.opening, arrays=(fewer, *whole.opening.arrays[1:]))
     forged: list[tuple[Evidence, EvidenceRefusal]] = [
         (earlier, path),
+        (parents, path),
         (replace(alone, words=((0, expired),)), path),
         (
             replace(in_state, claim=R.UNKNOWN_ACCOUNT, opening=replace(in_state.opening, keys=16)),
