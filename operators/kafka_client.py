@@ -192,6 +192,11 @@ def is_away(error: KafkaError) -> bool:
     return error.code() in _AWAY | _STALE or bool(error.retriable())
 
 
+def is_refused(error: KafkaError) -> bool:
+    """Says whether brokers do not let this user do it."""
+    return error.code() in _REFUSED
+
+
 def port_error(error: KafkaError, doing: str) -> LogError:
     """Returns what an error of the client is called by the port."""
     code = error.code()

@@ -28,6 +28,7 @@ from operators.kafka_client import (
     STALL_SECONDS,
     TRANSACTION_MILLIS,
     is_away,
+    is_refused,
     new_producer,
     port_error,
 )
@@ -110,8 +111,7 @@ class Committer:
             try:
                 self._producer.begin_transaction()
                 self._offsets = {}
-                for output in outputs:
-                    self._produce(output)
+                self._produce_all(outputs)
                 self._retry(
                     lambda: self._producer.commit_transaction(ANSWER_SECONDS),
                     f"a commit of {self._name}",
@@ -120,8 +120,8 @@ class Committer:
                 failed = error.args[0]
                 if failed.fatal() or not (failed.txn_requires_abort() or is_away(failed)):
                     raise commit_error(failed, self._name, time.monotonic() - begun) from error
-                self._abort()
-                if time.monotonic() > deadline:
+                self._abort(failed)
+                if is_refused(failed) or time.monotonic() > deadline:
                     raise port_error(
                         failed, f"a commit of {self._name}, nothing was written"
                     ) from error
@@ -135,6 +135,15 @@ class Committer:
             KafkaException
         ):  # a fenced producer says so again; nothing of it is in flight
             self._producer.flush(0)
+
+    def _produce_all(self, outputs: Sequence[Append]) -> None:
+        """Hands everything over, until something spoils the transaction; its commit tells what that was."""
+        try:
+            for output in outputs:
+                self._produce(output)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - its public name
+                raise
 
     def _produce(self, output: Append) -> None:
         last = len(output.records) - 1
@@ -150,10 +159,11 @@ class Committer:
                 headers.append((LAST_HEADER, b""))
             produce(self._producer, self._address, output, record, headers, delivered)
 
-    def _abort(self) -> None:
-        """Gives up the transaction.
+    def _abort(self, failed: KafkaError) -> None:
+        """Gives up the transaction, for what failed.
 
         Raises:
+            LogError: Brokers refused a topic; on a busy machine they may have opened nothing that could be given up.
             LogUnreachable: A broker died while it decided the outcome, and does not know the transaction any more:
                 the positions on the log tell who opens it again whether it was done.
         """
@@ -165,6 +175,8 @@ class Committer:
         except LogError as error:
             cause = error.__cause__
             if isinstance(cause, KafkaException) and cause.args[0].code() in _DECIDED:
+                if is_refused(failed):  # before anything was asked to be committed
+                    raise port_error(failed, f"a commit of {self._name}") from error
                 raise LogUnreachable(
                     f"a commit of {self._name}: it is not known whether it was done",
                     "start the process again: it goes on where the log says",

@@ -13,6 +13,7 @@ import typer
 
 from pipelines.cli import (
     campaign,
+    cost,
     dead_letter,
     demo,
     deploy,
@@ -41,6 +42,7 @@ GROUPS = (
     light,
     dead_letter,
     campaign,
+    cost,
     environment,
     deploy,
     validator,

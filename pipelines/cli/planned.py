@@ -15,7 +15,6 @@ NOT_BUILT: Mapping[str, str] = {
     "market simulate": "the prover market",
     "market jobs": "the prover market",
     "market requeue": "the prover market",
-    "cost": "the cost model over measured rates",
 }
 """Command -> what it waits for. A command leaves this table when its part lands."""
 

@@ -17,6 +17,7 @@ from pipelines.cli.main import build_app
 from pipelines.settings import environment_name, setting_keys
 from schemas.config import profile_configuration
 from schemas.metrics import METRICS
+from tests.checks.costs import cost_tables
 from tests.checks.modules import ROOT, documented_folders, module_table
 from tests.checks.protocol import (
     bus_table,
@@ -79,6 +80,7 @@ def metric_table() -> str:
 
 PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "commands": ("pipelines/README.md", command_table),
+    "costs": ("pipelines/README.md", cost_tables),
     "settings": ("deploy/README.md", setting_table),
     "metrics": ("deploy/README.md", metric_table),
     "key": ("proving/README.md", key_table),

@@ -1,0 +1,1 @@
+"""What the system costs, from measured rates: figures with provenance, formulas with units, tables in DuckDB."""
