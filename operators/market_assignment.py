@@ -87,6 +87,6 @@ def duties(state: MarketState) -> Counter[bytes]:
     """Returns how many jobs are each prover's alone and not leased by it; one pass over the jobs."""
     return Counter(
         job.assignee
-        for job in state.jobs.values()
+        for job in state.jobs.waiting()
         if is_exclusive(state, job) and job.assignee not in job.leases
     )

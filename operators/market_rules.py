@@ -175,9 +175,10 @@ class MarketRules(Settlement):
 
     def may_release(self, state: MarketState, prover: bytes) -> bool:
         """Says whether stake may go back: its owner has no lease and no job of its own, so that nothing depends on it."""
-        jobs = state.jobs.values()
-        own = (job.assignee == prover and self.is_exclusive(state, job) for job in jobs)
-        return not any(own) and not any(prover in job.leases for job in state.jobs.values())
+        return not any(
+            prover in job.leases or (job.assignee == prover and self.is_exclusive(state, job))
+            for job in state.jobs.waiting()
+        )
 
     def _on_stake(self, state: MarketState, event: StakeLocked) -> Changed:
         _check_units(event.units)
@@ -322,10 +323,8 @@ class MarketRules(Settlement):
             raise RefusedMarket(MarketRefusal.CLOCK_WENT_BACK)
         before, state = state, replace(state, slot=event.slot)
         effects: tuple[MarketEffect, ...] = ()
-        for job_id in state.jobs:
-            known = job = state.jobs[job_id]
-            if job.state is not JobState.WAITING:
-                continue
+        for known in state.jobs.waiting():
+            job, job_id = known, known.facts.id
             was_exclusive = self.is_exclusive(before, job)
             for holder in [h for h in job.leases if job.leases[h].until <= event.slot]:
                 state, ended = self._end_lease(state, job, holder)

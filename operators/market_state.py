@@ -6,6 +6,7 @@ digest, a job's id, a beacon certificate's digest as a seed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -98,6 +99,16 @@ class JobRecord:
     is_small: bool = False
 
 
+class JobTable(Table[bytes, JobRecord]):
+    """Jobs by id."""
+
+    __slots__ = ()
+
+    def waiting(self) -> Iterable[JobRecord]:
+        """Returns the jobs that can be worked on, in the order of their ids; one pass over all."""
+        return [job for job in self.values() if job.state is JobState.WAITING]
+
+
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
     """An epoch whose jobs are planned.
@@ -132,7 +143,7 @@ class MarketState:
     slot: int = 0
     epoch: int = -1
     provers: Table[bytes, ProverRecord] = Table()  # noqa: RUF009 - immutable
-    jobs: Table[bytes, JobRecord] = Table()  # noqa: RUF009 - immutable
+    jobs: JobTable = JobTable()  # noqa: RUF009 - immutable
     epochs: Table[int, EpochRecord] = Table()  # noqa: RUF009 - immutable
 
 

@@ -20,7 +20,7 @@ from pipelines.cli import (
     environment,
     epoch,
     light,
-    planned,
+    market,
     proof,
     run,
     traffic,
@@ -46,7 +46,7 @@ GROUPS = (
     environment,
     deploy,
     validator,
-    planned,
+    market,
 )
 DISK_HINTS = {
     errno.ENOSPC: "the disk is full: free space or choose another --data",
