@@ -85,3 +85,23 @@ class FeeRefusal(StrEnum):
 
     EPOCH_OUT_OF_ORDER = "epoch_out_of_order"
     LOAD_OUT_OF_RANGE = "load_out_of_range"
+
+
+class EvidenceRefusal(StrEnum):
+    """Why evidence of a fault convicts nobody; all but `ANSWER_AWAITED` are final."""
+
+    OVERSIZED = "oversized"
+    MALFORMED = "malformed"
+    REPLAYED = "replayed"
+    WRONG_CHAIN = "wrong_chain"
+    WRONG_BLOCK = "wrong_block"
+    WRONG_PARENT = "wrong_parent"
+    WRONG_EPOCH = "wrong_epoch"
+    WRONG_CLAIM = "wrong_claim"
+    UNCERTIFIED = "uncertified"
+    FOREIGN_CERTIFICATE = "foreign_certificate"
+    WRONG_PATH = "wrong_path"
+    INCOMPLETE = "incomplete"
+    NO_FAULT = "no_fault"
+    ANSWERED = "answered"
+    ANSWER_AWAITED = "answer_awaited"

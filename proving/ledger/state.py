@@ -145,10 +145,15 @@ class Ledger:
         parameters: Constants of the shard.
         hasher: Where permutations run.
         parent: Ledger this one branches from; it must not change while the branch lives.
+        empty: `empty_digests(hasher)` if they are at hand.
     """
 
     def __init__(
-        self, parameters: LedgerParameters, hasher: Hasher, parent: Ledger | None = None
+        self,
+        parameters: LedgerParameters,
+        hasher: Hasher,
+        parent: Ledger | None = None,
+        empty: tuple[bytes, ...] = (),
     ) -> None:
         self.parameters = parameters
         self.hasher = hasher
@@ -166,7 +171,7 @@ class Ledger:
         self.next_index: int = parent.num_keys if parent else FIRST_ACCOUNT
         self.merged = False
         self.prepared: dict[tuple[bytes, bytes], KeyRecord] = {}
-        self.empty: tuple[bytes, ...] = parent.empty if parent else empty_digests(hasher)
+        self.empty: tuple[bytes, ...] = parent.empty if parent else empty or empty_digests(hasher)
         self.trees: dict[Array, WordTree] = {
             array: parent.trees[array].branch() if parent else WordTree(hasher, self.empty)
             for array in TOUCHED_ARRAYS
