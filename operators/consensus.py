@@ -64,7 +64,6 @@ from schemas.block import (
     Vote,
     block_ballot,
     fault_bound,
-    nullify_ballot,
 )
 from schemas.errors import ParameterError
 
@@ -360,14 +359,14 @@ class Simplex:
         if isinstance(event, ProposalUnavailable) and event.view == self.view:
             self._unavailable_in = self.view
             if self._armed and not self._record(self.view).is_empty:
-                self._nullify()
+                self._nullify(self.view)
             return True
         return False
 
     def _on_tick(self) -> bool:
         if self._deadline is not None and self._now >= self._deadline:
             self._deadline = None
-            self._nullify()
+            self._nullify(self.view)
         if self._catch_up.is_due(self._now):
             self._resend()
         return True
@@ -424,10 +423,8 @@ class Simplex:
             self._learn(certificate, assembled=True)
         return True
 
-    def _nullify(self) -> bool:
-        committee = self.committee
-        ballot = nullify_ballot(committee.chain, committee.shard, committee.epoch, self.view)
-        return self._cast(self._record(self.view), ballot)
+    def _nullify(self, view: int) -> bool:
+        return self._cast(self._record(view), self.committee.skip(view))
 
     def _send(self, kind: str, message: bytes) -> None:
         self._actions.append(Broadcast(kind, message))
@@ -537,7 +534,7 @@ class Simplex:
         proposal = next(iter(record.proposals.values()))
         found = self._judge(proposal.block)
         if found is Standing.INVALID:
-            return self._nullify()
+            return self._nullify(self.view)
         if found is not Standing.VALID:
             return False
         ballot = block_ballot(proposal.block, Phase.NOTARIZE)
@@ -568,7 +565,7 @@ class Simplex:
         idle_leader = leader == self.own_index and not self._is_active
         given_up = no_proposal and (leader in voted or idle_leader)
         if given_up or len(voted) > fault_bound(self.committee.size):
-            return self._nullify()
+            return self._nullify(self.view)
         return False
 
     def _follow_chain(self) -> None:
@@ -643,8 +640,9 @@ class Simplex:
             unsigned = self._catch_up.status(
                 self.own_index, self.view, self.tree.tip, self._missing, self._records
             )
-            status = self._catch_up.signed(unsigned, self._signer)
-            self._actions.append(status)
+            if unsigned.gap_view < self.view:  # left without a certificate that anybody shows
+                self._nullify(unsigned.gap_view)
+            self._actions.append(self._catch_up.signed(unsigned, self._signer))
         self._catch_up.again(self._now, keep=self._armed or wanting)
 
     def _set_timer(self) -> None:

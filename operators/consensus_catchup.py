@@ -22,7 +22,7 @@ from operators.consensus_messages import (
 )
 from operators.consensus_ports import Action, Broadcast, ConsensusConfig, Signer
 from operators.consensus_votes import Committee, ViewRecord
-from schemas.block import ZERO_HASH, Phase
+from schemas.block import ZERO_HASH, Phase, Vote
 
 HINT_REPEATS = 3
 """Statuses sent after the start, or after another validator claims to be ahead, before falling silent."""
@@ -171,7 +171,15 @@ class CatchUp:
             if len(found) >= self._config.answer_items:
                 break
             record = records.get(earlier)
-            if record is not None:
+            if record is not None and record.certificates:
                 held = record.certificates.values()
                 found += [("certificate", encode_certificate(c)) for c in held]
+            elif record is not None and earlier == status.gap_view:
+                found += [("vote", encode_vote(vote)) for vote in _own_votes(record)]
         return found
+
+
+def _own_votes(record: ViewRecord) -> list[Vote]:
+    """Returns one's own votes of a view that was left: its certificate may have been lost with who put it together."""
+    phases = (Phase.NOTARIZE, Phase.NULLIFY, Phase.FINALIZE)
+    return [record.own[phase] for phase in phases if phase in record.own]

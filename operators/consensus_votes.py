@@ -21,6 +21,7 @@ from schemas.block import (
     ValidatorSet,
     Vote,
     make_evidence,
+    nullify_ballot,
     offence_of,
     signing_context,
 )
@@ -64,6 +65,10 @@ class Committee:
     def leader(self, view: int) -> int:
         """Returns the index of the validator that proposes in `view`: plain rotation."""
         return view % self.size
+
+    def skip(self, view: int) -> Ballot:
+        """Returns the ballot that nullifies a view."""
+        return nullify_ballot(self.chain, self.shard, self.epoch, view)
 
 
 class CertificateFlaw(StrEnum):

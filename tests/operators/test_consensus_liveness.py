@@ -6,9 +6,10 @@ from random import Random
 
 import pytest
 
-from operators.consensus_campaign import SCHEDULE_CONFIG, finality_latency
+from operators.consensus_campaign import SCHEDULE_CONFIG, finality_latency, run_schedule
 from operators.consensus_ports import ConsensusConfig
 from operators.consensus_simulation import Medium, World
+from schemas.block import fault_bound
 
 HOP = 10
 FIXED = Medium(delay=(HOP, HOP))
@@ -187,3 +188,15 @@ def test_latency_over_wide_distances_stays_near_three_delays() -> None:
     assert isinstance(latency, dict)
     assert 1.5 <= hops["p50"] <= 4.5
     assert latency["p50"] <= latency["p99"] <= latency["max"] <= 240
+
+
+@pytest.mark.parametrize(
+    ("number", "n"),
+    [(39367, 7), (48680, 4), (82868, 7), (54102, 4)],
+    ids=["lost_7", "lost_4", "lost_again_7", "jumped_over_4"],
+)
+def test_a_view_whose_certificate_nobody_has_is_made_good(number: int, n: int) -> None:
+    """Schedules of `campaign byzantine` with seed 6 that never ended: the certificate of a view was lost with the
+    validator that had put it together, or a validator had passed a view without a vote in it."""
+    found = run_schedule(6, number, n, fault_bound(n))
+    assert (found.finished, found.violations, found.disagreements) == (True, (), ())
