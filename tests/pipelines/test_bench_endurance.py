@@ -26,6 +26,7 @@ from pipelines.bench_endurance import (
     rate_of,
     topic_bytes,
 )
+from pipelines.cli.actions.bench import exit_code
 from pipelines.cli.main import main
 from pipelines.final_record import FinalRecord
 from pipelines.process_samples import Sample, resident_bytes, theil_sen, trends
@@ -203,3 +204,11 @@ def test_a_bench_plays_on_real_processes_and_loses_nothing(
     assert plot.read_bytes().startswith(b"\x89PNG")
     if name == "soak":
         assert record["log_bytes_per_transaction_after_retention"] > 0
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [({}, 0), ({"lost": 0, "doubled": 0}, 0), ({"lost": 1, "doubled": 0}, 1), ({"doubled": 2}, 1)],
+)
+def test_a_bench_that_lost_or_doubled_a_transaction_fails(told: dict[str, int], code: int) -> None:
+    assert exit_code(told) == code

@@ -77,7 +77,14 @@ def run_bench(
         streaming=configuration.streaming,
     )
     record = run_named_bench(work, name)
-    return Document(_as_text(record), record) if "table" in record else record
+    if "table" not in record:
+        return record
+    return Document(_as_text(record), record, exit_code(record))
+
+
+def exit_code(record: Mapping[str, Any]) -> int:
+    """Returns 1 for a run that lost a transaction or made one final twice, whatever its times."""
+    return int(any(record.get(name) for name in ("lost", "doubled")))
 
 
 def _as_text(record: Mapping[str, Any]) -> str:
