@@ -6,17 +6,18 @@ stay where they are. Validators take them as a hint and judge again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from operators.admission_view import AdmissionView, decode_view, genesis_view
-from operators.consensus_votes import CertificateRejected
-from operators.delivery_notice import Notice, is_notice, read_notice
+from operators.block_payload import TransactionReference
+from operators.final_headers import FinalHeaders
 from operators.stage import Input, Output
 from operators.transaction_store import StoredTransaction, rows_of
 from operators.validator import identity_of
-from proving.ledger.rules import LedgerParameters, apply, receive
+from proving.ledger.rules import LedgerParameters, apply
 from proving.signatures import SignatureBackend, verify_many
 from schemas.config import AdmissionConfig
 from schemas.errors import InvariantError, WireError
@@ -29,7 +30,6 @@ from schemas.tables import (
     RECEIPTS,
     REJECTED,
     TRANSACTIONS,
-    SchemaRegistry,
     Table,
 )
 from schemas.topics import RECEIPTS as RECEIPTS_TOPIC
@@ -49,6 +49,15 @@ MAX_ORIGINAL_BYTES = 15 * 2**20
 
 SCHEMA_FAILURE = "schema:"
 """How the failure of a record with an unknown fingerprint begins."""
+
+Fetch = Callable[[int], Input | None]
+"""Reads a record of `tx.<shard>` again by its offset; None when the log does not hold it."""
+
+_logger = logging.getLogger(__name__)
+
+
+def _fetch_nothing(_: int) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +88,14 @@ class Admission:
         shard: Shard number.
         limits: What may enter.
         signatures: Signature backend; the default one if None.
-        registry: The schemas of notices that can be read.
+        fetch: Reads what blocks hold although it was refused here: a corrupt leader can propose it.
     """
 
     genesis: Genesis
     shard: int
     limits: AdmissionConfig
     signatures: SignatureBackend | None = field(default=None, compare=False)
-    registry: SchemaRegistry = field(default_factory=SchemaRegistry, repr=False, compare=False)
+    fetch: Fetch = field(default=_fetch_nothing, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -96,11 +105,14 @@ class Admission:
     @property
     def inputs(self) -> Mapping[str, Table]:
         """See `Stage`."""
-        return {shard_topic("tx", self.shard): TRANSACTIONS}
+        return {
+            shard_topic("tx", self.shard): TRANSACTIONS,
+            shard_topic("blocks", self.shard): BLOCKS,
+        }
 
     def initial(self) -> AdmissionView:
         """See `Stage`."""
-        return genesis_view(self.genesis.issuer_key, self.genesis.shards)
+        return genesis_view(self.genesis.issuer_key, self._parameters, self._headers())
 
     def snapshot(self, state: AdmissionView) -> bytes:
         """See `Stage`."""
@@ -108,53 +120,55 @@ class Admission:
 
     def restore(self, snapshot: bytes) -> AdmissionView:
         """See `Stage`."""
-        return decode_view(snapshot)
+        return decode_view(snapshot, self._parameters, self._headers())
 
     def step(
         self, state: AdmissionView, batch: Sequence[Input], now_millis: int
     ) -> tuple[AdmissionView, list[Output]]:
         """See `Stage`; all signatures whose key is known before the batch are verified together."""
-        fresh = [record for record in batch if record.offset >= state.next_offset]
-        judged = self._verify(state, [self._read(record) for record in fresh])
+        blocks = shard_topic("blocks", self.shard)
+        fresh = [
+            record
+            for record in batch
+            if record.topic == blocks or record.offset >= state.next_offset
+        ]
+        judged = self._verify(
+            state, [[] if record.topic == blocks else self._read(record) for record in fresh]
+        )
         outcome = _Outcome(self.shard, now_millis)
         for record, rows in zip(fresh, judged, strict=True):
-            state.next_offset = record.offset + 1
-            if is_notice(record.fingerprint, self.registry):
-                self._take_notice(state, record, outcome)
+            if record.topic == blocks:
+                self._take_blocks(state, record)
                 continue
+            state.next_offset = record.offset + 1
+            outcome.blocks_end = state.blocks_end
             problem = _record_problem(record)
             if problem is not None:
                 outcome.refuse_record(record, problem)
                 continue
-            slot = self.genesis.slot_at(record.append_millis)
+            slot = max(state.slot, self.genesis.slot_at(record.append_millis))
             verdicts = [self._admit(state, row, slot, record, outcome) for row in rows]
             outcome.admit(record, verdicts)
         return state, outcome.outputs()
 
-    def _take_notice(self, state: AdmissionView, record: Input, outcome: _Outcome) -> None:
-        """Credits what a block took from other shards, once, whoever tells of it."""
+    def _headers(self) -> FinalHeaders:
         identity = identity_of(self.genesis, self.shard, None, None)
-        try:
-            rows = self.registry.decode(BLOCKS, record.fingerprint, record.value).to_pylist()
-            notices = read_notice(rows, identity.committee, identity.verifier)
-            for notice in notices:
-                if notice.height not in state.delivered:
-                    self._credit(state, notice)
-        except (WireError, CertificateRejected) as error:
-            outcome.refuse_record(record, (RejectionReason.FORGED_NOTICE, str(error)))
-            return
-        outcome.admit(record, ())
+        return FinalHeaders(identity.committee, identity.verifier)
 
-    def _credit(self, state: AdmissionView, notice: Notice) -> None:
-        for inbound in notice.kept:
-            effects = receive(state, inbound, self._parameters)
-            if isinstance(effects, RejectionReason):
-                raise InvariantError(
-                    f"block {notice.height} is final but pays what cannot be: {effects}"
-                )
-            state.execute(inbound, effects)
-        if notice.kept:
-            state.delivered.add(notice.height)
+    def _take_blocks(self, state: AdmissionView, record: Input) -> None:
+        rows = [] if record.batch is None else record.batch.to_pylist()
+        for problem in state.take_blocks(rows, record.offset, self._find):
+            ids = {"topic": record.topic, "offset": record.offset}
+            _logger.warning("a row is passed over: %s", problem, extra=ids)
+
+    def _find(self, reference: TransactionReference) -> Transaction:
+        record = self.fetch(reference.offset)
+        rows = [] if record is None else rows_of(record)
+        for stored in rows:
+            if stored.reference == reference:
+                return stored.decode()
+        where = f"{reference.offset}/{reference.row}"
+        raise InvariantError(f"a final block refers to transaction {where}, which the log lacks")
 
     @property
     def _parameters(self) -> LedgerParameters:
@@ -229,12 +243,14 @@ class Admission:
         if transaction is None:
             return RejectionReason.NON_CANONICAL, "no transaction"
         is_signed = row.is_signed
-        if row.key is None:  # the sender may have been registered earlier in this batch
-            key = state.key_of(transaction.sender)
-            is_signed = key is None or self._verify_rows([row], [key])[0]
+        key = state.key_of(transaction.sender)
+        if key is None:
+            is_signed = True  # by nobody known, which is the reason to name
+        elif row.key != key:  # the account was opened, or its number went to another, in this batch
+            is_signed = self._verify_rows([row], [key])[0]
         if not is_signed:
             return RejectionReason.BAD_SIGNATURE, f"not signed by account {transaction.sender}"
-        effects = apply(state, transaction, slot, self._parameters)
+        effects = apply(state.ahead, transaction, slot, self._parameters)
         if isinstance(effects, RejectionReason):
             return effects, _detail(effects, state, transaction, slot)
         margin = self.genesis.slots_per_window
@@ -246,7 +262,7 @@ class Admission:
                 f"expires in slot {transaction.expiry}, {self.limits.max_expiry_slots} is the most"
             )
             return RejectionReason.EXPIRY_TOO_FAR, detail
-        state.execute(transaction, effects)
+        state.admit((row.stored.offset, row.stored.row), transaction, effects)
         return None
 
 
@@ -256,6 +272,7 @@ class _Outcome:
 
     shard: int
     now_millis: int
+    blocks_end: int = 0
     admitted: list[Mapping[str, Any]] = field(default_factory=list)
     rejected: list[Mapping[str, Any]] = field(default_factory=list)
     receipts: list[Mapping[str, Any]] = field(default_factory=list)
@@ -270,6 +287,7 @@ class _Outcome:
                 "row_count": len(verdicts),
                 "verdicts": bytes(bitmap),
                 "admitted_millis": self.now_millis,
+                "blocks_end": self.blocks_end,
             }
         )
 
@@ -344,7 +362,7 @@ def _record_problem(record: Input) -> Problem | None:
 def _detail(
     reason: RejectionReason, state: AdmissionView, transaction: Transaction, slot: int
 ) -> str:
-    sender = state.account(transaction.sender)
+    sender = state.ahead.account(transaction.sender)
     texts = {
         RejectionReason.NONCE_GAP: f"nonce {transaction.nonce}, next is {sender.nonce}",
         RejectionReason.NONCE_REPLAY: f"nonce {transaction.nonce}, next is {sender.nonce}",

@@ -1,16 +1,32 @@
-"""The state that admission judges by: every admitted transaction executed in log order, without trees.
+"""The state that admission judges by: the last final block it was given, and above it all that is admitted and waits.
 
-It runs ahead of the final blocks and reaches the same accounts, because leaders take admitted transactions in log
-order too. So a verdict is a function of the log, and not of how fast blocks are made. What other shards pay comes in
-by notices on the same log (`operators.delivery_notice`).
+So it is judged as validators judge their candidates. A transaction that no block can hold any more leaves, and with it
+what it did: the accounts are those of the block again, with what else waits executed on them in log order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from proving.ledger.rules import EMPTY_ACCOUNT, Account, Effects, genesis_accounts
-from schemas.transactions import Transaction
+from operators.block_payload import TransactionReference, decode_payload
+from operators.consensus_votes import CertificateRejected
+from operators.final_headers import FinalHeaders
+from operators.mempool import Place, hopeless_reason
+from proving.ledger.rules import (
+    EMPTY_ACCOUNT,
+    Account,
+    Effects,
+    LedgerParameters,
+    apply,
+    genesis_accounts,
+    receive,
+)
+from schemas.block import BlockHeader
+from schemas.errors import InvariantError, WireError
+from schemas.rejection import RejectionReason
+from schemas.transactions import REGISTER_BODY_BYTES, Transaction, decode_body
 from schemas.units import (
     ADDRESS_BYTES,
     FIRST_ACCOUNT,
@@ -21,60 +37,68 @@ from schemas.units import (
 )
 from schemas.wire import Reader, Writer
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
+
+ANY_SLOT = 0
+"""Slot at which nothing has expired: what waits was judged by time once, and leaves by `hopeless_reason`."""
+
+Find = Callable[[TransactionReference], Transaction]
+"""Reads a transaction that a final block holds and admission did not let in."""
 
 
 @dataclass(slots=True)
-class AdmissionView:
-    """Accounts and registered keys; a `proving.ledger.rules.LedgerView`.
+class Accounts:
+    """Account cells and registered accounts, whole or as changes above others; a `proving.ledger.rules.LedgerView`.
 
     Attributes:
-        issuer_key: Key of the reserve account.
-        accounts: Account cells that were written.
-        addresses: Address of each registered account, by place.
-        keys: Public key of each registered account, by place.
-        next_offset: Offset after the last record judged.
-        delivered: Heights of the blocks whose deliveries are in the accounts.
+        below: What these are changes of, or None.
+        cells: Account cells that were written.
+        addresses: Addresses registered here, in order.
+        keys: Their public keys.
     """
 
-    issuer_key: bytes
-    accounts: dict[int, Account] = field(default_factory=dict)
+    below: Accounts | None = None
+    cells: dict[int, Account] = field(default_factory=dict)
     addresses: list[bytes] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
-    next_offset: int = 0
-    delivered: set[int] = field(default_factory=set)
     _known_addresses: set[bytes] = field(default_factory=set)
     _known_keys: set[bytes] = field(default_factory=set)
 
     @property
     def num_keys(self) -> int:
         """The index that the next registration gets."""
-        return FIRST_ACCOUNT + len(self.keys)
+        first = FIRST_ACCOUNT if self.below is None else self.below.num_keys
+        return first + len(self.keys)
 
     def account(self, index: int) -> Account:
         """Returns an account cell; zeros where nothing was written."""
-        return self.accounts.get(index, EMPTY_ACCOUNT)
+        found = self.cells.get(index)
+        if found is None:
+            found = EMPTY_ACCOUNT if self.below is None else self.below.account(index)
+        return found
 
     def has_address(self, address: bytes) -> bool:
         """Whether an account with this address is registered."""
-        return address in self._known_addresses
+        is_below = self.below is not None and self.below.has_address(address)
+        return is_below or address in self._known_addresses
 
     def has_public_key(self, public_key: bytes) -> bool:
         """Whether this public key is registered."""
-        return public_key in self._known_keys
+        is_below = self.below is not None and self.below.has_public_key(public_key)
+        return is_below or public_key in self._known_keys
 
     def key_of(self, index: int) -> bytes | None:
-        """Returns the public key that must have signed for an account, or None for an unknown one."""
-        if index == ReservedCell.RESERVE:
-            return self.issuer_key
-        place = index - FIRST_ACCOUNT
-        return self.keys[place] if 0 <= place < len(self.keys) else None
+        """Returns the public key of a registered account, or None."""
+        first = FIRST_ACCOUNT if self.below is None else self.below.num_keys
+        if index < first:
+            return None if self.below is None else self.below.key_of(index)
+        return self.keys[index - first] if index < self.num_keys else None
 
     def execute(self, transaction: Transaction, effects: Effects) -> None:
         """Takes in a valid transaction."""
         for touch in effects.touches:
             if touch.step.moves:
-                self.accounts[touch.cell] = touch.new
+                self.cells[touch.cell] = touch.new
         if effects.new_account is not None:
             self.register(transaction.address, transaction.public_key)
 
@@ -85,28 +109,150 @@ class AdmissionView:
         self._known_addresses.add(address)
         self._known_keys.add(public_key)
 
+
+@dataclass(slots=True)
+class AdmissionView:
+    """Accounts as of a final block, and what is admitted above it.
+
+    Attributes:
+        issuer_key: Key of the reserve account.
+        parameters: Constants of the shard's ledger.
+        headers: Certified headers of the shard, as far as they were taken.
+        final: Accounts after the last of them.
+        slot: Slot of the last of them.
+        blocks_end: Offset after the last record of `blocks.<shard>` that was taken.
+        pending: Admitted and in none of these blocks, in log order.
+        ahead: Accounts after executing `pending` on `final`.
+        next_offset: Offset after the last record of `tx.<shard>` that was judged.
+    """
+
+    issuer_key: bytes
+    parameters: LedgerParameters
+    headers: FinalHeaders = field(compare=False)
+    final: Accounts
+    slot: int = 0
+    blocks_end: int = 0
+    pending: dict[Place, Transaction] = field(default_factory=dict)
+    ahead: Accounts = field(default_factory=Accounts)
+    next_offset: int = 0
+
+    def __post_init__(self) -> None:
+        """Puts what waits above the final accounts."""
+        self.ahead = Accounts(self.final)
+
+    @property
+    def height(self) -> int:
+        """Height of the last final block taken."""
+        return self.headers.height
+
+    def key_of(self, index: int) -> bytes | None:
+        """Returns the public key that must have signed for an account, or None for an unknown one."""
+        return self.issuer_key if index == ReservedCell.RESERVE else self.ahead.key_of(index)
+
+    def admit(self, place: Place, transaction: Transaction, effects: Effects) -> None:
+        """Takes in a transaction that is valid after all that waits."""
+        self.pending[place] = transaction
+        self.ahead.execute(transaction, effects)
+
+    def take_blocks(self, rows: Iterable[Mapping[str, Any]], offset: int, find: Find) -> list[str]:
+        """Takes a record of `blocks.<shard>`; returns why rows were passed over.
+
+        Args:
+            rows: Its rows.
+            offset: Its offset; one that was taken before changes nothing.
+            find: Reads what `pending` lacks.
+
+        Raises:
+            InvariantError: A final block does not execute.
+        """
+        problems: list[str] = []
+        if offset < self.blocks_end:
+            return problems
+        self.blocks_end = offset + 1
+        found: list[tuple[BlockHeader, bytes]] = []
+        self.headers.on_final = lambda header, payload: found.append((header, payload))
+        for row in rows:
+            try:
+                self.headers.take_row(row, offset)
+            except (WireError, CertificateRejected) as error:
+                problems.append(str(error))
+        for header, payload in found:
+            self._finalize(header, payload, find)
+            self.headers.forget(header.height)
+        if found:
+            self._forget_hopeless()
+            self.replay()
+        return problems
+
+    def replay(self) -> None:
+        """Executes what waits on the final accounts anew; what cannot be executed for now waits on without effect."""
+        self.ahead = Accounts(self.final)
+        for transaction in self.pending.values():
+            effects = apply(self.ahead, transaction, ANY_SLOT, self.parameters)
+            if not isinstance(effects, RejectionReason):
+                self.ahead.execute(transaction, effects)
+
     def encode(self) -> bytes:
-        """Returns canonical bytes."""
+        """Returns canonical bytes; blocks that wait for a descendant's certificate are to be taken again."""
+        first_open = self.headers.first_open
         writer = Writer().u8(SNAPSHOT_VERSION).fixed(self.issuer_key, PUBLIC_KEY_BYTES)
-        writer.u64(self.next_offset).u32(len(self.accounts))
-        for index, account in sorted(self.accounts.items()):
+        writer.u64(self.next_offset).u64(self.height).fixed(self.headers.tip, 32).u64(self.slot)
+        writer.u64(self.blocks_end if first_open is None else first_open)
+        writer.u32(len(self.final.cells))
+        for index, account in sorted(self.final.cells.items()):
             writer.u32(index).u64(account.balance).u32(account.nonce)
-        writer.u32(len(self.keys))
-        for address, key in zip(self.addresses, self.keys, strict=True):
+        writer.u32(len(self.final.keys))
+        for address, key in zip(self.final.addresses, self.final.keys, strict=True):
             writer.fixed(address, ADDRESS_BYTES).fixed(key, PUBLIC_KEY_BYTES)
-        writer.u32(len(self.delivered))
-        for height in sorted(self.delivered):
-            writer.u64(height)
+        writer.u32(len(self.pending))
+        for (offset, row), transaction in self.pending.items():
+            writer.u64(offset).u32(row).sized(transaction.body())
         return writer.finish()
 
+    def _finalize(self, header: BlockHeader, payload: bytes, find: Find) -> None:
+        parameters, final = self.parameters, self.final
+        try:
+            content = decode_payload(payload)
+        except WireError as error:
+            raise InvariantError(
+                f"block {header.height} is final and unreadable: {error}"
+            ) from error
+        for inbound in content.inbound(parameters.chain, parameters.shard):
+            self._execute(header, inbound, receive(final, inbound, parameters))
+        for reference in content.references:
+            place = reference.offset, reference.row
+            transaction = self.pending.pop(place, None) or find(reference)
+            self._execute(header, transaction, apply(final, transaction, header.slot, parameters))
+        self.slot = header.slot
 
-def genesis_view(issuer_key: bytes, shards: int = 1) -> AdmissionView:
-    """Returns the state before the first transaction on a shard of a chain with `shards` of them."""
-    return AdmissionView(issuer_key, genesis_accounts(shards))
+    def _execute(
+        self, header: BlockHeader, transaction: Transaction, effects: Effects | RejectionReason
+    ) -> None:
+        if isinstance(effects, RejectionReason):
+            raise InvariantError(f"block {header.height} is final and does not execute: {effects}")
+        self.final.execute(transaction, effects)
+
+    def _forget_hopeless(self) -> None:
+        nonces: dict[int, int] = {}
+        for place, transaction in list(self.pending.items()):
+            sender = transaction.sender
+            nonce = nonces.setdefault(sender, self.final.account(sender).nonce)
+            if hopeless_reason(transaction, nonce, self.slot) is None:
+                nonces[sender] += 1
+            else:
+                del self.pending[place]
 
 
-def decode_view(data: bytes) -> AdmissionView:
-    """Inverse of `AdmissionView.encode`.
+def genesis_view(
+    issuer_key: bytes, parameters: LedgerParameters, headers: FinalHeaders
+) -> AdmissionView:
+    """Returns the state before the first transaction on a shard; `headers` stand at its genesis."""
+    final = Accounts(cells=genesis_accounts(parameters.shards))
+    return AdmissionView(issuer_key, parameters, headers, final)
+
+
+def decode_view(data: bytes, parameters: LedgerParameters, headers: FinalHeaders) -> AdmissionView:
+    """Inverse of `AdmissionView.encode`; moves `headers` to where the view stands.
 
     Raises:
         WireError: The bytes are not canonical.
@@ -114,15 +260,22 @@ def decode_view(data: bytes) -> AdmissionView:
     reader = Reader(data, "admission")
     if reader.u8("version") != SNAPSHOT_VERSION:
         raise reader.fail("version", f"expected {SNAPSHOT_VERSION}")
-    view = AdmissionView(reader.fixed("issuer_key", PUBLIC_KEY_BYTES))
+    view = AdmissionView(
+        reader.fixed("issuer_key", PUBLIC_KEY_BYTES), parameters, headers, Accounts()
+    )
     view.next_offset = reader.u64("next_offset")
+    headers.height, headers.tip = reader.u64("height"), reader.fixed("tip", 32)
+    view.slot, view.blocks_end = reader.u64("slot"), reader.u64("blocks_end")
     for _ in range(reader.u32("accounts", INDEX_LIMIT)):
         index = reader.u32("account.index", INDEX_LIMIT)
         balance = reader.u64("account.balance", SUPPLY_CAP + 1)
-        view.accounts[index] = Account(balance, reader.u32("account.nonce", INDEX_LIMIT))
+        view.final.cells[index] = Account(balance, reader.u32("account.nonce", INDEX_LIMIT))
     for _ in range(reader.u32("keys", INDEX_LIMIT)):
         address = reader.fixed("address", ADDRESS_BYTES)
-        view.register(address, reader.fixed("public_key", PUBLIC_KEY_BYTES))
-    view.delivered = {reader.u64("delivered.height") for _ in range(reader.u32("delivered"))}
+        view.final.register(address, reader.fixed("public_key", PUBLIC_KEY_BYTES))
+    for _ in range(reader.u32("pending")):
+        place = reader.u64("offset"), reader.u32("row")
+        view.pending[place] = decode_body(reader.sized("body", REGISTER_BODY_BYTES))
     reader.finish()
+    view.replay()
     return view

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from operators.admission import Admission
 from operators.admission_backlog import AdmissionBacklog, AdmissionRoom
+from operators.admission_supply import AdmissionSupply
 from operators.admission_view import AdmissionView
 from operators.event_log import EventLog, LogReader, StoredRecord
 from operators.log_schemas import registry_of
@@ -60,15 +61,16 @@ class BoundedAdmission:
 
     def __init__(self, stage: Admission, place: AdmissionPlace, backlog: AdmissionBacklog) -> None:
         """Starts from the directory and the log; what the directory lacks is read from the first record."""
-        self.driver: StageDriver[AdmissionView] = open_driver(
-            stage, place.log, place.directory, place.chain, place.metrics
-        )
-        self.driver.on_commit = self._on_commit
-        self.backlog = backlog
         self._place, self._shard = place, stage.shard
         self._tx, self._blocks, self._admitted = (
             shard_topic(stem, stage.shard) for stem in ("tx", "blocks", "admitted")
         )
+        self._supply = AdmissionSupply(place.log, stage.shard)
+        self.driver: StageDriver[AdmissionView] = open_driver(
+            stage, place.log, place.directory, place.chain, place.metrics, self._supply, [self._tx]
+        )
+        self.driver.on_commit = self._on_commit
+        self.backlog = backlog
         self._registry: SchemaRegistry = registry_of(place.log)
         self._news: LogReader = place.log.reader(
             f"{stage.name}/backlog", [self._blocks, REJECTED_TOPIC]
@@ -92,6 +94,7 @@ class BoundedAdmission:
         news = self._news.poll(POLL_RECORDS)
         for record in news:
             self._take(record)
+        self._supply.newest = self._news.positions()[self._blocks, 0]
         left = self.backlog.left(now_millis)
         if left <= 0:
             return bool(news)
@@ -137,6 +140,7 @@ class BoundedAdmission:
         self._commits += 1
         for output in outputs:
             if output.topic == self._admitted:
+                self._supply.take_verdicts(output.rows)
                 self.backlog.take_verdicts(output.rows, self._now)
 
     def _take(self, record: StoredRecord) -> None:

@@ -1,6 +1,6 @@
 """Follows a shard's consensus without a vote and writes down what is final: blocks and receipts, each once.
 
-A block, its receipts, the notice of what it took from other shards and the reader's positions are one commit. After a kill the last row of `blocks.<shard>` says
+A block, its receipts and the reader's positions are one commit. After a kill the last row of `blocks.<shard>` says
 where to go on; messages from before are read again and change nothing.
 """
 
@@ -14,7 +14,6 @@ from typing import Any
 from operators.admission_backlog import ASSEMBLY
 from operators.consensus_messages import decode_message, encode_certificate
 from operators.consensus_node import message_topics
-from operators.delivery_notice import notices_of
 from operators.event_log import Append, Record, StoredRecord
 from operators.final_headers import block_row
 from operators.final_history import replay, shard_blocks
@@ -93,7 +92,6 @@ class ShardObserver:
         self.node.on_message = self._on_message
         self._rewind(set(topics.values()))
         self._outputs: list[Append] = []
-        self._rows: list[dict[str, Any]] = []
         self._proposed: dict[bytes, int] = {}
         self._since_snapshot = 0
         self._epoch: int | None = None
@@ -110,10 +108,8 @@ class ShardObserver:
         if dropped:
             self._outputs += self._drop(dropped, now_millis)
         if self._outputs:
-            topic = shard_topic("tx", self._place.shard)
-            notices = [_append(topic, BLOCKS, run) for run in notices_of(self._rows)]
-            self.node.reader.commit([*self._outputs, *notices])
-            self._outputs, self._rows = [], []
+            self.node.reader.commit(self._outputs)
+            self._outputs = []
         if self._since_snapshot >= SNAPSHOT_BLOCKS:
             self.save()
         return is_busy
@@ -175,7 +171,6 @@ class ShardObserver:
             ids = {"shard": shard, "epoch": self._epoch, "height": header.height}
             _logger.info("an epoch is sealed by the first block after it", extra=ids)
         self._epoch = epoch
-        self._rows.append(row)
         self._record(block, at_millis)
         self._outputs.append(_append(shard_topic("blocks", shard), BLOCKS, [row]))
         receipts = [

@@ -50,6 +50,14 @@ class HeldTransactions:
         return [input_of(record, TRANSACTIONS, self.registry) for record in self.read(start, last)]
 
 
+def read_transactions(log: EventLog, shard: int, offset: int) -> Input | None:
+    """Reads one record of `tx.<shard>`; None when the log does not hold it."""
+    found = log.read(shard_topic("tx", shard), offset, 1)
+    if not found or found[0].offset != offset:
+        return None
+    return input_of(found[0], TRANSACTIONS, registry_of(log))
+
+
 def hold_transactions(log: EventLog, owner: str, shard: int) -> HeldTransactions:
     """Opens the transactions of a shard for one owner.
 

@@ -134,7 +134,7 @@ class Mempool:
             sender = transaction.sender
             if sender not in expected:
                 expected[sender] = ledger.account(sender).nonce
-            reason = _hopeless(transaction, expected[sender], slot)
+            reason = hopeless_reason(transaction, expected[sender], slot)
             if reason is None:
                 expected[sender] += 1
             else:
@@ -200,7 +200,14 @@ def _decoded(stored: StoredTransaction) -> Transaction | None:
         return None
 
 
-def _hopeless(transaction: Transaction, nonce: int, slot: int) -> RejectionReason | None:
+def hopeless_reason(transaction: Transaction, nonce: int, slot: int) -> RejectionReason | None:
+    """Returns why no block above a state can hold a transaction, or None while one may.
+
+    Args:
+        transaction: What waits.
+        nonce: Its sender's nonce in that state, after those that wait before it and may enter a block.
+        slot: Slot of the state.
+    """
     if transaction.expiry < slot:
         return RejectionReason.EXPIRED
     if transaction.nonce < nonce:

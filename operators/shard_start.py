@@ -13,7 +13,7 @@ from operators.consensus_chain import FinalTip, genesis_tip
 from operators.consensus_keys import CommitteeVerifier
 from operators.consensus_votes import Committee
 from operators.event_log import EventLog, Place, StoredRecord
-from operators.held_transactions import hold_transactions
+from operators.held_transactions import hold_transactions, read_transactions
 from operators.log_schemas import registry_of
 from operators.mempool import Mempool
 from operators.metrics import NO_METRICS, Metrics
@@ -36,7 +36,7 @@ from schemas.block import ValidatorSet
 from schemas.config import Configuration
 from schemas.errors import WireError
 from schemas.genesis import Genesis
-from schemas.tables import ADMITTED, TRANSACTIONS
+from schemas.tables import ADMITTED
 from schemas.topics import shard_topic
 from schemas.wire import Reader, Writer
 
@@ -87,10 +87,7 @@ class ShardPlace:
 
     def fetch(self, offset: int) -> Input | None:
         """Reads a record of `tx.<shard>` from the log."""
-        found = self.log.read(shard_topic("tx", self.shard), offset, 1)
-        if not found or found[0].offset != offset:
-            return None
-        return input_of(found[0], TRANSACTIONS, registry_of(self.log))
+        return read_transactions(self.log, self.shard, offset)
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ BREAKS = (EclipticaError, ValueError, ArithmeticError, LookupError, TypeError)
 _logger = logging.getLogger(__name__)
 
 Supply = Callable[[S, Sequence[StoredRecord]], list[StoredRecord]]
-"""Returns what records refer to and a state does not hold yet, records of the stage's other topics."""
+"""Returns the records of a step: those given, and before each the records of the stage's other topics that it needs."""
 
 Cut = Callable[[Sequence[StoredRecord]], int]
 """Returns how many of the records that were read a step takes; at least one is taken."""
@@ -61,8 +61,8 @@ class StageDriver(Generic[S]):
         kind: Names chain and stage in the snapshot.
         state: State after everything committed; after a commit that failed, beyond it.
         metrics: Where steps and what they put out are recorded.
-        supply: Reads the topics that the reader does not: each batch is preceded by what it refers to. None where
-            the reader reads all inputs.
+        supply: Reads the topics that the reader does not, as far as a batch needs them. None where the reader
+            reads all inputs.
         poll_records: Records of a step, and of a replay's.
         on_commit: Told what was put out, once the log has it.
     """
@@ -179,7 +179,7 @@ class StageDriver(Generic[S]):
         return records[:count]
 
     def _supplied(self, records: list[StoredRecord]) -> list[StoredRecord]:
-        return records if self.supply is None else [*self.supply(self.state, records), *records]
+        return records if self.supply is None else self.supply(self.state, records)
 
     def _record(self, seconds: float, outputs: Sequence[Output]) -> None:
         name, metrics = self.stage.name, self.metrics

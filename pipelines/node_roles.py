@@ -15,8 +15,8 @@ from operators.beacon_node import BeaconObserver, BeaconValidator
 from operators.beacon_start import BeaconPlace
 from operators.bounded_admission import AdmissionPlace, open_admission
 from operators.chain_observer import ShardObserver
+from operators.held_transactions import read_transactions
 from operators.jobs import RetryPolicy
-from operators.log_schemas import registry_of
 from operators.proof_worker import (
     BACKEND_VARIABLE,
     GPU_MEMORY_VARIABLE,
@@ -63,7 +63,7 @@ def admission(place: NodePlace) -> Role:
             place.genesis,
             shard,
             place.configuration.admission,
-            registry=registry_of(place.log),
+            fetch=partial(read_transactions, place.log, shard),
         )
         for shard in range(place.genesis.shards)
     ]

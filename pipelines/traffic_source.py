@@ -133,7 +133,7 @@ class TopicSource:
                 raise ParameterError(f"there is no topic {self.topic} on {self.url}")
 
     def rows(self) -> Iterator[CorpusRow]:
-        """See `TrafficSource`; records that are no transactions, such as notices, are left out."""
+        """See `TrafficSource`; records that are no transactions are left out."""
         with closing(open_existing_log(self.url)) as log:
             view = TopicView(log)
             reasons = {

@@ -18,7 +18,6 @@ class RejectionReason(StrEnum):
     FOREIGN_SCHEMA = "foreign_schema"
     UNDECODABLE_RECORD = "undecodable_record"
     OVERSIZED_RECORD = "oversized_record"
-    FORGED_NOTICE = "forged_notice"
     WRONG_LENGTH = "wrong_length"
     WRONG_VERSION = "wrong_version"
     NON_CANONICAL = "non_canonical"

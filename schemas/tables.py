@@ -78,10 +78,12 @@ ADMITTED = Table(
             _required("row_count", pa.int32()),
             _required("verdicts", pa.binary()),
             _required("admitted_millis", pa.int64()),
+            _optional("blocks_end", pa.int64()),
         ]
     ),
 )
-"""`admitted.<shard>`: one row per record of `tx.<shard>`; bit i of `verdicts` (LSB first) admits row i."""
+"""`admitted.<shard>`: one row per record of `tx.<shard>`; bit i of `verdicts` (LSB first) admits row i. Judged by the final
+blocks below offset `blocks_end` of `blocks.<shard>`."""
 
 REJECTED = Table(
     "rejected",

@@ -1,4 +1,4 @@
-"""Attacks between shards: false deliveries, false words on links and false notices of deliveries, by aim.
+"""Attacks between shards: false deliveries, false words on links and false final blocks told to admission, by aim.
 
 Each returns what it was refused by, or None if it was accepted. Everything else about a block is true: its roots are
 those of executing it.
@@ -6,6 +6,7 @@ those of executing it.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 
 from operators.admission import Admission
 from operators.admission_view import AdmissionView
-from operators.block_payload import LinkEntry, encode_payload
+from operators.block_payload import LinkEntry, TransactionReference, encode_payload
 from operators.final_headers import block_row
 from operators.stage import Input
 from pipelines.account_keys import KeyRing
@@ -36,18 +37,21 @@ from pipelines.adversary.crossing_world import (
 )
 from pipelines.adversary.honest_traffic import ACCOUNTS, Base
 from pipelines.forge import Forge
-from schemas.block import Phase
+from schemas.block import Block, BlockHeader, Phase, genesis_hash
 from schemas.config import AdmissionConfig
 from schemas.errors import InvariantError
-from schemas.tables import BLOCKS, TRANSACTIONS, Table, encode
+from schemas.tables import TRANSACTIONS
 from schemas.topics import shard_topic
+from schemas.transactions import Transaction
 from schemas.units import AMOUNT_LIMIT, FIRST_ACCOUNT
 
 WORLDS = 4
 """Worlds that attacks choose from; making one costs a tenth of a second."""
 
+PAYING_HEIGHT = 2
+"""Height of the block that pays; the first opens the accounts."""
+
 ADMISSION = Admission(GENESIS, SHARD, AdmissionConfig())
-Rows = list[dict[str, Any]]
 
 
 def _world(rng: random.Random) -> CrossingWorld:
@@ -185,33 +189,32 @@ def sent_and_not_said(given: Base, rng: random.Random) -> str | None:
     return world.judge(world.due, listed)
 
 
-def forged_notice(given: Base, rng: random.Random) -> str | None:
-    """A notice on `tx.<shard>` pays what no certified block of the shard has taken."""
-    forged = rng.choice(NOTICES)(_world(rng), rng)
+def forged_final_block(given: Base, rng: random.Random) -> str | None:
+    """A row of `blocks.<shard>` pays what no certified block of the shard has taken, for admission to believe."""
+    forged = rng.choice(FORGED_BLOCKS)(_world(rng), rng)
     state = ADMISSION.restore(_desk())
-    before = _held(state)
-    reasons = _tell(state, [forged])
-    if _held(state) != before or state.delivered or len(reasons) != 1:
-        return None
-    return reasons[0]
+    problems = _tell(state, forged) or ["uncertified"]
+    is_believed = _held(state) or state.height != PAYING_HEIGHT - 1
+    return None if is_believed else problems[0].partition(":")[0]
 
 
-def notice_twice(given: Base, rng: random.Random) -> str | None:
-    """A true notice comes again; it was told once, and whoever repeats it is paid nothing."""
-    world, state = _world(rng), ADMISSION.restore(_desk())
-    row = _notice(world.content.payload)
-    _tell(state, [row])
+def final_block_twice(given: Base, rng: random.Random) -> str | None:
+    """A true block comes again; it paid once, and whoever repeats it pays nothing."""
+    state = ADMISSION.restore(_desk())
+    row = _certified(_paying(rng))
+    _tell(state, row)
     once = _held(state)
-    _tell(state, rng.choice(([row], [row, row])))
-    return "known_height" if _held(state) == once and state.delivered else None
+    for _ in range(rng.randrange(1, 3)):
+        _tell(state, row)
+    return "known_height" if once and _held(state) == once else None
 
 
-NoticeForgery = Callable[[CrossingWorld, random.Random], dict[str, Any]]
+BlockForgery = Callable[[CrossingWorld, random.Random], dict[str, Any]]
 
 
 def _richer(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
     """Another payload below a true header."""
-    return _notice(world.content.payload) | {"payload": _paying(rng)}
+    return _certified(world.content.payload) | {"payload": _paying(rng)}
 
 
 def _by_a_stranger(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
@@ -224,13 +227,13 @@ def _by_a_stranger(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
 def _of_another_block(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
     """The certificate of a true block on another."""
     payload = _paying(rng)
-    return block_row(_header(payload), payload, _notice(world.content.payload)["certificate"])
+    return block_row(_header(payload), payload, _certified(world.content.payload)["certificate"])
 
 
 def _of_another_shard(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
     """A certified block of a peer."""
     payload = _paying(rng)
-    header = header_of(rng.choice(PEERS), 2, HONEST_SLOT, b"\5" * 32, payload)
+    header = header_of(rng.choice(PEERS), PAYING_HEIGHT, HONEST_SLOT, _opening().hash, payload)
     return block_row(header, payload, certificate_of(header, payload))
 
 
@@ -241,7 +244,7 @@ def _not_final(world: CrossingWorld, rng: random.Random) -> dict[str, Any]:
     return block_row(header, payload, certificate_of(header, payload, phase=Phase.NOTARIZE))
 
 
-NOTICES: tuple[NoticeForgery, ...] = (
+FORGED_BLOCKS: tuple[BlockForgery, ...] = (
     _richer,
     _by_a_stranger,
     _of_another_block,
@@ -256,50 +259,58 @@ def _paying(rng: random.Random) -> bytes:
     return encode_payload([], [word])
 
 
-def _header(payload: bytes) -> Any:
-    return header_of(SHARD, 2, HONEST_SLOT, b"\5" * 32, payload)
+def _header(payload: bytes) -> BlockHeader:
+    return header_of(SHARD, PAYING_HEIGHT, HONEST_SLOT, _opening().hash, payload)
 
 
-def _notice(payload: bytes) -> dict[str, Any]:
+def _certified(payload: bytes) -> dict[str, Any]:
     header = _header(payload)
     return block_row(header, payload, certificate_of(header, payload))
 
 
 @cache
-def _desk() -> bytes:
-    """Returns the snapshot of an admission that knows the accounts, which hold nothing."""
-    forge, state = Forge(CHAIN, SHARD, SEED, 10 * EPOCH_SLOTS), ADMISSION.initial()
-    ring = KeyRing(SEED)
+def _registrations() -> list[dict[str, Any]]:
+    forge, ring = Forge(CHAIN, SHARD, SEED, 10 * EPOCH_SLOTS), KeyRing(SEED)
     signed = [
         forge.register(n, bytes([n + 1]) * 20, ring.pair(b"payee-%d" % n).public_key)
         for n in range(ACCOUNTS)
     ]
-    rows = [{"body": s.body, "signature": s.signature, "submitted_millis": 0} for s in signed]
-    refused = _take(state, TRANSACTIONS, rows)
-    if refused:
-        raise InvariantError(f"registrations are refused: {refused}")
+    return [{"body": s.body, "signature": s.signature, "submitted_millis": 0} for s in signed]
+
+
+@cache
+def _opening() -> Block:
+    """Returns the first block, which opens the accounts."""
+    digests = [hashlib.sha256(row["body"]).digest() for row in _registrations()]
+    payload = encode_payload([TransactionReference(0, n, one) for n, one in enumerate(digests)])
+    return Block(header_of(SHARD, 1, HONEST_SLOT, genesis_hash(CHAIN, SHARD), payload), payload)
+
+
+@cache
+def _desk() -> bytes:
+    """Returns the snapshot of an admission that knows the accounts, which hold nothing."""
+    state, batch = ADMISSION.initial(), TRANSACTIONS.batch(_registrations())
+    topic, fingerprint = shard_topic("tx", SHARD), TRANSACTIONS.fingerprint
+    ADMISSION.step(state, [Input(topic, 0, 0, 1000, fingerprint, b"", batch)], 1000)
+    block = _opening()
+    certificate = certificate_of(block.header, block.payload)
+    problems = _tell(state, block_row(block.header, block.payload, certificate))
+    if problems or state.height != PAYING_HEIGHT - 1 or state.pending:
+        raise InvariantError(f"the first block is refused: {problems}")
     return ADMISSION.snapshot(state)
 
 
 def _held(state: AdmissionView) -> int:
-    return sum(state.account(FIRST_ACCOUNT + n).balance for n in range(ACCOUNTS))
+    return sum(state.ahead.account(FIRST_ACCOUNT + n).balance for n in range(ACCOUNTS))
 
 
-def _tell(state: AdmissionView, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Puts each row on `tx.<shard>` as a notice; returns why some were refused."""
-    return [reason for row in rows for reason in _take(state, BLOCKS, [row])]
+def _tell(state: AdmissionView, row: Mapping[str, Any]) -> list[str]:
+    """Puts a row on `blocks.<shard>`; returns why it was passed over."""
 
+    def find(reference: TransactionReference) -> Transaction:
+        raise InvariantError(f"a block refers to {reference}, which was never sent")
 
-def _take(state: AdmissionView, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    batch = table.batch(rows)
-    _, body = encode(table, batch)
-    record = Input(
-        shard_topic("tx", SHARD), 0, state.next_offset, 1000, table.fingerprint, body,
-        batch if table is TRANSACTIONS else None, "",
-    )  # fmt: skip
-    _, outputs = ADMISSION.step(state, [record], 1000)
-    found: Rows = [dict(row) for one in outputs if one.topic == "rejected" for row in one.rows]
-    return [str(row["reason"]) for row in found]
+    return state.take_blocks([row], state.blocks_end, find)
 
 
 CROSSING_ATTACKS: Mapping[str, tuple[BlockAttack, ...]] = {
@@ -308,7 +319,7 @@ CROSSING_ATTACKS: Mapping[str, tuple[BlockAttack, ...]] = {
         delivery_of_another_amount,
         sent_with_another_amount,
         sent_by_nobody,
-        forged_notice,
+        forged_final_block,
     ),
     "theft": (
         delivery_to_another_account,
@@ -316,14 +327,14 @@ CROSSING_ATTACKS: Mapping[str, tuple[BlockAttack, ...]] = {
         delivery_left_out,
         sent_to_another,
         sent_and_not_said,
-        forged_notice,
+        forged_final_block,
     ),
     "double-spend": (
         delivery_twice_in_a_block,
         delivery_twice_in_two_blocks,
         delivery_before_its_epoch,
         delivery_out_of_order,
-        notice_twice,
+        final_block_twice,
     ),
 }
 """Attacks by aim."""

@@ -143,10 +143,16 @@ def test_a_queue_of_what_has_expired_is_cleared_without_waiting_for_the_end_of_a
     chain.run_until(lambda: len(verdicts(chain)) == records, 5)
     chain.run_until(lambda: not admission(chain).backlog.waiting, 5)
     assert final(chain) == 0
-    letters = TopicView(chain.log()).rows("rejected", REJECTED)
-    assert sum(row["stage"] == ASSEMBLY for row in letters) == len(rows)
+    letters = list(TopicView(chain.log()).rows("rejected", REJECTED))
+    assert len({(row["offset"], row["row"]) for row in letters}) == len(letters) == len(rows)
+    assert {row["reason"] for row in letters} <= {"expired", "nonce_gap"}
+    assert 0 < sum(row["stage"] == ASSEMBLY for row in letters) < len(rows)
     blocks = len(list(TopicView(chain.log()).rows("blocks.0", BLOCKS)))
     for _ in range(100):
         chain.step()
     assert len(list(TopicView(chain.log()).rows("blocks.0", BLOCKS))) == blocks
+    # and every account goes on from its nonce of before
+    again = small_traffic(tmp_path, chain.genesis, WORKLOAD, COUNT)
+    chain.send(again, PER_RECORD)
+    chain.run_until(lambda: final(chain) == len(again), 60)
     chain.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from operators.admission import MAX_ROWS, Admission
-from operators.admission_view import AdmissionView
+from operators.admission_view import Accounts, AdmissionView
 from operators.event_log import StoredRecord
 from operators.record_input import input_of
 from operators.stage import Input, Output
@@ -122,7 +122,7 @@ def patched(at: int, piece: bytes) -> Signed:
 def overflowing(desk: Desk) -> Signed:
     """The cap on the supply keeps honest balances below 2^60; this state is beyond it."""
     bob = index_of(1)
-    desk.state.accounts[bob] = desk.state.account(bob)._replace(balance=AMOUNT_LIMIT - 5)
+    desk.state.ahead.cells[bob] = desk.state.ahead.account(bob)._replace(balance=AMOUNT_LIMIT - 5)
     return by_alice(amount=5)
 
 
@@ -157,12 +157,11 @@ CASES: dict[RejectionReason, Callable[[Desk], Signed]] = {
 ELSEWHERE = {
     RejectionReason.FOREIGN_SCHEMA,
     RejectionReason.UNDECODABLE_RECORD,
-    RejectionReason.FORGED_NOTICE,
     RejectionReason.REGISTRY_FULL,
     RejectionReason.LEDGER_FULL,
     RejectionReason.BLOCK_FULL,
 }
-"""Of whole records, of notices, of counters at their limit, and of blocks: tests of their own."""
+"""Of whole records, of counters at their limit, and of blocks: tests of their own."""
 
 
 def test_every_reason_has_a_case() -> None:
@@ -190,7 +189,7 @@ def test_a_refusal_stops_nothing_else(desk: Desk) -> None:
     assert [row["verdicts"] for row in rows_of(outputs, "admitted.0")] == [bytes([0b1010])]
     reasons = [(row["row"], row["reason"]) for row in rows_of(outputs, "rejected")]
     assert reasons == [(0, "bad_signature"), (2, "nonce_gap")]
-    assert desk.state.account(index_of(0)).nonce == 2
+    assert desk.state.ahead.account(index_of(0)).nonce == 2
 
 
 def test_an_account_may_pay_in_the_record_that_registers_it() -> None:
@@ -204,15 +203,15 @@ def test_an_account_may_pay_in_the_record_that_registers_it() -> None:
 
 
 def test_a_full_registry_takes_no_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AdmissionView, "num_keys", property(lambda _: SPAN_LIMIT))
+    monkeypatch.setattr(Accounts, "num_keys", property(lambda _: SPAN_LIMIT))
     (letter,) = rows_of(desk.send(registration()), "rejected")
     assert letter["reason"] == RejectionReason.REGISTRY_FULL
 
 
 def test_a_spent_nonce_counter_ends_an_account(desk: Desk) -> None:
     last = INDEX_LIMIT - 1
-    account = desk.state.account(index_of(0))
-    desk.state.accounts[index_of(0)] = account._replace(nonce=last)
+    account = desk.state.ahead.account(index_of(0))
+    desk.state.ahead.cells[index_of(0)] = account._replace(nonce=last)
     (letter,) = rows_of(desk.send(by_alice(nonce=last)), "rejected")
     assert letter["reason"] == RejectionReason.LEDGER_FULL
 

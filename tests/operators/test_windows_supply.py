@@ -37,5 +37,9 @@ def test_a_row_that_is_no_block_hides_none_behind_it() -> None:
     log.append("blocks.0", [Record(body, headers), Record(b"no batch", headers)])
     supply = WindowsSupply(hold_transactions(log, "windows.0", 0), registry_of(log))
     ledger = genesis_ledger(LedgerParameters(1, 0, 1, 1), NumpyHasher(), bytes(PUBLIC_KEY_BYTES))
-    found = supply(WindowsState(ledger), log.read("blocks.0", 0, 9))
-    assert [record.offset for record in found] == [0, 1, 2]
+    blocks = log.read("blocks.0", 0, 9)
+    found = supply(WindowsState(ledger), blocks)
+    assert [(record.topic, record.offset) for record in found[:3]] == [
+        ("tx.0", n) for n in range(3)
+    ]
+    assert found[3:] == blocks

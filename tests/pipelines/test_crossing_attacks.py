@@ -20,7 +20,6 @@ from pipelines.adversary.block_attacks import BlockAttack
 from pipelines.adversary.crossing_attacks import CROSSING_ATTACKS
 from pipelines.adversary.crossing_world import HONEST, crossing_world
 from pipelines.adversary.honest_traffic import base
-from schemas.rejection import RejectionReason
 
 WRONG_SENT = "wrong_sent"
 EXPECTED: Mapping[str, set[str]] = {
@@ -37,8 +36,14 @@ EXPECTED: Mapping[str, set[str]] = {
     "sent_to_another": {WRONG_SENT},
     "sent_by_nobody": {WRONG_SENT},
     "sent_and_not_said": {WRONG_SENT},
-    "forged_notice": {RejectionReason.FORGED_NOTICE},
-    "notice_twice": {"known_height"},
+    "forged_final_block": {
+        "blocks.payload",
+        "blocks.certificate",
+        "bad_signature",
+        "wrong_shard",
+        "uncertified",
+    },
+    "final_block_twice": {"known_height"},
 }
 ATTACKS = {one.__name__: one for listed in CROSSING_ATTACKS.values() for one in listed}
 
