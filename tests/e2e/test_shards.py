@@ -144,7 +144,7 @@ def test_units_from_another_shard_can_be_spent(tmp_path: Path, victim: str) -> N
     if victim:
         chain.kill(victim)
         chain.start(victim)
-    chain.run_until(lambda: TopicView(chain.log()).end("tx.1") == 3, 10)
+    chain.run_until(lambda: arrived(chain, 1) == 2, 10)
     chain.send([signed(USER, back)], shard=1)
     chain.run_until(lambda: arrived(chain, 0) == 1, 30)
     refused = [row["reason"] for row in TopicView(chain.log()).rows("rejected", REJECTED)]
