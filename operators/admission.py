@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from operators.admission_view import AdmissionView, decode_view, genesis_view
@@ -112,7 +112,7 @@ class Admission:
 
     def initial(self) -> AdmissionView:
         """See `Stage`."""
-        return genesis_view(self.genesis.issuer_key, self._parameters, self._headers())
+        return genesis_view(self.genesis.issuer_key, self._any_fee, self._headers())
 
     def snapshot(self, state: AdmissionView) -> bytes:
         """See `Stage`."""
@@ -120,7 +120,7 @@ class Admission:
 
     def restore(self, snapshot: bytes) -> AdmissionView:
         """See `Stage`."""
-        return decode_view(snapshot, self._parameters, self._headers())
+        return decode_view(snapshot, self._any_fee, self._headers())
 
     def step(
         self, state: AdmissionView, batch: Sequence[Input], now_millis: int
@@ -176,6 +176,10 @@ class Admission:
         return LedgerParameters(
             genesis.chain, self.shard, self.limits.min_fee_micros, genesis.shards
         )
+
+    @property
+    def _any_fee(self) -> LedgerParameters:
+        return replace(self._parameters, minimum_fee=0)
 
     def _read(self, record: Input) -> list[Judged]:
         if _record_problem(record) is not None:

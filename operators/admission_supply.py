@@ -37,6 +37,7 @@ class AdmissionSupply:
     newest: int = 0
     _ends: dict[int, int | None] = field(default_factory=dict)
     _judged: int | None = None
+    _looked: tuple[int, int] = (0, 0)
 
     def __call__(self, state: AdmissionView, records: Sequence[StoredRecord]) -> list[StoredRecord]:
         """Returns the records with the blocks that the state lacks."""
@@ -44,10 +45,9 @@ class AdmissionSupply:
         found: list[StoredRecord] = []
         for record in records:
             end = self._end_of(record.offset)
-            if end is not None and end > at:
-                found += self._blocks(at, end)
-                at = end
-            found.append(record)
+            blocks = [] if end is None else self._blocks(at, end)
+            at = blocks[-1].offset + 1 if blocks else at
+            found += [*blocks, record]
         return found
 
     def take_verdicts(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -89,9 +89,13 @@ class AdmissionSupply:
         return low
 
     def _blocks(self, start: int, end: int) -> list[StoredRecord]:
-        topic = shard_topic("blocks", self.shard)
+        """Reads records; that nothing is left in a range, but a log's own markers, is asked once."""
+        if start >= end or (start == self._looked[0] and end <= self._looked[1]):
+            return []
+        topic, at = shard_topic("blocks", self.shard), start
         found: list[StoredRecord] = []
-        while start < end and (records := self.log.read(topic, start, READ_RECORDS)):
+        while at < end and (records := self.log.read(topic, at, READ_RECORDS)):
             found += [record for record in records if record.offset < end]
-            start = records[-1].offset + 1
+            at = records[-1].offset + 1
+        self._looked = (found[-1].offset + 1 if found else start, end)
         return found

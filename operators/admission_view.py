@@ -116,7 +116,7 @@ class AdmissionView:
 
     Attributes:
         issuer_key: Key of the reserve account.
-        parameters: Constants of the shard's ledger.
+        parameters: Constants of the shard's ledger; a least fee is for who admits, and final blocks may know another.
         headers: Certified headers of the shard, as far as they were taken.
         final: Accounts after the last of them.
         slot: Slot of the last of them.

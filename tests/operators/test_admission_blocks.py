@@ -283,6 +283,16 @@ def test_a_block_that_does_not_execute_ends_the_stage(desk: Desk) -> None:
         desk.final((1, 0))
 
 
+def test_final_blocks_may_know_a_lower_fee(desk: Desk) -> None:
+    """The least fee stands in each process's configuration; one that was raised must not stop at older blocks."""
+    limits = AdmissionConfig(min_fee_micros=2 * FEE)
+    assert desk.send(paid(1)) == []
+    desk.stage = replace(desk.stage, limits=limits)
+    assert desk.send(paid(1, 1)) == [RejectionReason.FEE_TOO_LOW]
+    desk.final((1, 0), (2, 0))
+    assert desk.balance(1) == 2
+
+
 def test_a_block_waits_for_the_certificate_of_a_descendant(desk: Desk) -> None:
     row = desk.block(received=[ENTRY])
     header = header_from_bytes(row["header"])
