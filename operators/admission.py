@@ -140,6 +140,7 @@ class Admission:
             if record.topic == blocks:
                 self._take_blocks(state, record)
                 continue
+            state.refresh()
             state.next_offset = record.offset + 1
             outcome.blocks_end = state.blocks_end
             problem = _record_problem(record)
@@ -149,6 +150,7 @@ class Admission:
             slot = max(state.slot, self.genesis.slot_at(record.append_millis))
             verdicts = [self._admit(state, row, slot, record, outcome) for row in rows]
             outcome.admit(record, verdicts)
+        state.refresh()
         return state, outcome.outputs()
 
     def _headers(self) -> FinalHeaders:
@@ -161,14 +163,17 @@ class Admission:
             ids = {"topic": record.topic, "offset": record.offset}
             _logger.warning("a row is passed over: %s", problem, extra=ids)
 
-    def _find(self, reference: TransactionReference) -> Transaction:
-        record = self.fetch(reference.offset)
-        rows = [] if record is None else rows_of(record)
-        for stored in rows:
-            if stored.reference == reference:
-                return stored.decode()
-        where = f"{reference.offset}/{reference.row}"
-        raise InvariantError(f"a final block refers to transaction {where}, which the log lacks")
+    def _find(self, references: Sequence[TransactionReference]) -> list[Transaction]:
+        rows: dict[TransactionReference, StoredTransaction] = {}
+        for offset in sorted({one.offset for one in references}):
+            record = self.fetch(offset)
+            stored = [] if record is None else rows_of(record)
+            rows |= {one.reference: one for one in stored}
+        for one in references:
+            if one not in rows:
+                where = f"transaction {one.offset}/{one.row}"
+                raise InvariantError(f"a final block refers to {where}, which the log lacks")
+        return [rows[one].decode() for one in references]
 
     @property
     def _parameters(self) -> LedgerParameters:
@@ -235,6 +240,10 @@ class Admission:
     def _admit(
         self, state: AdmissionView, row: Judged, slot: int, record: Input, outcome: _Outcome
     ) -> bool:
+        place = row.stored.offset, row.stored.row
+        if place in state.early:  # it is final, whatever would be said of it now
+            state.early.discard(place)
+            return True
         refusal = row.refusal or self._judge(state, row, slot)
         if refusal is None:
             return True

@@ -1,7 +1,7 @@
 """What is admitted and not final yet, as admission counts it, and how much of it there may be.
 
-Admission reads on only while there is room, so the excess of an overload waits on the log. A verdict depends on the
-records alone and never on this: it decides when a record is judged, not how.
+Admission reads on only while there is room, so the excess of an overload waits on the log. This decides when a
+record is judged, never how; by then there may be other blocks to judge it by.
 
 The room follows what blocks hold. A transaction that waits longer for its block than it should makes it smaller; while
 it is used up and nothing waits too long, it grows.

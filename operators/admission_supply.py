@@ -6,9 +6,8 @@ many there were, so that every record is judged by the same blocks as the first 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from operators.admission_view import AdmissionView
 from operators.event_log import EventLog, StoredRecord
@@ -16,10 +15,12 @@ from operators.topic_view import TopicView
 from schemas.tables import ADMITTED
 from schemas.topics import shard_topic
 
-READ_RECORDS = 256
+STEP_RECORDS = 64
+"""Records of blocks in one step at most, so that few are in memory at once however many there are."""
 
-KEPT_VERDICTS = 65_536
-"""Verdicts that stay known: many times what may be judged between two snapshots. Older ones are read from the log again."""
+
+RECENT_RECORDS = 256
+"""Records of blocks that are kept until the next transaction; with more, they are read from the log again."""
 
 
 @dataclass(slots=True)
@@ -35,45 +36,82 @@ class AdmissionSupply:
     log: EventLog
     shard: int
     newest: int = 0
-    _ends: dict[int, int | None] = field(default_factory=dict)
-    _judged: int | None = None
+    _recent: list[StoredRecord] = field(default_factory=list)
+    _recent_from: int = 0
     _looked: tuple[int, int] = (0, 0)
+    _read: tuple[int, int] = (2**63, 0)
 
-    def __call__(self, state: AdmissionView, records: Sequence[StoredRecord]) -> list[StoredRecord]:
-        """Returns the records with the blocks that the state lacks."""
+    def __post_init__(self) -> None:
+        """Has been given nothing yet."""
+        self.begin(self.newest)
+
+    def begin(self, newest: int) -> None:
+        """Is told from where on records are given to `take`."""
+        self.newest = self._recent_from = newest
+
+    def __call__(
+        self, state: AdmissionView, records: Sequence[StoredRecord], is_new: bool
+    ) -> Iterator[list[StoredRecord]]:
+        """Yields the records with the blocks that the state lacks."""
+        if not records:
+            return
+        if is_new:
+            self._recent = [one for one in self._recent if one.offset >= state.blocks_end]
+            self._recent_from = max(self._recent_from, state.blocks_end)
+        ends = {} if is_new else self._ends(records[0].offset, records[-1].offset)
+        step: list[StoredRecord] = []
         at = state.blocks_end
-        found: list[StoredRecord] = []
         for record in records:
-            end = self._end_of(record.offset)
-            blocks = [] if end is None else self._blocks(at, end)
-            at = blocks[-1].offset + 1 if blocks else at
-            found += [*blocks, record]
-        return found
+            end = self.newest if is_new else ends.get(record.offset)
+            if end is not None and not self._is_empty(at, end):
+                for blocks in self._blocks(at, end):
+                    yield [*step, *blocks]
+                    step, at = [], blocks[-1].offset + 1
+                self._looked = (at, end)
+            step.append(record)
+        yield step
 
-    def take_verdicts(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Notes verdicts that the log has."""
-        for row in rows:
-            offset = int(row["source_offset"])
-            self._ends[offset] = row["blocks_end"]
-            self._judged = max(offset, -1 if self._judged is None else self._judged)
-        while len(self._ends) > KEPT_VERDICTS:
-            del self._ends[next(iter(self._ends))]
+    def take(self, blocks: Sequence[StoredRecord], newest: int) -> None:
+        """Takes records of `blocks.<shard>` that follow those below `newest`, and where they were read to."""
+        if not self._recent:
+            self._recent_from = self.newest
+        self._recent += blocks
+        if len(self._recent) > RECENT_RECORDS:
+            self._recent, self._recent_from = [], newest
+        self.newest = newest
 
-    def _end_of(self, offset: int) -> int | None:
-        """Returns the offset after the last block that a record is judged by; None where its verdict says nothing."""
-        if self._judged is None or offset < next(iter(self._ends), offset):
-            self._read_verdicts(offset)
-        is_new = self._judged is None or offset > self._judged
-        return self.newest if is_new else self._ends.get(offset)
+    def _is_empty(self, start: int, end: int) -> bool:
+        """Whether nothing is there, or nothing was but a log's own markers when it was looked."""
+        return start >= end or (start == self._looked[0] and end <= self._looked[1])
 
-    def _read_verdicts(self, offset: int) -> None:
-        """Takes the verdicts on a record and on all behind it, as many as are kept."""
+    def _blocks(self, start: int, end: int) -> Iterator[list[StoredRecord]]:
+        if start >= self._recent_from and end <= self.newest:
+            recent = [record for record in self._recent if start <= record.offset < end]
+            for place in range(0, len(recent), STEP_RECORDS):
+                yield recent[place : place + STEP_RECORDS]
+            return
+        topic = shard_topic("blocks", self.shard)
+        while start < end and (records := self.log.read(topic, start, STEP_RECORDS)):
+            start = records[-1].offset + 1
+            if inside := [record for record in records if record.offset < end]:
+                yield inside
+
+    def _ends(self, first: int, last: int) -> dict[int, int | None]:
+        """Returns how many blocks records were judged by, from their verdicts; a record with none is left out."""
         view, topic = TopicView(self.log), shard_topic("admitted", self.shard)
-        self._ends, self._judged = {}, -1
-        for row in view.rows(topic, ADMITTED, self._first_verdict(view, topic, offset)):
-            if row["source_offset"] >= offset and len(self._ends) < KEPT_VERDICTS:
-                self._ends[row["source_offset"]] = row["blocks_end"]
-            self._judged = max(self._judged, row["source_offset"])
+        judged, at = self._read
+        if first < judged:
+            at = self._first_verdict(view, topic, first)
+        found: dict[int, int | None] = {}
+        for record, row in view.placed_rows(topic, ADMITTED, at):
+            offset = row["source_offset"]
+            if first <= offset <= last:
+                found.setdefault(offset, row["blocks_end"])
+                at = record.offset
+            if offset == last:
+                break
+        self._read = (last, at)
+        return found
 
     def _first_verdict(self, view: TopicView, topic: str, offset: int) -> int:
         """Returns an offset of `admitted.<shard>` before which nothing is said about a record: verdicts come in its order."""
@@ -87,15 +125,3 @@ class AdmissionSupply:
             else:
                 low = middle + 1
         return low
-
-    def _blocks(self, start: int, end: int) -> list[StoredRecord]:
-        """Reads records; that nothing is left in a range, but a log's own markers, is asked once."""
-        if start >= end or (start == self._looked[0] and end <= self._looked[1]):
-            return []
-        topic, at = shard_topic("blocks", self.shard), start
-        found: list[StoredRecord] = []
-        while at < end and (records := self.log.read(topic, at, READ_RECORDS)):
-            found += [record for record in records if record.offset < end]
-            at = records[-1].offset + 1
-        self._looked = (found[-1].offset + 1 if found else start, end)
-        return found

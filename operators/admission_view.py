@@ -6,9 +6,10 @@ what it did: the accounts are those of the block again, with what else waits exe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from operators.block_payload import TransactionReference, decode_payload
 from operators.consensus_votes import CertificateRejected
@@ -39,11 +40,22 @@ from schemas.wire import Reader, Writer
 
 SNAPSHOT_VERSION = 3
 
-ANY_SLOT = 0
-"""Slot at which nothing has expired: what waits was judged by time once, and leaves by `hopeless_reason`."""
+DIGEST_BYTES = 32
 
-Find = Callable[[TransactionReference], Transaction]
-"""Reads a transaction that a final block holds and admission did not let in."""
+Find = Callable[[Sequence[TransactionReference]], Iterable[Transaction]]
+"""Reads transactions that a final block holds and admission did not let in, in the same order."""
+
+
+class Waiting(NamedTuple):
+    """An admitted transaction that is in no block yet.
+
+    Attributes:
+        transaction: Its body.
+        key: SHA-256 of the public key that it was verified with.
+    """
+
+    transaction: Transaction
+    key: bytes
 
 
 @dataclass(slots=True)
@@ -122,6 +134,7 @@ class AdmissionView:
         slot: Slot of the last of them.
         blocks_end: Offset after the last record of `blocks.<shard>` that was taken.
         pending: Admitted and in none of these blocks, in log order.
+        early: What these blocks hold although it was not judged yet: a corrupt leader can propose it.
         ahead: Accounts after executing `pending` on `final`.
         next_offset: Offset after the last record of `tx.<shard>` that was judged.
     """
@@ -132,9 +145,11 @@ class AdmissionView:
     final: Accounts
     slot: int = 0
     blocks_end: int = 0
-    pending: dict[Place, Transaction] = field(default_factory=dict)
+    pending: dict[Place, Waiting] = field(default_factory=dict)
+    early: set[Place] = field(default_factory=set)
     ahead: Accounts = field(default_factory=Accounts)
     next_offset: int = 0
+    _is_stale: bool = False
 
     def __post_init__(self) -> None:
         """Puts what waits above the final accounts."""
@@ -151,11 +166,11 @@ class AdmissionView:
 
     def admit(self, place: Place, transaction: Transaction, effects: Effects) -> None:
         """Takes in a transaction that is valid after all that waits."""
-        self.pending[place] = transaction
+        self.pending[place] = Waiting(transaction, _digest(self.key_of(transaction.sender)))
         self.ahead.execute(transaction, effects)
 
     def take_blocks(self, rows: Iterable[Mapping[str, Any]], offset: int, find: Find) -> list[str]:
-        """Takes a record of `blocks.<shard>`; returns why rows were passed over.
+        """Takes a record of `blocks.<shard>`; returns why rows were passed over. `refresh` is to follow.
 
         Args:
             rows: Its rows.
@@ -179,25 +194,45 @@ class AdmissionView:
         for header, payload in found:
             self._finalize(header, payload, find)
             self.headers.forget(header.height)
-        if found:
-            self._forget_hopeless()
-            self.replay()
+        self._is_stale = self._is_stale or bool(found)
         return problems
 
+    def refresh(self) -> None:
+        """Forgets what is hopeless and executes the rest anew, if blocks have come."""
+        if self._is_stale:
+            self._is_stale = False
+            self._forget_hopeless()
+            self.replay()
+
     def replay(self) -> None:
-        """Executes what waits on the final accounts anew; what cannot be executed for now waits on without effect."""
+        """Executes what waits on the final accounts.
+
+        What cannot be executed for now, for want of funds, waits on and holds its nonce alone, as it does at validators. What was
+        signed with a key that is its sender's no more leaves: the number went to another when a registration before was forgotten.
+        """
         self.ahead = Accounts(self.final)
-        for transaction in self.pending.values():
-            effects = apply(self.ahead, transaction, ANY_SLOT, self.parameters)
-            if not isinstance(effects, RejectionReason):
+        for place, (transaction, key) in list(self.pending.items()):
+            if _digest(self.key_of(transaction.sender)) != key:
+                del self.pending[place]
+                continue
+            # what waits was judged by time once; it leaves by `hopeless_reason`
+            effects = apply(self.ahead, transaction, transaction.expiry, self.parameters)
+            if isinstance(effects, RejectionReason):
+                self._hold_nonce(transaction)
+            else:
                 self.ahead.execute(transaction, effects)
 
+    def _hold_nonce(self, transaction: Transaction) -> None:
+        account = self.ahead.account(transaction.sender)
+        if account.nonce == transaction.nonce:
+            self.ahead.cells[transaction.sender] = account._replace(nonce=account.nonce + 1)
+
     def encode(self) -> bytes:
-        """Returns canonical bytes; blocks that wait for a descendant's certificate are to be taken again."""
-        first_open = self.headers.first_open
+        """Returns canonical bytes."""
         writer = Writer().u8(SNAPSHOT_VERSION).fixed(self.issuer_key, PUBLIC_KEY_BYTES)
         writer.u64(self.next_offset).u64(self.height).fixed(self.headers.tip, 32).u64(self.slot)
-        writer.u64(self.blocks_end if first_open is None else first_open)
+        writer.u64(self.blocks_end)
+        self.headers.write_claimed(writer)
         writer.u32(len(self.final.cells))
         for index, account in sorted(self.final.cells.items()):
             writer.u32(index).u64(account.balance).u32(account.nonce)
@@ -205,8 +240,11 @@ class AdmissionView:
         for address, key in zip(self.final.addresses, self.final.keys, strict=True):
             writer.fixed(address, ADDRESS_BYTES).fixed(key, PUBLIC_KEY_BYTES)
         writer.u32(len(self.pending))
-        for (offset, row), transaction in self.pending.items():
-            writer.u64(offset).u32(row).sized(transaction.body())
+        for (offset, row), (transaction, key) in self.pending.items():
+            writer.u64(offset).u32(row).sized(transaction.body()).fixed(key, DIGEST_BYTES)
+        writer.u32(len(self.early))
+        for offset, row in sorted(self.early):
+            writer.u64(offset).u32(row)
         return writer.finish()
 
     def _finalize(self, header: BlockHeader, payload: bytes, find: Find) -> None:
@@ -219,10 +257,14 @@ class AdmissionView:
             ) from error
         for inbound in content.inbound(parameters.chain, parameters.shard):
             self._execute(header, inbound, receive(final, inbound, parameters))
-        for reference in content.references:
-            place = reference.offset, reference.row
-            transaction = self.pending.pop(place, None) or find(reference)
+        places = [(one.offset, one.row) for one in content.references]
+        missing = [one for one in content.references if (one.offset, one.row) not in self.pending]
+        others = iter(find(missing) if missing else ())
+        for place in places:
+            waiting = self.pending.pop(place, None)
+            transaction = next(others) if waiting is None else waiting.transaction
             self._execute(header, transaction, apply(final, transaction, header.slot, parameters))
+        self.early.update(place for place in places if place[0] >= self.next_offset)
         self.slot = header.slot
 
     def _execute(
@@ -234,7 +276,7 @@ class AdmissionView:
 
     def _forget_hopeless(self) -> None:
         nonces: dict[int, int] = {}
-        for place, transaction in list(self.pending.items()):
+        for place, (transaction, _) in list(self.pending.items()):
             sender = transaction.sender
             nonce = nonces.setdefault(sender, self.final.account(sender).nonce)
             if hopeless_reason(transaction, nonce, self.slot) is None:
@@ -266,6 +308,7 @@ def decode_view(data: bytes, parameters: LedgerParameters, headers: FinalHeaders
     view.next_offset = reader.u64("next_offset")
     headers.height, headers.tip = reader.u64("height"), reader.fixed("tip", 32)
     view.slot, view.blocks_end = reader.u64("slot"), reader.u64("blocks_end")
+    headers.read_claimed(reader)
     for _ in range(reader.u32("accounts", INDEX_LIMIT)):
         index = reader.u32("account.index", INDEX_LIMIT)
         balance = reader.u64("account.balance", SUPPLY_CAP + 1)
@@ -275,7 +318,13 @@ def decode_view(data: bytes, parameters: LedgerParameters, headers: FinalHeaders
         view.final.register(address, reader.fixed("public_key", PUBLIC_KEY_BYTES))
     for _ in range(reader.u32("pending")):
         place = reader.u64("offset"), reader.u32("row")
-        view.pending[place] = decode_body(reader.sized("body", REGISTER_BODY_BYTES))
+        body = decode_body(reader.sized("body", REGISTER_BODY_BYTES))
+        view.pending[place] = Waiting(body, reader.fixed("key", DIGEST_BYTES))
+    view.early = {(reader.u64("offset"), reader.u32("row")) for _ in range(reader.u32("early"))}
     reader.finish()
     view.replay()
     return view
+
+
+def _digest(key: bytes | None) -> bytes:
+    return b"" if key is None else hashlib.sha256(key).digest()

@@ -78,6 +78,7 @@ class BoundedAdmission:
         self._snapshot = place.directory / f"{stage.name}.backlog.snapshot"
         self._kind = f"backlog/{place.chain}/{stage.name}"
         self._unread: int | None = self._restore()
+        self._supply.begin(self._news.positions()[self._blocks, 0])
         self._now, self._commits, self._record_rows = 0, 0, 1
 
     def pump(self, now_millis: int) -> bool:
@@ -94,7 +95,8 @@ class BoundedAdmission:
         news = self._news.poll(POLL_RECORDS)
         for record in news:
             self._take(record)
-        self._supply.newest = self._news.positions()[self._blocks, 0]
+        blocks = [record for record in news if record.topic == self._blocks]
+        self._supply.take(blocks, self._news.positions()[self._blocks, 0])
         left = self.backlog.left(now_millis)
         if left <= 0:
             return bool(news)
@@ -140,7 +142,6 @@ class BoundedAdmission:
         self._commits += 1
         for output in outputs:
             if output.topic == self._admitted:
-                self._supply.take_verdicts(output.rows)
                 self.backlog.take_verdicts(output.rows, self._now)
 
     def _take(self, record: StoredRecord) -> None:

@@ -11,13 +11,17 @@ from typing import Any
 from operators.consensus_messages import decode_certificate
 from operators.consensus_ports import Verifier
 from operators.consensus_votes import CertificateRejected, Committee, check_certificate
-from operators.event_log import StoredRecord
+from operators.event_log import MAX_RECORD_BYTES, StoredRecord
 from operators.record_input import input_of
 from schemas.block import BlockHeader, Phase, genesis_hash, header_from_bytes
 from schemas.errors import WireError
 from schemas.tables import BLOCKS, SchemaRegistry
+from schemas.wire import Reader, Writer
 
 _logger = logging.getLogger(__name__)
+
+HEADER_LIMIT = 2**12
+"""No header is longer, bytes."""
 
 
 def block_row(
@@ -76,7 +80,7 @@ class FinalHeaders:
     offsets: dict[int, int] = field(default_factory=dict)
     on_final: Callable[[BlockHeader, bytes], None] | None = None
     registry: SchemaRegistry = field(default_factory=SchemaRegistry)
-    _run: list[tuple[BlockHeader, int, bytes]] = field(default_factory=list)
+    _claimed: dict[bytes, tuple[BlockHeader, int, bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begins at the genesis unless told otherwise."""
@@ -101,28 +105,31 @@ class FinalHeaders:
             CertificateRejected: Its certificate does not hold.
         """
         header = header_from_bytes(row["header"])
-        if (header.height, header.parent_hash) == (self.height + 1, self.tip):
-            self._run = []  # whatever claimed this height before had no certificate
-        last, last_hash = self.height, self.tip
-        if self._run:
-            last, last_hash = self._run[-1][0].height, self._run[-1][0].block_hash()
-        if (header.height, header.parent_hash) != (last + 1, last_hash):
-            if header.height > self.height:
-                raise WireError("blocks.height", f"{header.height} does not follow {last}")
+        if header.height <= self.height:
             return
+        parent = self._claimed.get(header.parent_hash)
+        last = self.height if parent is None else parent[0].height
+        is_known = parent is not None or header.parent_hash == self.tip
+        if not is_known or header.height != last + 1:
+            raise WireError("blocks.height", f"{header.height} does not follow {self.height}")
         payload = row["payload"]
         if self.on_final is not None and hashlib.sha256(payload).digest() != header.payload_hash:
             raise WireError("blocks.payload", "is not the header's")
         certificate = decode_certificate(row["certificate"])
         own_hash = header.block_hash()
-        self._run.append((header, offset, payload))
         if certificate.ballot.block_hash != own_hash:
+            # a descendant's is to follow; anybody may have written this, so others may stand beside it
+            self._claimed[own_hash] = (header, offset, payload)
             return
-        run, self._run = self._run, []
         if certificate.ballot.phase is not Phase.FINALIZE:
             raise WireError("blocks.certificate", "does not make the block final")
         check_certificate(certificate, self.committee, self.verifier)
-        for certified, at, content in run:
+        run, above = [(header, offset, payload)], header.parent_hash
+        while above != self.tip:
+            run.append(self._claimed[above])
+            above = run[-1][0].parent_hash
+        self._claimed = {}
+        for certified, at, content in reversed(run):
             self.headers[certified.height] = certified
             self.offsets[certified.height] = at
             if self.on_final is not None:
@@ -134,7 +141,26 @@ class FinalHeaders:
         for old in [known for known in self.headers if known <= height]:
             del self.headers[old], self.offsets[old]
 
+    def write_claimed(self, writer: Writer) -> None:
+        """Appends the blocks that wait for a descendant's certificate."""
+        writer.u32(len(self._claimed))
+        for header, offset, payload in self._claimed.values():
+            writer.sized(header.to_bytes()).u64(offset).sized(payload)
+
+    def read_claimed(self, reader: Reader) -> None:
+        """Takes what `write_claimed` has written.
+
+        Raises:
+            WireError: The bytes are something else.
+        """
+        self._claimed = {}
+        for _ in range(reader.u32("claimed")):
+            header = header_from_bytes(reader.sized("header", HEADER_LIMIT))
+            offset = reader.u64("offset")
+            payload = reader.sized("payload", MAX_RECORD_BYTES)
+            self._claimed[header.block_hash()] = (header, offset, payload)
+
     @property
     def first_open(self) -> int | None:
         """Offset of the first record that waits for a descendant's certificate, or None."""
-        return self._run[0][1] if self._run else None
+        return next((at for _, at, _ in self._claimed.values()), None)

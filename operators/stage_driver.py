@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -42,8 +42,9 @@ BREAKS = (EclipticaError, ValueError, ArithmeticError, LookupError, TypeError)
 
 _logger = logging.getLogger(__name__)
 
-Supply = Callable[[S, Sequence[StoredRecord]], list[StoredRecord]]
-"""Returns the records of a step: those given, and before each the records of the stage's other topics that it needs."""
+Supply = Callable[[S, Sequence[StoredRecord], bool], Iterable[list[StoredRecord]]]
+"""Yields the steps of a batch: the records given, and before each the records of the stage's other topics that it needs.
+Told whether the records are taken for the first time, or once more at a start."""
 
 Cut = Callable[[Sequence[StoredRecord]], int]
 """Returns how many of the records that were read a step takes; at least one is taken."""
@@ -115,13 +116,14 @@ class StageDriver(Generic[S]):
         if cut is not None:
             records = self._cut(records, max(1, cut(records)))
         count = len(records)
-        records = self._supplied(records)
         begun = time.perf_counter()
         self._is_ahead = True
+        outputs: list[Output] = []
         try:
-            self.state, outputs = self.stage.step(
-                self.state, [self._input(record) for record in records], now_millis
-            )
+            for step in self._supplied(records, is_new=True):
+                inputs = [self._input(record) for record in step]
+                self.state, found = self.stage.step(self.state, inputs, now_millis)
+                outputs += found
         except InvariantError:
             raise
         except BREAKS as error:
@@ -154,8 +156,11 @@ class StageDriver(Generic[S]):
         if self._commits and not self._is_ahead:
             self.save()
 
-    def restart(self) -> None:
-        """Brings the state back to what is committed: snapshot, then replay without outputs."""
+    def restart(self, *, singly: bool = False) -> None:
+        """Brings the state back to what is committed: snapshot, then replay without outputs.
+
+        A record on which the stage breaks changes nothing; to find it, all are taken once more, one by one (`singly`).
+        """
         committed = self.reader.committed()
         positions, self.state = self._restore()
         if any(positions.get(place, 0) > at for place, at in committed.items()):
@@ -170,7 +175,10 @@ class StageDriver(Generic[S]):
                 break  # retention removed the rest
             old = [r for r in records if r.offset < committed[r.topic, r.partition]]
             self._pending += [r for r in records if r.offset >= committed[r.topic, r.partition]]
-            self._replay(self._supplied(old))
+            for step in self._supplied(old, is_new=False):
+                if not self._replay(step, singly=singly):
+                    self.restart(singly=True)
+                    return
 
     def _cut(self, records: list[StoredRecord], count: int) -> list[StoredRecord]:
         """Leaves the records from `count` on to the next poll."""
@@ -178,8 +186,10 @@ class StageDriver(Generic[S]):
             self.reader.seek(record.topic, record.partition, record.offset)
         return records[:count]
 
-    def _supplied(self, records: list[StoredRecord]) -> list[StoredRecord]:
-        return records if self.supply is None else self.supply(self.state, records)
+    def _supplied(
+        self, records: list[StoredRecord], *, is_new: bool
+    ) -> Iterable[list[StoredRecord]]:
+        return [records] if self.supply is None else self.supply(self.state, records, is_new)
 
     def _record(self, seconds: float, outputs: Sequence[Output]) -> None:
         name, metrics = self.stage.name, self.metrics
@@ -190,15 +200,20 @@ class StageDriver(Generic[S]):
                 for row in output.rows:
                     metrics.count(DEAD_LETTERS, row["stage"], row["reason"])
 
-    def _replay(self, records: Sequence[StoredRecord]) -> None:
+    def _replay(self, records: Sequence[StoredRecord], *, singly: bool) -> bool:
+        """Takes records again; says whether the stage did not break on them."""
         inputs = [self._input(record) for record in records]
+        if singly:
+            for entry in inputs:
+                self._try(entry, 0)
+            return True
         try:
             self.state, _ = self.stage.step(self.state, inputs, 0)
         except InvariantError:
             raise
         except BREAKS:
-            for entry in inputs:
-                self._try(entry, 0)
+            return False
+        return True
 
     def _one_by_one(self, records: Sequence[StoredRecord], now_millis: int) -> list[Output]:
         """Takes records singly from the committed state on; those that break the stage are put aside."""
@@ -208,8 +223,9 @@ class StageDriver(Generic[S]):
         for (topic, partition), offset in after.items():
             self.reader.seek(topic, partition, offset)
         outputs: list[Output] = []
-        for record in records:
-            outputs += self._try(self._input(record), now_millis)
+        for step in self._supplied(list(records), is_new=True):
+            for record in step:
+                outputs += self._try(self._input(record), now_millis)
         return outputs
 
     def _try(self, entry: Input, now_millis: int) -> list[Output]:

@@ -39,11 +39,13 @@ class WindowsSupply:
     transactions: HeldTransactions
     registry: SchemaRegistry
 
-    def __call__(self, state: WindowsState, records: Sequence[StoredRecord]) -> list[StoredRecord]:
-        """Returns the transactions that the state lacks, and after them the records."""
+    def __call__(
+        self, state: WindowsState, records: Sequence[StoredRecord], is_new: bool
+    ) -> list[list[StoredRecord]]:
+        """Returns the transactions that the state lacks, and after them the records: one step."""
         last = max((self._last_reference(record) for record in records), default=-1)
         start = state.store.end
-        return [*(self.transactions.read(start, last) if last >= start else []), *records]
+        return [[*(self.transactions.read(start, last) if last >= start else []), *records]]
 
     def _last_reference(self, record: StoredRecord) -> int:
         fingerprint = record.header(SCHEMA_HEADER).decode("ascii", "replace")

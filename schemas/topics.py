@@ -143,7 +143,7 @@ ACCESS: Mapping[str, Access] = {
     "beacon": Access(("blocks", PROOFS, BEACON, SCHEMAS), (BEACON,), readers=("validator-",)),
     "chain": Access(
         ("tx", "admitted", "blocks", *_MESSAGES, PROOFS, BEACON, SCHEMAS),
-        ("tx", "blocks", "windows", RECEIPTS, REJECTED, FAULTS, JOBS, BEACON),
+        ("blocks", "windows", RECEIPTS, REJECTED, FAULTS, JOBS, BEACON),
         readers=("observer-", "windows."),
     ),
     "prover": Access((JOBS, PROOFS, SCHEMAS), (JOBS, PROOFS), readers=("prover.",)),

@@ -307,8 +307,8 @@ def _held(state: AdmissionView) -> int:
 def _tell(state: AdmissionView, row: Mapping[str, Any]) -> list[str]:
     """Puts a row on `blocks.<shard>`; returns why it was passed over."""
 
-    def find(reference: TransactionReference) -> Transaction:
-        raise InvariantError(f"a block refers to {reference}, which was never sent")
+    def find(references: Sequence[TransactionReference]) -> list[Transaction]:
+        raise InvariantError(f"a block refers to {references}, which were never sent")
 
     return state.take_blocks([row], state.blocks_end, find)
 

@@ -38,7 +38,7 @@ def test_a_row_that_is_no_block_hides_none_behind_it() -> None:
     supply = WindowsSupply(hold_transactions(log, "windows.0", 0), registry_of(log))
     ledger = genesis_ledger(LedgerParameters(1, 0, 1, 1), NumpyHasher(), bytes(PUBLIC_KEY_BYTES))
     blocks = log.read("blocks.0", 0, 9)
-    found = supply(WindowsState(ledger), blocks)
+    (found,) = supply(WindowsState(ledger), blocks, is_new=True)
     assert [(record.topic, record.offset) for record in found[:3]] == [
         ("tx.0", n) for n in range(3)
     ]
