@@ -69,7 +69,7 @@ class CertifiedChain:
     identity: NodeIdentity
     tip: bytes
     height: int
-    _run: list[Block] = field(default_factory=list)
+    _claimed: dict[bytes, Block] = field(default_factory=dict)
 
     def take(self, block: Block, certificate: Certificate) -> list[Block]:
         """Takes the next block with its certificate or that of a descendant; returns what is certified by it.
@@ -77,23 +77,27 @@ class CertifiedChain:
         A block that does not follow is passed over.
         """
         header = block.header
-        if (header.parent_hash, header.height) == (self.tip, self.height + 1):
-            self._run = []  # whatever claimed this height before had no certificate
-        last = self._run[-1] if self._run else None
-        parent = (self.tip, self.height) if last is None else (last.hash, last.header.height)
-        if (header.parent_hash, header.height - 1) != parent:
-            if header.height > self.height:
-                ids = {"shard": header.shard, "height": header.height}
-                _logger.warning("a final block does not follow: passed over", extra=ids)
+        if header.height <= self.height:
             return []
-        self._run.append(block)
+        parent = self._claimed.get(header.parent_hash)
+        last = self.height if parent is None else parent.header.height
+        is_known = parent is not None or header.parent_hash == self.tip
+        if not is_known or header.height != last + 1:
+            ids = {"shard": header.shard, "height": header.height}
+            _logger.warning("a final block does not follow: passed over", extra=ids)
+            return []
         if certificate.ballot.block_hash != block.hash:
+            # a descendant's is to follow; anybody may have written this, so others may stand beside it
+            self._claimed[block.hash] = block
             return []
-        run, self._run = self._run, []
         if not _is_certified(certificate, self.identity):
             return []
+        run = [block]
+        while run[-1].header.parent_hash != self.tip:
+            run.append(self._claimed[run[-1].header.parent_hash])
+        self._claimed = {}
         self.tip, self.height = block.hash, header.height
-        return run
+        return run[::-1]
 
 
 def replay(

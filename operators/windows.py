@@ -81,7 +81,7 @@ class WindowsState:
         height: Height of the last block taken.
         tip: Its hash.
         waiting: Blocks of windows that are not closed yet, in height order.
-        claimed: Blocks above them that follow each other and have no certificate yet.
+        claimed: Blocks above them that have no certificate yet; each stands on the last one or on another of these.
         refused: Rows of the blocks topic that do not follow.
     """
 
@@ -205,22 +205,24 @@ class WindowsStage:
     def _claim(self, state: WindowsState, block: WaitingBlock, certificate: Certificate) -> bool:
         """Takes a block that follows; says whether it does, and whether its certificate holds if it has one."""
         header, own_hash = block.header, block.header.block_hash()
-        if (header.height, header.parent_hash) == (state.height + 1, state.tip):
-            state.claimed = []  # whatever claimed this height before had no certificate
-        height, tip = state.height, state.tip
-        if state.claimed:
-            last = state.claimed[-1].header
-            height, tip = last.height, last.block_hash()
-        place = (self.committee.chain, self.shard, height + 1, tip)
-        if (header.chain, header.shard, header.height, header.parent_hash) != place:
+        claimed = {one.header.block_hash(): one for one in state.claimed}
+        parent = claimed.get(header.parent_hash)
+        height = state.height if parent is None else parent.header.height
+        is_known = parent is not None or header.parent_hash == state.tip
+        place = (self.committee.chain, self.shard, height + 1)
+        if not is_known or (header.chain, header.shard, header.height) != place:
             return False
-        state.claimed.append(block)
         if certificate.ballot.block_hash != own_hash:
-            return True  # a descendant's certificate is to follow
-        run, state.claimed = state.claimed, []
+            # a descendant's is to follow; anybody may have written this, so others may stand beside it
+            state.claimed.append(block)
+            return True
         if not self._is_final(certificate):
             return False
-        state.waiting += run
+        run = [block]
+        while run[-1].header.parent_hash != state.tip:
+            run.append(claimed[run[-1].header.parent_hash])
+        state.claimed = []
+        state.waiting += reversed(run)
         state.height, state.tip = header.height, own_hash
         return True
 

@@ -8,19 +8,23 @@ from dataclasses import replace
 
 import pytest
 
+from operators.consensus_messages import decode_certificate
+from operators.consensus_node import NodeIdentity, NoSigner
+from operators.final_history import CertifiedChain
 from operators.stage import Input, Output
 from operators.windows import WindowsStage, WindowsState
 from proving.ledger.layout import Layout, make_layout
 from proving.ledger.planning import LargeShape
 from proving.ledger.witness import decode_witness
 from proving.signatures import KeyPair
-from schemas.block import Phase
+from schemas.block import Block, Phase, genesis_hash, header_from_bytes
 from schemas.errors import InvariantError, WireError
 from schemas.job import JobEnvelope
 from schemas.statement import SegmentStatement, decode_statement
 from schemas.tables import BLOCKS, TRANSACTIONS
 from schemas.units import Array
 from tests.operators.shard_history import (
+    CHAIN,
     COMMITTEE,
     HASHER,
     SHARD,
@@ -242,3 +246,38 @@ def test_a_forged_block_does_not_keep_the_real_ones_out(kind: str) -> None:
     assert window_rows(outputs) == window_rows(expected[1])
     assert statements(outputs) == statements(expected[1])
     assert state.height == len(history.headers)
+
+
+def held_up_by_the_next() -> tuple[Input, Input, Input]:
+    """Returns block 3 without a certificate of its own, a stranger's on it, and the real one whose certificate speaks for both."""
+    history = small_history()
+    rows = [block.batch.to_pylist()[0] for block in history.blocks[2:4] if block.batch is not None]
+    early, late = rows
+    stranger = replace(history.headers[3], post_state_root=history.headers[0].block_hash())
+    foreign = late | {"header": stranger.to_bytes(), "certificate": early["certificate"]}
+    topic = f"blocks.{SHARD}"
+    held = record(topic, BLOCKS, [early | {"certificate": late["certificate"]}], 2)
+    return held, record(topic, BLOCKS, [foreign], 3), record(topic, BLOCKS, [late], 4)
+
+
+def test_a_strangers_block_between_two_of_a_run_keeps_none_of_them_out() -> None:
+    history = small_history()
+    later = [replace(block, offset=block.offset + 1) for block in history.blocks[4:]]
+    given = [*history.transactions, *history.blocks[:2], *held_up_by_the_next(), *later]
+    expected = run([*history.transactions, *history.blocks])
+    state, outputs = run(given)
+    assert window_rows(outputs) == window_rows(expected[1])
+    assert statements(outputs) == statements(expected[1])
+    assert (state.height, state.claimed) == (len(history.headers), [])
+
+
+def test_nor_from_a_node_that_starts() -> None:
+    identity = NodeIdentity(COMMITTEE, None, NoSigner(), VERIFIER)
+    chain = CertifiedChain(identity, genesis_hash(CHAIN, SHARD), 0)
+    taken = []
+    for entry in (*small_history().blocks[:2], *held_up_by_the_next()):
+        assert entry.batch is not None
+        (row,) = entry.batch.to_pylist()
+        block = Block(header_from_bytes(row["header"]), row["payload"])
+        taken += chain.take(block, decode_certificate(row["certificate"]))
+    assert [block.header for block in taken] == small_history().headers[:4]
