@@ -18,8 +18,9 @@ from pipelines.account_keys import issuer_pair
 from pipelines.key_store import create_key, key_path, load_key
 from proving.signatures import KeyPair
 from schemas.config import Configuration
+from schemas.economics import FIRST_TERMS, FRAUD_TERMS
 from schemas.errors import EclipticaError, ParameterError
-from schemas.genesis import Genesis, encode_key, load_genesis
+from schemas.genesis import BONDED_VERSION, Bonds, Genesis, encode_key, load_genesis
 from schemas.topics import all_topics, shard_topic
 
 VALIDATOR_KEY = "validator"
@@ -175,11 +176,14 @@ def _make(
         validators.append(encode_key(validator_key(data, index).public_key))
     if not key_path(data, ISSUER_WALLET).exists():
         create_key(data, ISSUER_WALLET, issuer_pair(seed).seed)
+    bond = FRAUD_TERMS[FIRST_TERMS].validator_bond
     genesis = Genesis(
+        schema_version=BONDED_VERSION,
         **_constants(configuration),
         start_millis=now_millis(),
         issuer=encode_key(issuer_pair(seed).public_key),
         validators=tuple(validators),
+        bonds=Bonds(units=(bond,) * len(validators)),
     )
     path = genesis_path(data)
     draft = path.with_suffix(".draft")

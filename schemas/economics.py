@@ -207,3 +207,10 @@ def _check_ranges(
             raise ParameterError(f"{entry.name} is out of range: {value}")
         if entry.name.endswith("_permille") and entry.name != free and value > PERMILLE:
             raise ParameterError(f"{entry.name} is more than the whole: {value}")
+
+
+FIRST_TERMS = 1
+"""Number of the terms that new chains begin with."""
+
+FRAUD_TERMS: Final[Mapping[int, FraudTerms]] = MappingProxyType({FIRST_TERMS: FraudTerms()})
+"""Terms by the number with which a genesis document names them; what a number stands for is never changed."""
