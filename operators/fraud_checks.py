@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from operators.fraud_state import (
+    NOBODY,
     BlockFinal,
     BlocksProven,
     BlocksRemoved,
@@ -212,7 +213,8 @@ def _broken_by_slash(
         bond = before.state.books.held(Pot(PotKind.BOND, effect.offender))
         if effect.units != bond * terms.slash_permille // PERMILLE:
             found.append("F1: an offence takes another part of the bond than it should")
-        if effect.reward != effect.units * terms.reporter_permille // PERMILLE:
+        share = 0 if effect.reporter == NOBODY else terms.reporter_permille
+        if effect.reward != effect.units * share // PERMILLE:
             found.append("F1: the reporter is not paid 10 %")
     pool = before.state.books.held(POOL)
     lost = sum(e.bond_lost for e in effects if isinstance(e, ClaimEnded))

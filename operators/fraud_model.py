@@ -15,6 +15,7 @@ from operators.exact_split import share
 from operators.fraud_checks import broken_by, broken_in
 from operators.fraud_rules import FraudRules
 from operators.fraud_state import (
+    NOBODY,
     BlockFacts,
     BlockFinal,
     BlocksRemoved,
@@ -194,6 +195,7 @@ class FraudModel:
             yield EpochBegan(world.state.epoch + 1)
         if self.scene.has_equivocation:
             yield EquivocationShown(b"two votes", self.scene.proposers[0], b"r")
+            yield EquivocationShown(b"two votes", self.scene.proposers[0], NOBODY)
             yield BondLocked(self.scene.proposers[0], self.rules.terms.validator_bond)
         if self.scene.has_unbonding:
             yield UnbondRequested(self.scene.proposers[0])

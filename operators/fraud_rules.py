@@ -13,6 +13,7 @@ from typing import Any
 from operators.exact_split import share
 from operators.fraud_blocks import FraudBlocks, RefusedFraud
 from operators.fraud_state import (
+    NOBODY,
     BlockFinal,
     BlockRecord,
     BlocksProven,
@@ -244,11 +245,12 @@ class FraudRules(FraudBlocks):
         bond = _bond(offender)
         units = self.slash_of(state.books.held(bond))
         parts = self.divide(units, state.books.held(POOL), tuple(loss.units for loss in losses))
-        books = state.books.move(bond, _free(reporter), parts.reward)
+        reward = 0 if reporter == NOBODY else parts.reward
+        books = state.books.move(bond, _free(reporter), reward)
         books = books.move(bond, BURNED, parts.burned)
-        books = books.move(bond, POOL, parts.from_bond + parts.to_pool)
+        books = books.move(bond, POOL, units - reward - parts.burned)
         effects: tuple[FraudEffect, ...] = (
-            Slashed(offender, offence, units, reporter, parts.reward, parts.burned),
+            Slashed(offender, offence, units, reporter, reward, parts.burned),
         )
         for loss, refund in zip(losses, parts.refunds, strict=True):
             books = books.move(POOL, _free(loss.account), refund)

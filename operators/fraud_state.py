@@ -15,6 +15,9 @@ from schemas.refusal import FraudRefusal
 GENESIS = b""
 """Parent of a shard's first block."""
 
+NOBODY = b""
+"""A reporter that is not known; what it would be paid goes to the insurance pool."""
+
 
 class FaultKind(StrEnum):
     """What a claim says is wrong: something the proof does not cover, or the post-state root, which it does."""
@@ -244,7 +247,7 @@ class EquivocationShown:
     Attributes:
         offence: What names the offence whoever shows it: a digest over validator, shard, epoch and view.
         offender: Who signed both.
-        reporter: Who shows it.
+        reporter: Who shows it, or `NOBODY`.
     """
 
     offence: bytes

@@ -9,6 +9,7 @@ import pytest
 from operators.fraud_blocks import Exposure
 from operators.fraud_rules import FraudRules, bonds_of, is_bonded
 from operators.fraud_state import (
+    NOBODY,
     BlockFacts,
     BlockFinal,
     BlocksProven,
@@ -176,6 +177,14 @@ def test_f1_equivocation_is_slashed_once_whoever_shows_it(start: FraudState) -> 
     assert refusal(state, replace(shown, reporter=b"s")) is FraudRefusal.ALREADY_PUNISHED
     other = replace(shown, offence=b"view 4")
     assert refusal(state, other) is FraudRefusal.NOTHING_BONDED
+
+
+def test_f1_what_nobody_is_paid_for_goes_to_the_pool(start: FraudState) -> None:
+    state, effects = after(start, EquivocationShown(b"view 3", b"w", NOBODY))
+    assert effects == [Slashed(b"w", b"view 3", BOND, NOBODY, 0, BOND // 10)]
+    assert held(state, PotKind.FREE, NOBODY) == 0
+    assert held(state, PotKind.POOL) == POOLED + BOND - BOND // 10
+    assert state.books.is_balanced()
 
 
 def test_f2_a_bogus_claim_costs_its_bond_and_changes_nothing_else(start: FraudState) -> None:
