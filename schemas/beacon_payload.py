@@ -1,7 +1,7 @@
-"""The payload of a beacon block: which proofs on the log it accepts, window by window, and which run of all shards.
+"""The payload of a beacon block: which proofs on the log it accepts, which run of all shards, and evidence that it punishes.
 
-A run's statement stands in the payload, so whoever has the payload of a final block needs no log to know what the
-validators have accepted.
+Proofs are named window by window. A run's statement and evidence stand in the payload as they are, so whoever has the
+payload of a final block needs no log to know what the validators have accepted and whom they have punished.
 """
 
 from __future__ import annotations
@@ -10,18 +10,26 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from schemas.block import MAX_EVIDENCE_BYTES
 from schemas.errors import WireError
 from schemas.run import RUN_BYTES, RunStatement
 from schemas.units import INDEX_LIMIT
 from schemas.wire import Reader, Writer
 
 PAYLOAD_VERSION = 2
+"""Of a payload without evidence, which older versions read too."""
+
+EVIDENCE_VERSION = 3
+"""Of a payload with evidence."""
 
 MAX_WINDOWS = 64
 """Windows that one block may accept."""
 
 MAX_SEGMENTS = 1024
 """Segment proofs that one block may accept; checking one takes about 0.2 s."""
+
+MAX_EVIDENCE = 16
+"""Pieces of evidence in one block: 83 KB, and two signatures to check for each."""
 
 DIGEST_BYTES = 32
 
@@ -76,26 +84,33 @@ class Acceptances:
     Attributes:
         windows: Proven windows, in the order in which they are judged.
         run: At most one run, judged after the windows; a proof of one costs up to 0.25 s to check.
+        evidence: Evidence of equivocation as `consensus_messages.encode_evidence` writes it, each judged by the state
+            that the one before leaves; at most `MAX_EVIDENCE`. What the bytes say is not looked at here.
     """
 
     windows: tuple[WindowAcceptance, ...]
     run: RunAcceptance | None = None
+    evidence: tuple[bytes, ...] = ()
 
     @property
     def count(self) -> int:
-        """Number of proofs."""
-        return sum(len(window.proofs) for window in self.windows) + (self.run is not None)
+        """Number of proofs and pieces of evidence."""
+        proofs = sum(len(window.proofs) for window in self.windows) + (self.run is not None)
+        return proofs + len(self.evidence)
 
 
 def encode_acceptances(
-    windows: Sequence[WindowAcceptance], run: RunAcceptance | None = None
+    windows: Sequence[WindowAcceptance],
+    run: RunAcceptance | None = None,
+    evidence: Sequence[bytes] = (),
 ) -> bytes:
-    """Returns the canonical payload.
+    """Returns the canonical payload: of version 2 without evidence and of version 3 with some.
 
     Raises:
         ParameterError: A number does not fit its field.
     """
-    writer = Writer().u8(PAYLOAD_VERSION).u16(len(windows))
+    version = EVIDENCE_VERSION if evidence else PAYLOAD_VERSION
+    writer = Writer().u8(version).u16(len(windows))
     for window in windows:
         writer.u32(window.shard).u32(window.window).u16(len(window.proofs))
         for proof in window.proofs:
@@ -104,6 +119,10 @@ def encode_acceptances(
     if run is not None:
         writer.fixed(run.run.to_bytes(), RUN_BYTES)
         _write_reference(writer, run.proof)
+    if evidence:
+        writer.u8(len(evidence))
+        for piece in evidence:
+            writer.sized(piece)
     return writer.finish()
 
 
@@ -111,11 +130,12 @@ def decode_acceptances(payload: bytes) -> Acceptances:
     """Inverse of `encode_acceptances`.
 
     Raises:
-        WireError: The bytes are not canonical, or name too much or no proof for a window.
+        WireError: The bytes are not canonical, name too much or no proof for a window, or hold too much evidence.
     """
     reader = Reader(payload, "beacon")
-    if reader.u8("version") != PAYLOAD_VERSION:
-        raise reader.fail("version", f"expected {PAYLOAD_VERSION}")
+    version = reader.u8("version")
+    if version not in {PAYLOAD_VERSION, EVIDENCE_VERSION}:
+        raise reader.fail("version", f"expected {PAYLOAD_VERSION} or {EVIDENCE_VERSION}")
     windows = []
     left = MAX_SEGMENTS
     for _ in range(reader.u16("windows", MAX_WINDOWS + 1)):
@@ -130,14 +150,29 @@ def decode_acceptances(payload: bytes) -> Acceptances:
     if reader.u8("runs", 2):
         statement = RunStatement.read(reader)
         run = RunAcceptance(statement, _read_reference(reader))
+    evidence: tuple[bytes, ...] = ()
+    if version == EVIDENCE_VERSION:
+        count = reader.u8("evidence", MAX_EVIDENCE + 1)
+        if count == 0:
+            raise reader.fail("evidence", "there is none")
+        evidence = tuple(reader.sized("evidence", MAX_EVIDENCE_BYTES) for _ in range(count))
     reader.finish()
-    return Acceptances(tuple(windows), run)
+    return Acceptances(tuple(windows), run, evidence)
 
 
-def accepted_root(parent: bytes, payload: bytes) -> bytes:
-    """Returns the root after a block: SHA-256 over the root before and the payload's hash."""
+def accepted_root(parent: bytes, payload: bytes, fraud: bytes | None = None) -> bytes:
+    """Returns the root after a block: SHA-256 over the root before, the payload's hash and the state of fraud.
+
+    Args:
+        parent: Root before, 32 bytes.
+        payload: The block's payload.
+        fraud: Digest of the state of fraud after the block, 32 bytes; None on a chain without bonds, whose roots
+            do not have it.
+    """
     digest = hashlib.sha256(payload).digest()
-    return hashlib.sha256(b"ecliptica/beacon/1" + parent + digest).digest()
+    if fraud is None:
+        return hashlib.sha256(b"ecliptica/beacon/1" + parent + digest).digest()
+    return hashlib.sha256(b"ecliptica/beacon/2" + parent + digest + fraud).digest()
 
 
 def _write_reference(writer: Writer, proof: ProofReference) -> None:

@@ -46,6 +46,9 @@ _LENGTH = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
 BALLOT_BYTES = _BALLOT.size
 
+MAX_EVIDENCE_BYTES = 2 + 2 * (BALLOT_BYTES + 4 + MAX_SIGNATURE_BYTES)
+"""Most bytes of evidence of equivocation: version, kind, and twice a ballot, a signer and a sized signature."""
+
 
 class Phase(IntEnum):
     """What a signature says about a view."""

@@ -105,3 +105,17 @@ class EvidenceRefusal(StrEnum):
     NO_FAULT = "no_fault"
     ANSWERED = "answered"
     ANSWER_AWAITED = "answer_awaited"
+
+
+class EquivocationRefusal(StrEnum):
+    """Why the beacon punishes nobody for evidence of equivocation; in this order, signatures last."""
+
+    OVERSIZED = "oversized"
+    MALFORMED = "malformed"
+    WRONG_CHAIN = "wrong_chain"
+    WRONG_SHARD = "wrong_shard"
+    WRONG_EPOCH = "wrong_epoch"
+    UNKNOWN_SIGNER = "unknown_signer"
+    ALREADY_PUNISHED = "already_punished"
+    NOTHING_BONDED = "nothing_bonded"
+    BAD_SIGNATURE = "bad_signature"
