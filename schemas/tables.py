@@ -219,6 +219,32 @@ RECEIPTS = Table(
 )
 """`receipts`: one row per state a transaction reaches."""
 
+SLASHES = Table(
+    "slashes",
+    pa.schema(
+        [
+            _required("height", pa.int64()),
+            _required("block_hash", pa.binary(32)),
+            _required("shard", pa.int32()),
+            _required("epoch", pa.int64()),
+            _required("view", pa.int64()),
+            _required("validator", pa.int32()),
+            _required("kind", pa.string()),
+            _required("offender", pa.binary(32)),
+            _required("offence", pa.binary(32)),
+            _required("units", pa.int64()),
+            _optional("reporter", pa.binary(32)),
+            _required("reward", pa.int64()),
+            _required("burned", pa.int64()),
+            _required("pooled", pa.int64()),
+            _required("at_millis", pa.int64()),
+        ]
+    ),
+)
+"""`faults`, beside evidence in records of `consensus`: whom a final beacon block (`height`, `block_hash`) slashed, each
+offence once. `shard`, `epoch`, `view` and `validator` say where two signatures contradict each other, `kind` how
+(`block.Offence`). `units` = `reward` + `burned` + `pooled`, in 1e-9 ECLIPT; a null `reporter` is nobody."""
+
 SCHEMA_ENTRIES = Table(
     "schema_entries",
     pa.schema(
@@ -244,6 +270,7 @@ LOG_TABLES = (
     JOBS,
     PROOFS,
     RECEIPTS,
+    SLASHES,
     SCHEMA_ENTRIES,
     GENESIS,
 )

@@ -140,9 +140,11 @@ ACCESS: Mapping[str, Access] = {
     "validator": Access(
         ("tx", "admitted", "blocks", *_MESSAGES, SCHEMAS), _MESSAGES, readers=("validator-",)
     ),
-    "beacon": Access(("blocks", PROOFS, BEACON, SCHEMAS), (BEACON,), readers=("validator-",)),
+    "beacon": Access(
+        ("blocks", PROOFS, FAULTS, BEACON, SCHEMAS), (BEACON,), readers=("validator-",)
+    ),
     "chain": Access(
-        ("tx", "admitted", "blocks", *_MESSAGES, PROOFS, BEACON, SCHEMAS),
+        ("tx", "admitted", "blocks", *_MESSAGES, PROOFS, FAULTS, BEACON, SCHEMAS),
         ("blocks", "windows", RECEIPTS, REJECTED, FAULTS, JOBS, BEACON),
         readers=("observer-", "windows."),
     ),

@@ -32,6 +32,7 @@ def test_fingerprints_are_pinned_because_logs_outlive_versions() -> None:
         "jobs": "32ab8ddac438379a0ba39a27bab3b1a7",
         "proofs": "0a0389446f5124e10eb50e474f62253c",
         "receipts": "e7d8b35eeee8dee09cd69d44e8b9d180",
+        "slashes": "5b510a68deec3366bea7d3d6c2522ce9",
         "schema_entries": "84165100f5e2650e8b3bdf3e890fe96f",
         "genesis": "22902b419828ff8491364a9ef8386a69",
     }
