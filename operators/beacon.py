@@ -6,21 +6,26 @@ that the header of the window's last final block names. So a proof counts only f
 quorum has made final; the signatures of transactions, which a proof does not cover, are what that quorum stands
 for.
 
-A day of all shards is accepted on top of its windows, by the rules of `operators.beacon_runs`.
+A day of all shards is accepted on top of its windows, by the rules of `operators.beacon_runs`. A block may also hold
+evidence of equivocation, whose offenders are slashed by the rules of `operators.equivocations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from operators.application import BlockContent, Check, CheckState
 from operators.beacon_evidence import ProofShelf, Segment, VerifiedProof
 from operators.beacon_runs import RunRules, RunTip, VerifiedRun
+from operators.equivocations import EvidenceShelf, Slash
+from operators.event_log import StoredRecord
 from operators.final_headers import FinalHeaders
+from operators.fraud_state import FraudState
 from operators.proof_chain import ends_at, find_chain, follows
 from proving.backends.port import Hasher
 from schemas.beacon_payload import (
+    MAX_EVIDENCE,
     MAX_SEGMENTS,
     MAX_WINDOWS,
     Acceptances,
@@ -32,6 +37,7 @@ from schemas.beacon_payload import (
 )
 from schemas.block import BlockHeader
 from schemas.errors import InvariantError, WireError
+from schemas.refusal import EquivocationRefusal
 from schemas.statement import Boundary
 from schemas.units import ZERO_WORD
 
@@ -59,19 +65,23 @@ class BeaconBranch:
 
     Attributes:
         parent: Hash of the block before.
-        root: Root over everything accepted.
+        root: Root over everything accepted and, on a chain with bonds, the state of fraud.
         tips: How far each shard is accepted.
         runs: How far days of all shards are, and where the windows since ended.
+        fraud: Bonds, and who was punished for what.
         accepted: The segment proofs of this block.
         run: The day that this block accepts.
+        slashes: Whom this block punishes.
     """
 
     parent: bytes
     root: bytes
     tips: Mapping[int, ShardTip]
     runs: RunTip
+    fraud: FraudState
     accepted: tuple[VerifiedProof, ...] = ()
     run: VerifiedRun | None = None
+    slashes: tuple[Slash, ...] = ()
 
 
 Found = tuple[ShardTip, tuple[VerifiedProof, ...]]
@@ -89,6 +99,7 @@ class BeaconApplication:
         window_of: Window of a slot.
         rules: What a day must be.
         hasher: Poseidon2.
+        evidence: Evidence of equivocation that was reported, and who may be punished for what.
         branches: Valid blocks above the final one, by hash.
     """
 
@@ -99,13 +110,20 @@ class BeaconApplication:
     window_of: Callable[[int], int]
     rules: RunRules
     hasher: Hasher
+    evidence: EvidenceShelf
     branches: dict[bytes, BeaconBranch] = field(default_factory=dict)
+
+    def take_fault(self, record: StoredRecord) -> None:
+        """Takes a record of `faults`: evidence that can be punished after the last final block waits for the next."""
+        self.evidence.take(record, self.final.fraud)
 
     def has_work(self, parent_hash: bytes, slot: int) -> bool:
         """See `Application`; verifies at most one proof per call, so that a node's loop stays short."""
         branch = self._branch(parent_hash)
         if branch is None:
             return False
+        if self.evidence.next(branch.fraud, 1)[0]:
+            return True
         if any(self._next_window(branch.tips[shard], shard, 1) for shard in branch.tips):
             return True
         return self._next_run(branch.tips, branch.runs, 1) is not None
@@ -137,16 +155,17 @@ class BeaconApplication:
                 tips[shard] = tip
                 runs = runs.with_window(shard, tip.window, tip.boundary, self.hasher)
         run = self._next_run(tips, runs, 0)
-        if not windows and run is None and not required:
+        evidence, fraud = self.evidence.next(branch.fraud, MAX_EVIDENCE)
+        if not windows and run is None and not evidence and not required:
             return None
-        payload = encode_acceptances(windows, None if run is None else run.acceptance)
-        count = segments + (run is not None)
-        return BlockContent(payload, ZERO_WORD, accepted_root(branch.root, payload), count)
+        payload = encode_acceptances(windows, None if run is None else run.acceptance, evidence)
+        count = segments + (run is not None) + len(evidence)
+        return BlockContent(payload, ZERO_WORD, self._root(branch, payload, fraud), count)
 
-    def check(
+    def check(  # noqa: PLR0911 - one return per check
         self, block_hash: bytes, parent_hash: bytes, height: int, slot: int, content: BlockContent
     ) -> Check:
-        """See `Application`; verifies every proof that is not known yet."""
+        """See `Application`; judges all evidence, then verifies every proof that is not known yet."""
         if block_hash in self.branches or block_hash == self.final_hash:
             return Check(CheckState.VALID)
         parent = self._branch(parent_hash)
@@ -156,11 +175,15 @@ class BeaconApplication:
             said = decode_acceptances(content.payload)
         except WireError:
             return Check(CheckState.INVALID, "malformed_payload")
-        root = accepted_root(parent.root, content.payload)
-        header = (content.transactions_root, content.post_state_root, content.count)
-        if header != (ZERO_WORD, root, said.count):
+        if (content.transactions_root, content.count) != (ZERO_WORD, said.count):
             return Check(CheckState.INVALID, "wrong_root")
-        found = self._accept(parent, said)
+        punished = self._punish(parent, said.evidence)
+        if isinstance(punished, Check):
+            return punished
+        root = self._root(parent, content.payload, punished.fraud)
+        if content.post_state_root != root:
+            return Check(CheckState.INVALID, "wrong_root")
+        found = self._accept(punished, said)
         if isinstance(found, Check):
             return found
         self.branches[block_hash] = replace(found, parent=parent_hash, root=root)
@@ -178,9 +201,24 @@ class BeaconApplication:
             self.headers[shard].forget(tip.height)
             self.shelf.forget(shard, tip.window)
         self.shelf.runs.forget(branch.runs.end_window)
+        self.evidence.forget(branch.fraud)
+
+    def _root(self, parent: BeaconBranch, payload: bytes, fraud: FraudState) -> bytes:
+        return accepted_root(parent.root, payload, self.evidence.rules.commitment(fraud))
+
+    def _punish(self, parent: BeaconBranch, evidence: Iterable[bytes]) -> BeaconBranch | Check:
+        """Returns the state of a parent after a block's evidence, or why it is refused."""
+        fraud, slashes = parent.fraud, []
+        for data in evidence:
+            punished = self.evidence.rules.judge(data, fraud)
+            if isinstance(punished, EquivocationRefusal):
+                return Check(CheckState.INVALID, punished.value)
+            fraud, slash = punished
+            slashes.append(slash)
+        return replace(parent, fraud=fraud, slashes=tuple(slashes))
 
     def _accept(self, parent: BeaconBranch, said: Acceptances) -> BeaconBranch | Check:
-        """Returns the state of a parent with what a block accepts, or why it may not."""
+        """Returns a state with the windows and the run that a block accepts, or why it may not."""
         tips, runs = dict(parent.tips), parent.runs
         accepted: list[VerifiedProof] = []
         for window in said.windows:

@@ -5,6 +5,7 @@ They run beside the shard's own processes, because checking a proof takes longer
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from operators.consensus_node import (
     shard_label,
 )
 from operators.day_files import DayWriter
-from operators.event_log import Append, EventLog
+from operators.equivocations import slash_rows
+from operators.event_log import Append, EventLog, Record
 from operators.final_history import beacon_blocks, replay
 from operators.proof_files import write_proof
 from operators.prover_role import record_of
@@ -40,8 +42,10 @@ from schemas.block import Block, Certificate
 from schemas.errors import InvariantError
 from schemas.job import JobEvent, ProofLevel
 from schemas.metrics import ACCEPTED_PROOFS, FINAL_BLOCKS
-from schemas.tables import JOBS
-from schemas.topics import BEACON, BEACON_SHARD
+from schemas.tables import JOBS, SLASHES, encode
+from schemas.topics import BEACON, BEACON_SHARD, FAULTS
+
+_logger = logging.getLogger(__name__)
 
 FEED_RECORDS = 64
 """Records per read of the evidence at a start."""
@@ -115,9 +119,9 @@ class BeaconValidator:
 
 
 class BeaconObserver:
-    """Writes what the beacon has accepted: its final blocks, ended jobs, proofs and days' certificates as files.
+    """Writes what the beacon has accepted: its final blocks, ended jobs, slashes, proofs and days' certificates as files.
 
-    A block, the jobs that it ends and the reader's positions are one commit. Files are written before it, and
+    A block, the jobs that it ends, the slashes in it and the reader's positions are one commit. Files are written before it, and
     a file that is there stays, so a kill between the two changes nothing.
     """
 
@@ -131,6 +135,7 @@ class BeaconObserver:
         self._snapshot = directory / "observer-beacon.snapshot"
         self._final: list[FinalBlock] = []
         self._ended: list[dict[str, Any]] = []
+        self._slashes: list[dict[str, Any]] = []
         identity = identity_of(place.genesis, BEACON_SHARD, None, None)
         self.state, self.node = _start(
             place, self._snapshot, identity, None, on_final=self._on_final, reader="observer-beacon"
@@ -157,8 +162,11 @@ class BeaconObserver:
             outputs = [Append(BEACON, records)]
             if self._ended:
                 outputs.append(record_of(JOBS, self._ended))
+            if self._slashes:
+                headers, body = encode(SLASHES, SLASHES.batch(self._slashes))
+                outputs.append(Append(FAULTS, [Record(body, headers)]))
             self.node.reader.commit(outputs)
-            self._final, self._ended = [], []
+            self._final, self._ended, self._slashes = [], [], []
             self.state.save(self._snapshot, self.node.core.tip, _positions(self.node))
         return is_busy
 
@@ -178,6 +186,13 @@ class BeaconObserver:
         self._final.append((block, certificate))
         self._place.metrics.count(FINAL_BLOCKS, shard_label(BEACON_SHARD))
         application = self.state.application
+        slashes = application.final.slashes
+        self._slashes += slash_rows(slashes, block.header.height, block.hash, at_millis)
+        for slash in slashes:
+            place = {"validator": slash.evidence.first.signer, "height": block.header.height}
+            _logger.warning(
+                "a validator is slashed for %s", slash.evidence.offence.name, extra=place
+            )
         for proof in application.final.accepted:
             data = application.shelf.proof_bytes(proof.reference)
             if data is None:

@@ -13,8 +13,11 @@ from operators.beacon import BeaconApplication, BeaconBranch, ShardTip
 from operators.beacon_evidence import ProofShelf
 from operators.beacon_runs import RunRules, RunTip
 from operators.consensus_chain import FinalTip, genesis_tip
+from operators.equivocations import EquivocationRules, EvidenceShelf, genesis_fraud
 from operators.event_log import EventLog, StoredRecord
 from operators.final_headers import FinalHeaders
+from operators.fraud_rules import FraudRules
+from operators.fraud_snapshot import read_fraud, write_fraud
 from operators.log_schemas import registry_of
 from operators.metrics import NO_METRICS, Metrics
 from operators.pyramid_planner import PyramidClock, PyramidPlanner
@@ -28,12 +31,15 @@ from schemas.config import ClockConfig, Configuration
 from schemas.errors import WireError
 from schemas.genesis import Genesis
 from schemas.statement import Boundary, read_boundary
-from schemas.topics import BEACON_SHARD, PROOFS, shard_topic
+from schemas.topics import BEACON_SHARD, FAULTS, PROOFS, shard_topic
 from schemas.units import ZERO_WORD
 from schemas.validators import validators_word
 from schemas.wire import Reader, Writer
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
+UNBONDED_VERSION = 2
+"""Version of snapshots without a state of fraud; all are of chains without bonds."""
+
 NO_WINDOW = 0xFFFFFFFF
 
 Feeds = Mapping[str, Callable[[StoredRecord], None]]
@@ -84,6 +90,7 @@ class BeaconState:
         shards = self.application.headers.items()
         return {
             PROOFS: self.application.shelf.take,
+            FAULTS: self.application.take_fault,
             **{shard_topic("blocks", shard): headers.take for shard, headers in shards},
         }
 
@@ -100,6 +107,8 @@ class BeaconState:
             writer.u32(NO_WINDOW if at.window < 0 else at.window)
             at.boundary.write(writer)
         application.final.runs.write(writer)
+        writer.u64(application.evidence.first_needed())
+        write_fraud(writer, application.final.fraud)
         write_snapshot(path, self.kind, writer.finish())
 
 
@@ -114,7 +123,8 @@ def open_beacon(place: BeaconPlace, snapshot: Path) -> BeaconState:
         shard: ShardTip(0, genesis_hash(chain, shard), -1, boundary)
         for shard, boundary in enumerate(boundaries)
     }
-    final = BeaconBranch(b"", ZERO_WORD, tips, RunTip.start(boundaries, place.hasher))
+    runs, fraud = RunTip.start(boundaries, place.hasher), genesis_fraud(place.genesis)
+    final = BeaconBranch(b"", ZERO_WORD, tips, runs, fraud)
     return _state(place, kind, tip=genesis_tip(chain, BEACON_SHARD), final=final, positions={})
 
 
@@ -157,6 +167,18 @@ def run_rules(place: BeaconPlace) -> RunRules:
     )
 
 
+def equivocation_rules(genesis: Genesis) -> EquivocationRules:
+    """Returns who may be punished for what on a chain: every committee's members, the beacon's included."""
+    shards = (*range(genesis.shards), BEACON_SHARD)
+    identities = {shard: identity_of(genesis, shard, None, None) for shard in shards}
+    return EquivocationRules(
+        {shard: identity.committee for shard, identity in identities.items()},
+        identities[BEACON_SHARD].verifier,
+        FraudRules(genesis.fraud_terms),
+        genesis.bonds is not None,
+    )
+
+
 def _state(
     place: BeaconPlace,
     kind: str,
@@ -191,13 +213,19 @@ def _state(
         place.genesis.window_of,
         run_rules(place),
         place.hasher,
+        EvidenceShelf(
+            equivocation_rules(place.genesis),
+            positions.get(FAULTS, 0),
+            registry=registry_of(place.log),
+        ),
     )
     return BeaconState(application, tip, positions, kind)
 
 
 def _restore(place: BeaconPlace, kind: str, data: bytes) -> BeaconState:
     reader = Reader(data, "beacon snapshot")
-    if reader.u8("version") != SNAPSHOT_VERSION:
+    version = reader.u8("version")
+    if version not in {UNBONDED_VERSION, SNAPSHOT_VERSION}:
         raise WireError("beacon snapshot.version", f"expected {SNAPSHOT_VERSION}")
     tip = FinalTip(
         reader.fixed("hash", 32), reader.u64("height"), reader.u64("slot"), reader.u64("view")
@@ -213,6 +241,10 @@ def _restore(place: BeaconPlace, kind: str, data: bytes) -> BeaconState:
         boundary = read_boundary(reader, "boundary")
         known = -1 if window == NO_WINDOW else window
         tips[shard] = ShardTip(height, block_hash, known, boundary)
-    final = BeaconBranch(b"", root, tips, RunTip.read(reader))
+    runs, fraud = RunTip.read(reader), genesis_fraud(place.genesis)
+    if version == SNAPSHOT_VERSION:
+        positions[FAULTS] = reader.u64("faults")
+        fraud = read_fraud(reader)
+    final = BeaconBranch(b"", root, tips, runs, fraud)
     reader.finish()
     return _state(place, kind, tip=tip, final=final, positions=positions)

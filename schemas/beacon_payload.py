@@ -29,7 +29,7 @@ MAX_SEGMENTS = 1024
 """Segment proofs that one block may accept; checking one takes about 0.2 s."""
 
 MAX_EVIDENCE = 16
-"""Pieces of evidence in one block: 83 KB, and two signatures to check for each."""
+"""Pieces of evidence in one block: 81 KB, and two signatures to check for each."""
 
 DIGEST_BYTES = 32
 

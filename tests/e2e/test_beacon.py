@@ -75,7 +75,8 @@ def _built(application: BeaconApplication) -> BlockContent:
 
 def _check(application: BeaconApplication, windows: Windows) -> tuple[CheckState, str]:
     payload = encode_acceptances(windows)
-    root = accepted_root(application.final.root, payload)
+    fraud = application.evidence.rules.commitment(application.final.fraud)
+    root = accepted_root(application.final.root, payload, fraud)
     count = sum(len(window.proofs) for window in windows)
     content = BlockContent(payload, ZERO_WORD, root, count)
     found = application.check(b"x" * 32, application.final_hash, 1, 0, content)

@@ -14,8 +14,11 @@ from operators.beacon_evidence import ProofShelf
 from operators.beacon_runs import RunRules, RunShelf, RunTip
 from operators.consensus_keys import CommitteeVerifier
 from operators.consensus_votes import Committee
+from operators.equivocations import EquivocationRules, EvidenceShelf
 from operators.event_log import StoredRecord
 from operators.final_headers import FinalHeaders
+from operators.fraud_rules import FraudRules
+from operators.fraud_state import FraudState
 from operators.log_memory import MemoryLog, MemoryStore
 from operators.prover_role import record_of
 from operators.pyramid_planner import PyramidClock
@@ -31,6 +34,7 @@ from schemas.beacon_payload import (
     encode_acceptances,
 )
 from schemas.block import BlockHeader, ValidatorSet
+from schemas.economics import FraudTerms
 from schemas.errors import WireError
 from schemas.job import ProofLevel
 from schemas.run import RunStatement
@@ -173,9 +177,20 @@ class Beacon:
             headers[shard].headers[3] = header(shard, 2)
             headers[shard].offsets[3] = 0
         tips = {shard: ShardTip(2, bytes(32), 1, ended_at(1, shard)) for shard in range(SHARDS)}
-        final = BeaconBranch(b"", ZERO_WORD, tips, tip_after(2))
+        final = BeaconBranch(b"", ZERO_WORD, tips, tip_after(2), FraudState())
+        committees = {shard: known.committee for shard, known in headers.items()}
+        rules = EquivocationRules(
+            committees, CommitteeVerifier(SET), FraudRules(FraudTerms()), has_bonds=False
+        )
         self.application = BeaconApplication(
-            final, b"f" * 32, headers, shelf, lambda slot: slot, RULES, HASHER
+            final,
+            b"f" * 32,
+            headers,
+            shelf,
+            lambda slot: slot,
+            RULES,
+            HASHER,
+            EvidenceShelf(rules),
         )
 
     def fetch(self, offset: int) -> StoredRecord | None:
