@@ -175,6 +175,15 @@ def test_an_offence_is_punished_once_whichever_votes_show_it() -> None:
     assert digest(other) != digest(state) != digest(START)
 
 
+def test_digests_are_pinned_because_roots_of_final_blocks_hold_them() -> None:
+    state, slash = slashed(GOOD)
+    assert [value.hex() for value in (digest(START), digest(state), slash.effect.offence)] == [
+        "62d4dd6bc711322ac41f632d01dfba8d6beec0728d5a72895887165abf7377eb",
+        "b5cc616a9eed409bba6dbb3efd6365c53e43885f1ce24ed9608a0c14712289aa",
+        "896b9db1cb2147e592c12768a9af816d74efc9cf1fbbf9bd772529f82c427f70",
+    ]
+
+
 def test_nobody_is_punished_where_nothing_is_bonded() -> None:
     rules = equivocation_rules(unbonded_genesis())
     assert rules.judge(GOOD, FraudState()) is R.NOTHING_BONDED
