@@ -143,11 +143,15 @@ def _points(record: Mapping[str, Any]) -> Iterator[Point]:
 def _latencies(record: Mapping[str, Any]) -> Iterator[Point]:
     told = record["parameters"]
     chain = f"{told['log']}, n = {told['validators']}"
-    titles = {"final_ms": "submission to final", "certificate_ms": "proposal to certificate"}
+    titles = {
+        "admitted_ms": "submission to admission",
+        "final_ms": "submission to final",
+        "certificate_ms": "proposal to certificate",
+    }
     for row in record["table"]:
         for name, title in titles.items():
             for part in ("p50", "p99"):
-                if (found := row[f"{name}_{part}"]) is not None:
+                if (found := row.get(f"{name}_{part}")) is not None:  # earlier records lack some
                     yield Point(OVER_LOAD, f"{title}, {part}, {chain}", row["rate"], found)
 
 

@@ -63,7 +63,7 @@ class _Bench:
         self.work.report.advance(1)
         self.work.report.note(
             f"{rate}/s: {found.final} of {found.sent} final in {found.seconds:.1f} s, "
-            f"p99 {row['final_ms_p99']} ms, proposal to certificate {row['certificate_ms_p99']} ms"
+            f"p99 {row['final_ms_p99']} ms, admitted {row['admitted_ms_p99']} ms, proposal to certificate {row['certificate_ms_p99']} ms"
         )
         return row
 
@@ -133,6 +133,7 @@ def _row(rate: int, found: Played) -> dict[str, Any]:
         "final": found.final,
         "keeps_up": found.final == found.sent and found.seconds <= scheduled + KEPT_UP_SECONDS,
         "final_per_second": round(found.final / max(found.seconds, 1e-3), 1),
+        **_percentiles("admitted_ms", found.admitted_ms),
         **_percentiles("final_ms", found.final_ms),
         **_percentiles("certificate_ms", found.certificate_ms),
         "append_ms_p99": found.append_ms.p99 if found.append_ms else None,

@@ -29,7 +29,7 @@ from pipelines.traffic_verdicts import VerdictTracker
 from schemas.config import Configuration
 from schemas.errors import EclipticaError, InvariantError
 from schemas.genesis import Genesis
-from schemas.tables import BLOCKS
+from schemas.tables import ADMITTED, BLOCKS, TRANSACTIONS
 from schemas.topics import RECEIPTS, REJECTED, shard_topic
 
 ROLES = ("admission", "validator", "chain")
@@ -51,6 +51,7 @@ class Played:
         sent: Transactions.
         final: Those that became final.
         seconds: From the first scheduled time to the last certificate.
+        admitted_ms: From the scheduled time to admission's verdict.
         final_ms: From the scheduled time to `bft_final`.
         certificate_ms: From proposal to certificate, of every block with transactions.
         append_ms: From the scheduled time to the durable append.
@@ -61,6 +62,7 @@ class Played:
     sent: int
     final: int
     seconds: float
+    admitted_ms: LatencySummary | None
     final_ms: LatencySummary | None
     certificate_ms: LatencySummary | None
     append_ms: LatencySummary | None
@@ -94,7 +96,9 @@ class LiveChain:
         tracker = VerdictTracker(topic, first_offset=view.end(topic))
         for row in rows:
             tracker.add_sent(row)
+        verdicts = shard_topic("admitted", SHARD)
         starts = {name: view.end(name) for name in (RECEIPTS, REJECTED)}
+        first, first_verdict = view.end(topic), view.end(verdicts)
         first_block, cpu = view.end(blocks), self.cpu_seconds()
         sender = Sender(lambda headers, body: view.append(topic, headers, body), Pace(rate), clock)
         begun = time.time_ns()
@@ -117,6 +121,7 @@ class LiveChain:
             sent=sent.sent,
             final=sent.sent - report.unresolved,
             seconds=max(0.0, last * NANOS_PER_MILLI - begun) / 1e9,
+            admitted_ms=_admission_latency(view, first, first_verdict),
             final_ms=report.final_latency_ms,
             certificate_ms=certified,
             append_ms=sent.append_latency_ms,
@@ -216,3 +221,17 @@ def one_shard(base: Configuration, data: Path, url: str) -> Configuration:
     return Configuration.model_validate(
         {**values, **{name: {**values[name], **part} for name, part in changed.items()}}
     )
+
+
+def _admission_latency(view: TopicView, first: int, first_verdict: int) -> LatencySummary | None:
+    """Returns the times from schedule to verdict of what is on the log from two offsets on."""
+    judged = {
+        row["source_offset"]: row["admitted_millis"]
+        for row in view.rows(shard_topic("admitted", SHARD), ADMITTED, first_verdict)
+    }
+    recorder = LatencyRecorder()
+    for record, row in view.placed_rows(shard_topic("tx", SHARD), TRANSACTIONS, first):
+        if record.offset in judged:
+            late = judged[record.offset] - row["submitted_millis"]
+            recorder.add(late * NANOS_PER_MILLI)
+    return recorder.summary()

@@ -30,6 +30,7 @@ def test_finality_plays_traffic_on_real_processes(
     (row,) = record["table"]
     assert (row["sent"], row["final"], record["parameters"]["validators"]) == (40, 40, 4)
     assert 0 < row["certificate_ms_p50"] <= row["certificate_ms_p99"]
+    assert 0 < row["admitted_ms_p50"] <= row["admitted_ms_p99"] <= row["final_ms_max"]
     assert {point.panel for point in points_of([record])} == {OVER_LOAD}
     assert plot.read_bytes().startswith(b"\x89PNG")
 
