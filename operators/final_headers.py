@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from operators.claimed_blocks import ClaimedBlocks
 from operators.consensus_messages import decode_certificate
 from operators.consensus_ports import Verifier
 from operators.consensus_votes import CertificateRejected, Committee, check_certificate
@@ -22,6 +23,9 @@ _logger = logging.getLogger(__name__)
 
 HEADER_LIMIT = 2**12
 """No header is longer, bytes."""
+
+_Claim = tuple[BlockHeader, int, bytes]
+"""Header, offset of its record, payload."""
 
 
 def block_row(
@@ -80,7 +84,7 @@ class FinalHeaders:
     offsets: dict[int, int] = field(default_factory=dict)
     on_final: Callable[[BlockHeader, bytes], None] | None = None
     registry: SchemaRegistry = field(default_factory=SchemaRegistry)
-    _claimed: dict[bytes, tuple[BlockHeader, int, bytes]] = field(default_factory=dict)
+    _claimed: ClaimedBlocks[_Claim] = field(default_factory=ClaimedBlocks)
 
     def __post_init__(self) -> None:
         """Begins at the genesis unless told otherwise."""
@@ -107,29 +111,21 @@ class FinalHeaders:
         header = header_from_bytes(row["header"])
         if header.height <= self.height:
             return
-        parent = self._claimed.get(header.parent_hash)
-        last = self.height if parent is None else parent[0].height
-        is_known = parent is not None or header.parent_hash == self.tip
-        if not is_known or header.height != last + 1:
+        if not self._claimed.follows(header, self.height, self.tip):
             raise WireError("blocks.height", f"{header.height} does not follow {self.height}")
         payload = row["payload"]
         if self.on_final is not None and hashlib.sha256(payload).digest() != header.payload_hash:
             raise WireError("blocks.payload", "is not the header's")
         certificate = decode_certificate(row["certificate"])
         own_hash = header.block_hash()
+        claim = (header, offset, payload)
         if certificate.ballot.block_hash != own_hash:
-            # a descendant's is to follow; anybody may have written this, so others may stand beside it
-            self._claimed[own_hash] = (header, offset, payload)
+            self._claimed.add(header, claim)
             return
         if certificate.ballot.phase is not Phase.FINALIZE:
             raise WireError("blocks.certificate", "does not make the block final")
         check_certificate(certificate, self.committee, self.verifier)
-        run, above = [(header, offset, payload)], header.parent_hash
-        while above != self.tip:
-            run.append(self._claimed[above])
-            above = run[-1][0].parent_hash
-        self._claimed = {}
-        for certified, at, content in reversed(run):
+        for certified, at, content in self._claimed.settle(header, claim, self.tip):
             self.headers[certified.height] = certified
             self.offsets[certified.height] = at
             if self.on_final is not None:
@@ -143,8 +139,8 @@ class FinalHeaders:
 
     def write_claimed(self, writer: Writer) -> None:
         """Appends the blocks that wait for a descendant's certificate."""
-        writer.u32(len(self._claimed))
-        for header, offset, payload in self._claimed.values():
+        writer.u32(len(self._claimed.blocks))
+        for header, offset, payload in self._claimed:
             writer.sized(header.to_bytes()).u64(offset).sized(payload)
 
     def read_claimed(self, reader: Reader) -> None:
@@ -153,14 +149,14 @@ class FinalHeaders:
         Raises:
             WireError: The bytes are something else.
         """
-        self._claimed = {}
+        self._claimed = ClaimedBlocks()
         for _ in range(reader.u32("claimed")):
             header = header_from_bytes(reader.sized("header", HEADER_LIMIT))
             offset = reader.u64("offset")
             payload = reader.sized("payload", MAX_RECORD_BYTES)
-            self._claimed[header.block_hash()] = (header, offset, payload)
+            self._claimed.add(header, (header, offset, payload))
 
     @property
     def first_open(self) -> int | None:
         """Offset of the first record that waits for a descendant's certificate, or None."""
-        return next((at for _, at, _ in self._claimed.values()), None)
+        return next((at for _, at, _ in self._claimed), None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.application import Application, BlockContent, CheckState
+from operators.claimed_blocks import ClaimedBlocks
 from operators.consensus_chain import FinalTip
 from operators.consensus_messages import Chain, decode_certificate, decode_message
 from operators.consensus_node import OBSERVER, FinalBlock, NodeIdentity
@@ -69,7 +70,7 @@ class CertifiedChain:
     identity: NodeIdentity
     tip: bytes
     height: int
-    _claimed: dict[bytes, Block] = field(default_factory=dict)
+    _claimed: ClaimedBlocks[Block] = field(default_factory=ClaimedBlocks)
 
     def take(self, block: Block, certificate: Certificate) -> list[Block]:
         """Takes the next block with its certificate or that of a descendant; returns what is certified by it.
@@ -79,25 +80,18 @@ class CertifiedChain:
         header = block.header
         if header.height <= self.height:
             return []
-        parent = self._claimed.get(header.parent_hash)
-        last = self.height if parent is None else parent.header.height
-        is_known = parent is not None or header.parent_hash == self.tip
-        if not is_known or header.height != last + 1:
+        if not self._claimed.follows(header, self.height, self.tip):
             ids = {"shard": header.shard, "height": header.height}
             _logger.warning("a final block does not follow: passed over", extra=ids)
             return []
         if certificate.ballot.block_hash != block.hash:
-            # a descendant's is to follow; anybody may have written this, so others may stand beside it
-            self._claimed[block.hash] = block
+            self._claimed.add(header, block)
             return []
         if not _is_certified(certificate, self.identity):
             return []
-        run = [block]
-        while run[-1].header.parent_hash != self.tip:
-            run.append(self._claimed[run[-1].header.parent_hash])
-        self._claimed = {}
+        run = self._claimed.settle(header, block, self.tip)
         self.tip, self.height = block.hash, header.height
-        return run[::-1]
+        return run
 
 
 def replay(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.block_payload import TransactionReference, decode_payload
+from operators.claimed_blocks import ClaimedBlocks
 from operators.consensus_messages import decode_certificate
 from operators.consensus_ports import Verifier
 from operators.consensus_votes import CertificateRejected, Committee, check_certificate
@@ -81,7 +82,7 @@ class WindowsState:
         height: Height of the last block taken.
         tip: Its hash.
         waiting: Blocks of windows that are not closed yet, in height order.
-        claimed: Blocks above them that have no certificate yet; each stands on the last one or on another of these.
+        claimed: Blocks above them that have no certificate yet.
         refused: Rows of the blocks topic that do not follow.
     """
 
@@ -90,7 +91,7 @@ class WindowsState:
     height: int = 0
     tip: bytes = b""
     waiting: list[WaitingBlock] = field(default_factory=list)
-    claimed: list[WaitingBlock] = field(default_factory=list)
+    claimed: ClaimedBlocks[WaitingBlock] = field(default_factory=ClaimedBlocks)
     refused: int = 0
 
 
@@ -161,7 +162,7 @@ class WindowsStage:
         """See `Stage`."""
         writer = Writer().u8(SNAPSHOT_VERSION).sized(state.ledger.snapshot())
         writer.u64(state.height).fixed(state.tip, 32).u64(state.refused)
-        for blocks in (state.waiting, state.claimed):
+        for blocks in (state.waiting, list(state.claimed)):
             writer.u32(len(blocks))
             for block in blocks:
                 writer.sized(block.header.to_bytes()).sized(block.payload).u64(block.append_millis)
@@ -183,11 +184,9 @@ class WindowsStage:
         ledger = restore_ledger(reader.sized("ledger", SNAPSHOT_LIMIT), self.hasher)
         state = WindowsState(ledger, height=reader.u64("height"), tip=reader.fixed("tip", 32))
         state.refused = reader.u64("refused")
-        for blocks in (state.waiting, state.claimed):
-            for _ in range(reader.u32("blocks")):
-                header = header_from_bytes(reader.sized("header", 2**12))
-                payload = reader.sized("payload", MAX_PAYLOAD_BYTES)
-                blocks.append(WaitingBlock(header, payload, reader.u64("append_millis")))
+        state.waiting = _read_blocks(reader)
+        for block in _read_blocks(reader):
+            state.claimed.add(block.header, block)
         state.store.end = reader.u64("end")
         for _ in range(reader.u32("rows")):
             row = _read_row(reader)
@@ -205,24 +204,16 @@ class WindowsStage:
     def _claim(self, state: WindowsState, block: WaitingBlock, certificate: Certificate) -> bool:
         """Takes a block that follows; says whether it does, and whether its certificate holds if it has one."""
         header, own_hash = block.header, block.header.block_hash()
-        claimed = {one.header.block_hash(): one for one in state.claimed}
-        parent = claimed.get(header.parent_hash)
-        height = state.height if parent is None else parent.header.height
-        is_known = parent is not None or header.parent_hash == state.tip
-        place = (self.committee.chain, self.shard, height + 1)
-        if not is_known or (header.chain, header.shard, header.height) != place:
+        if (header.chain, header.shard) != (self.committee.chain, self.shard):
+            return False
+        if not state.claimed.follows(header, state.height, state.tip):
             return False
         if certificate.ballot.block_hash != own_hash:
-            # a descendant's is to follow; anybody may have written this, so others may stand beside it
-            state.claimed.append(block)
+            state.claimed.add(header, block)
             return True
         if not self._is_final(certificate):
             return False
-        run = [block]
-        while run[-1].header.parent_hash != state.tip:
-            run.append(claimed[run[-1].header.parent_hash])
-        state.claimed = []
-        state.waiting += reversed(run)
+        state.waiting += state.claimed.settle(header, block, state.tip)
         state.height, state.tip = header.height, own_hash
         return True
 
@@ -334,6 +325,15 @@ def _read_block(
     if hashlib.sha256(row["payload"]).digest() != header.payload_hash:
         return None
     return WaitingBlock(header, row["payload"], append_millis), certificate
+
+
+def _read_blocks(reader: Reader) -> list[WaitingBlock]:
+    blocks = []
+    for _ in range(reader.u32("blocks")):
+        header = header_from_bytes(reader.sized("header", 2**12))
+        payload = reader.sized("payload", MAX_PAYLOAD_BYTES)
+        blocks.append(WaitingBlock(header, payload, reader.u64("append_millis")))
+    return blocks
 
 
 def _read_row(reader: Reader) -> StoredTransaction:

@@ -268,7 +268,7 @@ def test_a_strangers_block_between_two_of_a_run_keeps_none_of_them_out() -> None
     state, outputs = run(given)
     assert window_rows(outputs) == window_rows(expected[1])
     assert statements(outputs) == statements(expected[1])
-    assert (state.height, state.claimed) == (len(history.headers), [])
+    assert (state.height, list(state.claimed)) == (len(history.headers), [])
 
 
 def test_nor_from_a_node_that_starts() -> None:
