@@ -18,7 +18,6 @@ from schemas.topics import shard_topic
 STEP_RECORDS = 64
 """Records of blocks in one step at most, so that few are in memory at once however many there are."""
 
-
 RECENT_RECORDS = 256
 """Records of blocks that are kept until the next transaction; with more, they are read from the log again."""
 
@@ -85,7 +84,9 @@ class AdmissionSupply:
         return start >= end or (start == self._looked[0] and end <= self._looked[1])
 
     def _blocks(self, start: int, end: int) -> Iterator[list[StoredRecord]]:
-        if start >= self._recent_from and end <= self.newest:
+        begun, looked = self._looked
+        covered = looked if start == begun else start
+        if max(start, covered) >= self._recent_from and end <= self.newest:
             recent = [record for record in self._recent if start <= record.offset < end]
             for place in range(0, len(recent), STEP_RECORDS):
                 yield recent[place : place + STEP_RECORDS]

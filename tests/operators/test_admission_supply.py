@@ -9,7 +9,7 @@ import pytest
 
 from operators.admission_supply import STEP_RECORDS, AdmissionSupply
 from operators.bounded_admission import BoundedAdmission
-from operators.event_log import Append, Record
+from operators.event_log import Append, Record, StoredRecord
 from operators.stage_driver import POLL_RECORDS
 from operators.topic_view import TopicView
 from proving.ledger.rules import apply
@@ -159,3 +159,17 @@ def test_a_log_without_named_blocks_is_caught_up_with_in_linear_work(
     pump(first)
     assert first.driver.state == world.desk.state
     assert len(executed) <= 4 * count
+
+
+def test_a_logs_markers_do_not_send_it_back_to_the_log(world: World) -> None:
+    """Where commits leave markers, the place after the last block lies below the one that was read to."""
+    blocks = [
+        StoredRecord("blocks.0", 0, offset, NOW, b"noise") for offset in (0, 2, 4)
+    ]  # and none of them is on this log
+    state, transaction = world.desk.stage.initial(), StoredRecord("tx.0", 0, 0, NOW, b"")
+    supply = AdmissionSupply(world.log, 0)
+    for block in blocks:
+        supply.take([block], block.offset + 2)
+        (step, rest) = supply(state, [transaction], is_new=True)
+        assert [*step, *rest] == [block, transaction]
+        state.blocks_end = block.offset + 1
