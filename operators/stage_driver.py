@@ -80,6 +80,7 @@ class StageDriver(Generic[S]):
     on_commit: Callable[[Sequence[Output]], None] = lambda _: None
     _registry: SchemaRegistry = field(init=False)
     _pending: list[StoredRecord] = field(default_factory=list)
+    _broken: set[tuple[str, int, int]] = field(default_factory=set)
     _commits: int = 0
     _is_ahead: bool = False
 
@@ -156,11 +157,16 @@ class StageDriver(Generic[S]):
         if self._commits and not self._is_ahead:
             self.save()
 
-    def restart(self, *, singly: bool = False) -> None:
+    def restart(self) -> None:
         """Brings the state back to what is committed: snapshot, then replay without outputs.
 
-        A record on which the stage breaks changes nothing; to find it, all are taken once more, one by one (`singly`).
+        A record on which the stage breaks changes nothing. To find it, what is replayed with it is taken one by one.
         """
+        while (broken := self._replay_all()) is not None:
+            self._broken.add(broken)
+
+    def _replay_all(self) -> tuple[str, int, int] | None:
+        """Replays; returns where a step begins that the stage broke on, or None when all is done."""
         committed = self.reader.committed()
         positions, self.state = self._restore()
         if any(positions.get(place, 0) > at for place, at in committed.items()):
@@ -176,9 +182,9 @@ class StageDriver(Generic[S]):
             old = [r for r in records if r.offset < committed[r.topic, r.partition]]
             self._pending += [r for r in records if r.offset >= committed[r.topic, r.partition]]
             for step in self._supplied(old, is_new=False):
-                if not self._replay(step, singly=singly):
-                    self.restart(singly=True)
-                    return
+                if not self._replay(step):
+                    return _place(step[0])
+        return None
 
     def _cut(self, records: list[StoredRecord], count: int) -> list[StoredRecord]:
         """Leaves the records from `count` on to the next poll."""
@@ -200,10 +206,10 @@ class StageDriver(Generic[S]):
                 for row in output.rows:
                     metrics.count(DEAD_LETTERS, row["stage"], row["reason"])
 
-    def _replay(self, records: Sequence[StoredRecord], *, singly: bool) -> bool:
+    def _replay(self, records: Sequence[StoredRecord]) -> bool:
         """Takes records again; says whether the stage did not break on them."""
         inputs = [self._input(record) for record in records]
-        if singly:
+        if not self._broken.isdisjoint(map(_place, records)):
             for entry in inputs:
                 self._try(entry, 0)
             return True
@@ -297,6 +303,10 @@ def open_driver(  # noqa: PLR0917 - what a driver is made of
     )
     driver.restart()
     return driver
+
+
+def _place(record: StoredRecord) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
 
 
 def _appends(outputs: Sequence[Output]) -> list[Append]:
