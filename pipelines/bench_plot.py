@@ -13,10 +13,16 @@ from typing import Any
 
 from pipelines.bench_work import BenchWork
 from pipelines.endurance_plot import DRAWN_OVER_TIME
+from pipelines.picture_file import write_png
 from schemas.errors import EnvironmentMissing, ParameterError
 
 PANEL_INCHES, DOTS_PER_INCH = 5.0, 120
 
+MOST_INSIDE = 6
+"""Lines whose names fit into a panel; more stand beside it."""
+
+NAMES_INCHES = 3.5
+"""Width of names beside a panel."""
 
 DRAWN = ("scaling", "sizes", "stream", "finality")
 """Benches whose own record can be drawn at once."""
@@ -180,12 +186,7 @@ def draw(records: Sequence[Mapping[str, Any]], out: Path) -> list[Point]:
             "no record holds a rate over a size", "draw records of scaling, sizes, segment or batch"
         )
     figure = _figure(points, records)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
-        partial.replace(out)
-    except OSError as error:
-        raise ParameterError(f"{out} cannot be written: {error.strerror}") from error
+    write_png(figure, out, DOTS_PER_INCH)
     return points
 
 
@@ -193,15 +194,20 @@ def _figure(points: Sequence[Point], records: Sequence[Mapping[str, Any]]) -> An
     panels: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
     for point in points:
         panels[point.panel][point.line].append(point)
-    size = (PANEL_INCHES * len(panels), PANEL_INCHES)
+    beside = sum(len(lines) > MOST_INSIDE for lines in panels.values())
+    size = (PANEL_INCHES * len(panels) + NAMES_INCHES * beside, PANEL_INCHES)
     figure = import_module("matplotlib.figure").Figure(figsize=size, layout="constrained")
     for axes, (title, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
+        colours: dict[str, str] = {}
         for line, held in sorted(lines.items()):
             ordered = sorted(held, key=lambda point: point.size)
             sizes, rates = [p.size for p in ordered], [p.rate for p in ordered]
-            axes.plot(sizes, rates, marker="o", label=line)
+            # a median and its p99 share a colour
+            colour = colours.setdefault(line.replace(", p50", ", p99"), f"C{len(colours)}")
+            style = "dashed" if ", p50" in line else "solid"
+            axes.plot(sizes, rates, marker="o", label=line, color=colour, linestyle=style)
         if title not in EVEN:
             axes.set_xscale("log", base=2)
         if title in OVER_DECADES:
@@ -212,7 +218,10 @@ def _figure(points: Sequence[Point], records: Sequence[Mapping[str, Any]]) -> An
         axes.set_xlabel(title.rpartition(" over ")[2])
         axes.set_ylabel(title.partition(" over ")[0])
         axes.grid(visible=True, alpha=0.3)
-        axes.legend(fontsize=8)
+        if len(lines) > MOST_INSIDE:
+            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+        else:
+            axes.legend(fontsize=8)
     figure.suptitle(_made_by(records[0]), fontsize=8)
     return figure
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ParameterError
+from pipelines.picture_file import write_png
 
 DRAWN_OVER_TIME = ("overload", "soak")
 """Benches that this draws."""
@@ -45,12 +45,7 @@ def draw_over_time(record: Mapping[str, Any], out: Path) -> None:
     _named(memory, "resident memory", "MiB")
     _named(behind, "age of the oldest unread record", "milliseconds")
     figure.suptitle(_title(record), fontsize=8)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
-        partial.replace(out)
-    except OSError as error:
-        raise ParameterError(f"{out} cannot be written: {error.strerror}") from error
+    write_png(figure, out, DOTS_PER_INCH)
 
 
 def _delays(axes: Any, row: Mapping[str, Any], curve: Sequence[Sequence[float]]) -> None:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ParameterError
+from pipelines.picture_file import write_png
 
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 13.0, 7.5, 100
 
@@ -48,12 +48,7 @@ def draw_year(record: Mapping[str, Any], out: Path) -> None:
     _named(fee, "base fee of the Public tier", "1e-6 ECLIPT")
     _draw_death(death, record["death"])
     figure.suptitle(_title(record), fontsize=9)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
-        partial.replace(out)
-    except OSError as error:
-        raise ParameterError(f"{out} cannot be written: {error.strerror}") from error
+    write_png(figure, out, DOTS_PER_INCH)
 
 
 def _draw_death(axes: Any, death: Mapping[str, Any] | None) -> None:
