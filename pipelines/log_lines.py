@@ -27,6 +27,7 @@ IDS: Final = (
     "epoch",
     "window",
     "height",
+    "validator",
     "topic",
     "partition",
     "offset",
